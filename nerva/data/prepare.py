@@ -1,0 +1,140 @@
+"""Prepared datasets: one `.npz` with Xtrain, Ttrain, Xtest and Ttest, and its provenance beside it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from nerva.data import raw
+from nerva.data.description import Dataset
+from nerva.datasets import checksum, load_npz_dataset
+from nerva.matrix_operations import Matrix
+from nerva.utilities import NervaError, whole_or_absent
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The two files of a prepared dataset."""
+
+    npz: Path
+    provenance: Path
+
+    @classmethod
+    def of(cls, dataset: Dataset, data_dir: Path) -> "Prepared":
+        """Where a dataset is, or will be."""
+        return cls(data_dir / f"{dataset.name}.npz", data_dir / f"{dataset.name}.json")
+
+
+def prepare(dataset: Dataset, data_dir: Path) -> Prepared:
+    """Prepares a dataset, unless that is done already.
+
+    Inputs become float32 in [0, 1], one image a row; labels int64.
+
+    Args:
+        dataset: the dataset.
+        data_dir: the folder for the two files; see `raw.folders` for where raw files come from.
+
+    Raises:
+        NervaError: if a raw file is damaged or can't be had, or if what comes out is not what is declared.
+    """
+    prepared = Prepared.of(dataset, data_dir)
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(data_dir / f".{dataset.name}.lock"):
+        if prepared.npz.exists() and prepared.provenance.exists():
+            return prepared
+        arrays, source = _SOURCES[dataset.source](dataset, data_dir)
+        sha256 = checksum(arrays)
+        _check(dataset, arrays, sha256)
+        # The provenance goes last: where it is, the data is whole.
+        with whole_or_absent(prepared.npz) as temporary:
+            # Not compressed: it is read by every run, and reading must not take longer than an epoch.
+            np.savez(temporary, **arrays)  # type: ignore[arg-type]
+        with whole_or_absent(prepared.provenance) as temporary:
+            provenance = {
+                "name": dataset.name,
+                "title": dataset.title,
+                "source": source,
+                "sha256": sha256,
+                "shapes": {name: list(array.shape) for name, array in arrays.items()},
+                "samples_per_class": {
+                    part: np.bincount(arrays[f"T{part}"], minlength=dataset.classes).tolist()
+                    for part in ("train", "test")
+                },
+            }
+            temporary.write_text(json.dumps(provenance, indent=2) + "\n")
+    return prepared
+
+
+def load_prepared(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], str]:
+    """The arrays of a prepared dataset, and their checksum.
+
+    Raises:
+        NervaError: if a file is missing or damaged, or the arrays are not those that were prepared and declared.
+    """
+    prepared = Prepared.of(dataset, data_dir)
+    arrays = load_npz_dataset(prepared.npz)
+    try:
+        recorded = json.loads(prepared.provenance.read_text())["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise NervaError(f"{prepared.provenance} is missing or damaged; delete it, and {prepared.npz}") from None
+    sha256 = checksum(arrays)
+    if sha256 != (dataset.sha256 or recorded):
+        raise NervaError(
+            f"{prepared.npz} is not what was prepared: its sha256 is {sha256}, and should be "
+            f"{dataset.sha256 or recorded}; delete it, and it is prepared again"
+        )
+    return arrays, sha256
+
+
+def _check(dataset: Dataset, arrays: dict[str, Matrix], sha256: str) -> None:
+    """Compares what was prepared with what the configuration declares."""
+    declared = {
+        "Xtrain": (dataset.train, dataset.features),
+        "Ttrain": (dataset.train,),
+        "Xtest": (dataset.test, dataset.features),
+        "Ttest": (dataset.test,),
+    }
+    for name, shape in declared.items():
+        if arrays[name].shape != shape:
+            raise NervaError(f"{dataset.name}: {name} has shape {arrays[name].shape}, but {shape} is declared")
+    for name in ("Ttrain", "Ttest"):
+        if arrays[name].max() >= dataset.classes:
+            raise NervaError(f"{dataset.name}: {name} has the label {arrays[name].max()}, outside its classes")
+    if dataset.sha256 and sha256 != dataset.sha256:
+        raise NervaError(f"{dataset.name}: the sha256 is {sha256}, but {dataset.sha256} is declared")
+
+
+def _prepare_idx(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], object]:
+    files = raw.collect(dataset, data_dir)
+    arrays = {}
+    for part in ("train", "test"):
+        images, labels = files[f"{part}_images"][1], files[f"{part}_labels"][1]
+        arrays[f"X{part}"] = images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+        arrays[f"T{part}"] = labels.astype(np.int64)
+    source = {
+        name: {"file": path.name, "sha256": dataset.files[name].sha256, "md5": dataset.files[name].md5}
+        for name, (path, _) in files.items()
+    }
+    return arrays, source
+
+
+def _prepare_digits(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], object]:
+    import sklearn
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    X, T = load_digits(return_X_y=True)
+    Xtrain, Xtest, Ttrain, Ttest = train_test_split(
+        X.astype(np.float32) / np.float32(16),
+        T.astype(np.int64),
+        test_size=dataset.test,
+        random_state=0,
+        stratify=T,
+    )
+    source = f"scikit-learn {sklearn.__version__}: load_digits, split by train_test_split with random_state 0"
+    return {"Xtrain": Xtrain, "Ttrain": Ttrain, "Xtest": Xtest, "Ttest": Ttest}, source
+
+
+_SOURCES = {"idx": _prepare_idx, "digits": _prepare_digits}

@@ -1,0 +1,185 @@
+"""The raw files of a dataset in MNIST's IDX format: found, checked, fetched and read."""
+
+import gzip
+import hashlib
+import os
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from nerva.data.description import Dataset, RawFile
+from nerva.matrix_operations import Matrix
+from nerva.utilities import NervaError, whole_or_absent
+
+# Seconds to connect, and between two packets.
+PATIENT = (10.0, 60.0)
+HASTY = (3.0, 3.0)
+
+
+def folders(dataset: Dataset, data_dir: Path) -> list[Path]:
+    """Where raw files are looked for: the folder that NERVA_DATA_DIR names, then `raw` in data_dir.
+
+    Raises:
+        NervaError: if NERVA_DATA_DIR names something that isn't a folder.
+    """
+    found = []
+    if named := os.environ.get("NERVA_DATA_DIR"):
+        if not Path(named).is_dir():
+            raise NervaError(
+                f"NERVA_DATA_DIR names {named}, which is not a folder; it should hold {dataset.name}/ with "
+                f"{_archives(dataset)}"
+            )
+        found.append(Path(named) / dataset.name)
+    return [*found, data_dir / "raw" / dataset.name]
+
+
+def locate(dataset: Dataset, data_dir: Path) -> dict[str, Path]:
+    """The raw files that are there, by their names in the dataset. They are not yet checked."""
+    located = {}
+    for name, file in dataset.files.items():
+        for folder in folders(dataset, data_dir):
+            for path in (folder / file.archive, folder / file.archive.removesuffix(".gz")):
+                if path.is_file():
+                    located.setdefault(name, path)
+    return located
+
+
+def read_checked(path: Path, file: RawFile) -> bytes:
+    """The uncompressed bytes of a raw file.
+
+    Raises:
+        NervaError: if the file is damaged or not the one that the checksum says; the message names it.
+    """
+    content = path.read_bytes()
+    compressed = content[:2] == b"\x1f\x8b"
+    if file.sha256 is None:
+        if not compressed:
+            raise NervaError(f"{path} can't be checked: only the checksum of the archive, {file.archive}, is known")
+        _compare(path, "md5", hashlib.md5(content, usedforsecurity=False).hexdigest(), str(file.md5))
+    if compressed:
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise NervaError(f"{path} is damaged or cut off ({error}); delete it, or put a whole copy there") from None
+    if file.sha256 is not None:
+        _compare(path, "sha256 of the uncompressed bytes", hashlib.sha256(content).hexdigest(), file.sha256)
+    return content
+
+
+def _compare(path: Path, what: str, found: str, expected: str) -> None:
+    if found != expected:
+        raise NervaError(
+            f"{path} is not the right file, or is damaged: its {what} is {found}, and should be {expected}; "
+            "delete it, or put the right one there"
+        )
+
+
+def fetch(dataset: Dataset, name: str, data_dir: Path, timeout: tuple[float, float] = PATIENT) -> Path:
+    """Downloads one raw file from the first mirror that gives the right one.
+
+    Args:
+        dataset: the dataset.
+        name: the file's name in the dataset.
+        data_dir: the file is written to `raw` in this folder, whole or not at all.
+        timeout: seconds to connect, and between two packets.
+
+    Raises:
+        NervaError: if no mirror gives the right file; the message says why for each.
+    """
+    # Imported here: a dataset whose files are there needs neither.
+    import requests
+    from requests.adapters import HTTPAdapter, Retry
+    from tqdm import tqdm
+
+    file = dataset.files[name]
+    target = data_dir / "raw" / dataset.name / file.archive
+    session = requests.Session()
+    retry = Retry(total=3 if timeout is PATIENT else 0, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=retry))
+    reasons = []
+    for mirror in dataset.mirrors:
+        url = f"{mirror.rstrip('/')}/{file.archive}"
+        try:
+            with whole_or_absent(target) as temporary:
+                with session.get(url, stream=True, timeout=timeout) as response, temporary.open("wb") as out:
+                    response.raise_for_status()
+                    size = int(response.headers.get("Content-Length", 0)) or None
+                    bar = tqdm(total=size, desc=file.archive, unit="B", unit_scale=True, disable=_no_terminal())
+                    with bar:
+                        for chunk in response.iter_content(1 << 16):
+                            out.write(chunk)
+                            bar.update(len(chunk))
+                read_checked(temporary, file)
+            return target
+        except requests.RequestException as error:
+            reasons.append(f"{url}: {_cause(error)}")
+        except NervaError:
+            reasons.append(f"{url}: it gave something else than the file, or only a part of it")
+    raise NervaError(f"{file.archive} could not be fetched:\n  " + "\n  ".join(reasons))
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason of a failed request, which is the one that tells."""
+    seen = error
+    while seen.args and isinstance(seen.args[-1], BaseException):
+        seen = seen.args[-1]
+    reason = getattr(seen, "reason", None)
+    return str(reason if isinstance(reason, BaseException) else seen)
+
+
+def _no_terminal() -> bool:
+    return not sys.stderr.isatty()
+
+
+def collect(dataset: Dataset, data_dir: Path) -> dict[str, tuple[Path, Matrix]]:
+    """Every raw file of a dataset, checked and read; what isn't there is downloaded.
+
+    Args:
+        dataset: the dataset.
+        data_dir: raw files are looked for, and downloaded to, `raw` in this folder; see `folders`.
+
+    Returns:
+        For each file its path and its array of bytes.
+
+    Raises:
+        NervaError: if a file is damaged, or is not there and can't be fetched; the message says what to do.
+    """
+    # Everything that is there is checked before anything is downloaded.
+    located = locate(dataset, data_dir)
+    arrays = {n: (path, read_idx(read_checked(path, dataset.files[n]), path)) for n, path in located.items()}
+    for name in dataset.files:
+        if name not in arrays:
+            try:
+                path = fetch(dataset, name, data_dir)
+            except NervaError as error:
+                raise NervaError(
+                    f"{dataset.title or dataset.name} is not there and {error}\n"
+                    f"Put {_archives(dataset)} into {data_dir / 'raw' / dataset.name}/, or into a folder "
+                    f"{dataset.name}/ beside which NERVA_DATA_DIR points, and try again."
+                ) from None
+            arrays[name] = (path, read_idx(read_checked(path, dataset.files[name]), path))
+    return arrays
+
+
+def _archives(dataset: Dataset) -> str:
+    return ", ".join(file.archive for file in dataset.files.values())
+
+
+def read_idx(content: bytes, path: Path) -> Matrix:
+    """The array of unsigned bytes that the content of an IDX file describes.
+
+    Raises:
+        NervaError: if it isn't in that format, or shorter or longer than its header says.
+    """
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
+        raise NervaError(f"{path} is not an IDX file of unsigned bytes")
+    dimensions = content[3]
+    header = 4 + 4 * dimensions
+    shape = struct.unpack(f">{dimensions}I", content[4:header]) if len(content) >= header else ()
+    if not shape or len(content) != header + int(np.prod(shape, dtype=np.int64)):
+        raise NervaError(f"{path} has {len(content)} bytes, which does not fit its header")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

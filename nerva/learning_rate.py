@@ -1,0 +1,125 @@
+"""Learning-rate schedules, and the parser of their specifications.
+
+A schedule is a pure function of the epoch, which counts from 0: asked twice, it answers the same.
+"""
+
+import math
+
+from nerva.specifications import Registry
+from nerva.utilities import NervaError
+
+
+def _positive(name: str, value: float) -> float:
+    if not (value > 0 and math.isfinite(value)):
+        raise NervaError(f"{name} should be greater than 0, not {value}")
+    return value
+
+
+def _not_negative(name: str, value: float) -> float:
+    if not (value >= 0 and math.isfinite(value)):
+        raise NervaError(f"{name} should be 0 or more, not {value}")
+    return value
+
+
+class LearningRateScheduler:
+    """A learning rate for each epoch."""
+
+    def __call__(self, epoch: int) -> float:
+        raise NotImplementedError
+
+
+class ConstantScheduler(LearningRateScheduler):
+    """lr."""
+
+    def __init__(self, lr: float) -> None:
+        self.lr = _positive("lr", lr)
+
+    def __repr__(self) -> str:
+        return f"Constant(lr={float(self.lr)})"
+
+    def __call__(self, epoch: int) -> float:
+        return self.lr
+
+
+class TimeBasedScheduler(LearningRateScheduler):
+    """lr / (1 + decay epoch)."""
+
+    def __init__(self, lr: float, decay: float) -> None:
+        self.lr = _positive("lr", lr)
+        self.decay = _not_negative("decay", decay)
+
+    def __repr__(self) -> str:
+        return f"TimeBased(lr={float(self.lr)}, decay={float(self.decay)})"
+
+    def __call__(self, epoch: int) -> float:
+        return self.lr / (1 + self.decay * epoch)
+
+
+class StepBasedScheduler(LearningRateScheduler):
+    """lr drop_rate^⌊(1 + epoch) / change_rate⌋."""
+
+    def __init__(self, lr: float, drop_rate: float, change_rate: float) -> None:
+        self.lr = _positive("lr", lr)
+        self.drop_rate = _positive("drop_rate", drop_rate)
+        self.change_rate = _positive("change_rate", change_rate)
+
+    def __repr__(self) -> str:
+        return (
+            f"StepBased(lr={float(self.lr)}, drop_rate={float(self.drop_rate)}, "
+            f"change_rate={float(self.change_rate)})"
+        )
+
+    def __call__(self, epoch: int) -> float:
+        return self.lr * math.pow(self.drop_rate, math.floor((1 + epoch) / self.change_rate))
+
+
+class MultiStepLRScheduler(LearningRateScheduler):
+    """lr, times gamma for each milestone that the epoch has reached. Milestones are epochs in rising order."""
+
+    def __init__(self, lr: float, milestones: list[int], gamma: float) -> None:
+        self.lr = _positive("lr", lr)
+        self.milestones = [int(milestone) for milestone in milestones]
+        if self.milestones != sorted(self.milestones):
+            raise NervaError(f"milestones should be epochs in rising order, not {self.milestones}")
+        self.gamma = _positive("gamma", gamma)
+
+    def __repr__(self) -> str:
+        return f"MultiStepLR(lr={float(self.lr)}, milestones={self.milestones}, gamma={float(self.gamma)})"
+
+    def __call__(self, epoch: int) -> float:
+        eta = self.lr
+        for milestone in self.milestones:
+            if epoch >= milestone:
+                eta *= self.gamma
+        return eta
+
+
+class ExponentialScheduler(LearningRateScheduler):
+    """lr e^(-change_rate epoch)."""
+
+    def __init__(self, lr: float, change_rate: float) -> None:
+        self.lr = _positive("lr", lr)
+        self.change_rate = _not_negative("change_rate", change_rate)
+
+    def __repr__(self) -> str:
+        return f"Exponential(lr={float(self.lr)}, change_rate={float(self.change_rate)})"
+
+    def __call__(self, epoch: int) -> float:
+        return self.lr * math.exp(-self.change_rate * epoch)
+
+
+LEARNING_RATES: Registry[LearningRateScheduler] = Registry("learning rate")
+LEARNING_RATES.add("Constant", ConstantScheduler)
+LEARNING_RATES.add("TimeBased", TimeBasedScheduler)
+LEARNING_RATES.add("StepBased", StepBasedScheduler)
+LEARNING_RATES.add("MultiStepLR", MultiStepLRScheduler)
+LEARNING_RATES.add("Exponential", ExponentialScheduler)
+
+
+def parse_learning_rate(text: str) -> LearningRateScheduler:
+    """The schedule that a specification such as `Constant(0.1)` or `MultiStepLR(0.1;1,3,5;0.1)` names.
+
+    Raises:
+        NervaError: if the specification has another shape, names no known schedule, or a value is out of range.
+    """
+    return LEARNING_RATES.parse(text)

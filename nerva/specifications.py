@@ -1,0 +1,112 @@
+"""Registries: what the names in textual specifications such as `Momentum(mu=0.9)` stand for."""
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from nerva.utilities import NervaError, parse_function_call
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """The known components of one kind.
+
+    A component is a class or function. Its parameters are the arguments that its specification takes; their
+    annotations (`float`, `int`, `str`, `list[int]`) say how the text is read. `given` names the parameters
+    that don't come from the text, such as the matrix that an optimizer updates.
+
+    A component of one's own is added by its name:
+
+        @ACTIVATIONS.register("Cube")
+        class CubeActivation(ActivationFunction): ...
+    """
+
+    def __init__(self, kind: str, given: tuple[str, ...] = ()) -> None:
+        self.kind = kind
+        self.given = given
+        self.components: dict[str, Callable[..., T]] = {}
+
+    def add(self, name: str, component: Callable[..., T]) -> None:
+        """Makes a component known under a name.
+
+        Raises:
+            NervaError: if the name is taken, or isn't a word.
+        """
+        if name in self.components or not name.isidentifier():
+            raise NervaError(f'the {self.kind} name "{name}" is taken, or isn\'t a word')
+        self.components[name] = component
+
+    def register(self, name: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
+        """`add`, as a decorator."""
+
+        def decorate(component: Callable[..., T]) -> Callable[..., T]:
+            self.add(name, component)
+            return component
+
+        return decorate
+
+    def bind(self, text: str) -> Callable[..., T]:
+        """The component that a specification names, with its arguments filled in, still to be called with `given`.
+
+        Raises:
+            NervaError: if the name is unknown, or an argument is unknown, missing, or not of its type.
+        """
+        call = parse_function_call(text)
+        if call.name not in self.components:
+            raise NervaError(f'unknown {self.kind} "{call.name}"; known: {", ".join(self._nearest(call.name))}')
+        component = self.components[call.name]
+        types = get_type_hints(component.__init__ if isinstance(component, type) else component)
+        parameters = {
+            name: parameter
+            for name, parameter in inspect.signature(component).parameters.items()
+            if name not in self.given
+        }
+        if len(call.values) > len(parameters):
+            raise NervaError(f'{self.kind} "{text}": {call.name} takes {_listed(parameters)}')
+        named = {key: value for key, value in call.arguments.items() if key}
+        arguments = dict(zip(parameters, call.values, strict=False))
+        for key, value in named.items():
+            if key not in parameters:
+                raise NervaError(f'{self.kind} "{text}": there is no "{key}"; {call.name} takes {_listed(parameters)}')
+            if key in arguments:
+                raise NervaError(f'{self.kind} "{text}": "{key}" is given twice')
+            arguments[key] = value
+        for key, parameter in parameters.items():
+            if parameter.default is parameter.empty and key not in arguments:
+                raise NervaError(f'{self.kind} "{text}": {call.name} needs a value for "{key}"')
+        return functools.partial(
+            component, **{key: _read(value, types.get(key, str), text, key) for key, value in arguments.items()}
+        )
+
+    def parse(self, text: str) -> T:
+        """The component that a specification names, for a registry without `given`."""
+        return self.bind(text)()
+
+    def _nearest(self, name: str) -> list[str]:
+        """The known names, the most similar first."""
+        return sorted(
+            self.components,
+            key=lambda known: -difflib.SequenceMatcher(None, known.lower(), name.lower()).ratio(),
+        )
+
+
+def _listed(parameters: dict[str, inspect.Parameter]) -> str:
+    return ", ".join(f'"{name}"' for name in parameters) or "no arguments"
+
+
+def _read(value: str, type_: Any, text: str, key: str) -> Any:
+    """A value's text in the type of its parameter."""
+    readers: dict[Any, tuple[str, Callable[[str], Any]]] = {
+        float: ("a number", float),
+        int: ("a whole number", int),
+        str: ("a text", str),
+        list[int]: ("whole numbers", lambda v: [int(word) for word in v.strip("[]").split(",")]),
+    }
+    what, read = readers[type_]
+    try:
+        return read(value)
+    except ValueError:
+        raise NervaError(f'"{text}": "{key}" should be {what}, not "{value}"') from None

@@ -1,0 +1,205 @@
+"""Errors, specifications, printing, timing and `.npz` files."""
+
+import os
+import re
+import time
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nerva.matrix_operations import Matrix
+
+
+class NervaError(RuntimeError, ValueError):
+    """A user's mistake: the message says what is wrong, where, and what would be right."""
+
+
+def set_numpy_options() -> None:
+    """Makes NumPy print matrices on few lines, without exponents."""
+    np.set_printoptions(precision=8, edgeitems=3, threshold=5, suppress=True, linewidth=160)
+
+
+def pp_numpy(name: str, arr: Matrix) -> None:
+    """Prints a name, a shape and the elements."""
+    shape = "x".join(map(str, arr.shape)) if arr.ndim in (1, 2) else str(arr.shape).strip("()")
+    print(f"{name} ({shape})")
+    print(arr)
+
+
+def pp(name: str, x: Matrix) -> None:
+    """Prints a name, a shape and the elements."""
+    pp_numpy(name, x)
+
+
+class StopWatch:
+    """Measures seconds of wall time since it was made or reset."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+
+    def seconds(self) -> float:
+        """The seconds since the start."""
+        return time.perf_counter() - self.start
+
+    def reset(self) -> None:
+        """Starts again from 0."""
+        self.start = time.perf_counter()
+
+
+class FunctionCall:
+    """A parsed specification: a name, and its arguments as text.
+
+    `values` are the arguments written without a key, `arguments` those with one. A single value stands for
+    whichever key is asked for, and is in `arguments` too, under "".
+    """
+
+    def __init__(self, name: str, arguments: dict[str, str], values: tuple[str, ...] = ()) -> None:
+        self.name = name
+        self.arguments = arguments
+        self.values = values
+
+    def has_key(self, key: str) -> bool:
+        """Whether an argument with this key was written."""
+        return key in self.arguments
+
+    def get_value(self, key: str) -> str:
+        """The argument's text; a single value without key stands for any key; "" where there is none."""
+        if key in self.arguments:
+            return self.arguments[key]
+        if len(self.arguments) == 1:
+            return self.arguments.get("", "")
+        return ""
+
+    def as_scalar(self, key: str, default_value: float | None = None) -> float:
+        """The argument as a number.
+
+        Raises:
+            NervaError: if it is missing and has no default, or if it isn't a number.
+        """
+        value = self.get_value(key)
+        if not value:
+            if default_value is None:
+                raise NervaError(f'{self.name} needs a value for "{key}", as in {self.name}({key}=0.1)')
+            return default_value
+        try:
+            return float(value)
+        except ValueError:
+            raise NervaError(f'{self.name}: "{key}" should be a number, not "{value}"') from None
+
+    def as_string(self, key: str, default_value: str | None = None) -> str:
+        """The argument as text.
+
+        Raises:
+            NervaError: if it is missing and has no default.
+        """
+        value = self.get_value(key)
+        if not value:
+            if default_value is None:
+                raise NervaError(f'{self.name} needs a value for "{key}"')
+            return default_value
+        return value
+
+
+_CALL = re.compile(r"\s*(\w+)\s*(?:\((.*)\))?\s*", re.DOTALL)
+_ARGUMENT = re.compile(r"\s*(?:([A-Za-z_]\w*)\s*=)?\s*([^\s=](?:.*[^\s])?)\s*", re.DOTALL)
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """The parts of a text between separators that stand outside all brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([") - (character in ")]")
+        if depth < 0:
+            break
+        if character == separator and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    if depth != 0:
+        raise NervaError(f'"{text}": the brackets do not match')
+    return parts
+
+
+def parse_function_call(text: str) -> FunctionCall:
+    """Parses `Name`, `Name(value, …)` or `Name(key=value, …)`, and nothing else.
+
+    A value is anything without a comma or `=`, or something in brackets. Where a semicolon stands between the
+    arguments, as in `MultiStepLR(0.1;1,3,5;0.1)`, commas belong to the values.
+
+    Raises:
+        NervaError: if the text has any other shape; the message says which part is wrong.
+    """
+    match = _CALL.fullmatch(text)
+    if not match:
+        raise NervaError(f'could not parse "{text}": expected Name, Name(value) or Name(key=value, ...)')
+    name, inside = match.group(1), match.group(2)
+    if inside is None or not inside.strip():
+        return FunctionCall(name, {})
+    values: list[str] = []
+    arguments: dict[str, str] = {}
+    for part in _split(inside, ";" if len(_split(inside, ";")) > 1 else ","):
+        argument = _ARGUMENT.fullmatch(part)
+        if not argument or len(_split(argument.group(2), "=")) > 1:
+            raise NervaError(f'could not parse "{text}": "{part.strip()}" should be a value or key=value')
+        key, value = argument.groups()
+        if key is None:
+            if arguments:
+                raise NervaError(f'could not parse "{text}": "{value}" has no key, but stands behind one that has')
+            values.append(value)
+        elif key in arguments:
+            raise NervaError(f'could not parse "{text}": "{key}" is given twice')
+        else:
+            arguments[key] = value
+    if len(values) == 1 and not arguments:
+        arguments[""] = values[0]
+    return FunctionCall(name, arguments, tuple(values))
+
+
+@contextmanager
+def whole_or_absent(path: str | PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, and renames it to `path` at the end, unless there was an error.
+
+    Whoever reads `path` finds the old file or the whole new one, also after a crash or a power cut.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The process id keeps apart two processes that write the same file.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_dict_from_npz(filename: str | PathLike[str]) -> dict[str, Matrix]:
+    """Reads the arrays of an `.npz` file. Never unpickles.
+
+    Raises:
+        NervaError: if the file is missing, isn't a whole `.npz` file, or holds Python objects.
+    """
+    try:
+        with np.load(filename, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+    except FileNotFoundError:
+        raise NervaError(f"{filename}: there is no such file") from None
+    except (ValueError, OSError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise NervaError(f"{filename} is not a readable .npz file of plain arrays ({error})") from error
+
+
+def save_dict_to_npz(filename: str | PathLike[str], data: dict[str, Matrix]) -> None:
+    """Writes arrays to a compressed `.npz` file, whole or not at all; adds the suffix if it is missing."""
+    path = Path(filename)
+    if path.suffix != ".npz":
+        path = path.with_name(path.name + ".npz")
+    with whole_or_absent(path) as temporary:
+        arrays: dict[str, Any] = data
+        np.savez_compressed(temporary, **arrays)

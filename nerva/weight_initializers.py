@@ -1,0 +1,128 @@
+"""Initial weights and biases, and the parser of their specifications.
+
+W is a K×D matrix (D inputs, K outputs) and b a vector of K; both are filled in place and keep their dtype.
+Randomness comes from the `numpy.random.Generator` that is passed: the same generator state, the same weights.
+Without one, a generator of fresh entropy is used, and the weights can't be had again.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from nerva.matrix_operations import Matrix
+from nerva.specifications import Registry
+
+Rng = np.random.Generator | None
+
+
+def _generator(rng: Rng) -> np.random.Generator:
+    return np.random.default_rng() if rng is None else rng
+
+
+def set_bias_zero(b: Matrix) -> None:
+    """b := 0."""
+    b[...] = 0
+
+
+def set_bias_uniform(b_: Matrix, a: float = 0.0, b: float = 1.0, rng: Rng = None) -> None:
+    """b_ := samples of the uniform distribution on [a, b)."""
+    b_[...] = _generator(rng).uniform(a, b, size=b_.shape)
+
+
+def set_bias_normal(b: Matrix, mean: float = 0.0, std: float = 1.0, rng: Rng = None) -> None:
+    """b := samples of the normal distribution."""
+    b[...] = _generator(rng).normal(mean, std, size=b.shape)
+
+
+def set_weights_uniform(W: Matrix, a: float = 0.0, b: float = 1.0, rng: Rng = None) -> None:
+    """W := samples of the uniform distribution on [a, b)."""
+    W[...] = _generator(rng).uniform(a, b, size=W.shape)
+
+
+def set_weights_normal(W: Matrix, mean: float = 0.0, std: float = 1.0, rng: Rng = None) -> None:
+    """W := samples of the normal distribution."""
+    W[...] = _generator(rng).normal(mean, std, size=W.shape)
+
+
+def set_weights_xavier_uniform(W: Matrix, rng: Rng = None) -> None:
+    """W := uniform on ±√(6 / (D + K)) (Glorot and Bengio 2010); suits tanh and sigmoid."""
+    K, D = W.shape
+    limit = math.sqrt(6 / (D + K))
+    set_weights_uniform(W, -limit, limit, rng)
+
+
+def set_weights_xavier_normal(W: Matrix, rng: Rng = None) -> None:
+    """W := normal with standard deviation √(2 / (D + K)) (Glorot and Bengio 2010); suits tanh and sigmoid."""
+    K, D = W.shape
+    set_weights_normal(W, 0, math.sqrt(2 / (D + K)), rng)
+
+
+def set_weights_he_uniform(W: Matrix, rng: Rng = None) -> None:
+    """W := uniform on ±√(6 / D) (He et al. 2015); suits ReLU."""
+    _, D = W.shape
+    limit = math.sqrt(6 / D)
+    set_weights_uniform(W, -limit, limit, rng)
+
+
+def set_weights_he_normal(W: Matrix, rng: Rng = None) -> None:
+    """W := normal with standard deviation √(2 / D) (He et al. 2015); suits ReLU."""
+    _, D = W.shape
+    set_weights_normal(W, 0, math.sqrt(2 / D), rng)
+
+
+def set_weights_zero(W: Matrix) -> None:
+    """W := 0. All neurons of a layer then learn the same: of use for tests and for single-layer networks."""
+    W[...] = 0
+
+
+INITIALIZERS: Registry[None] = Registry("weight initializer", given=("W", "rng"))
+
+
+@INITIALIZERS.register("Uniform")
+def _uniform(W: Matrix, rng: Rng, a: float = 0.0, b: float = 1.0) -> None:
+    set_weights_uniform(W, a, b, rng)
+
+
+@INITIALIZERS.register("Normal")
+def _normal(W: Matrix, rng: Rng, a: float = 0.0, b: float = 1.0) -> None:
+    set_weights_normal(W, a, b, rng)
+
+
+INITIALIZERS.add("XavierUniform", set_weights_xavier_uniform)
+INITIALIZERS.add("XavierNormal", set_weights_xavier_normal)
+INITIALIZERS.add("HeUniform", set_weights_he_uniform)
+INITIALIZERS.add("HeNormal", set_weights_he_normal)
+
+
+@INITIALIZERS.register("Zero")
+def _zero(W: Matrix, rng: Rng) -> None:
+    set_weights_zero(W)
+
+
+def parse_weight_initializer(text: str) -> Callable[..., None]:
+    """The function of W and rng that a specification such as `XavierNormal` or `Uniform(a=-1, b=1)` names.
+
+    Raises:
+        NervaError: if the specification has another shape, or names no known initializer.
+    """
+    return INITIALIZERS.bind(text)
+
+
+class HasWeights(Protocol):
+    """A layer with weights and biases."""
+
+    W: Matrix
+    b: Matrix
+
+
+def set_layer_weights(layer: HasWeights, text: str, rng: Rng = None) -> None:
+    """Fills a layer's weights as a specification says, and its biases with zeros.
+
+    Raises:
+        NervaError: if the specification has another shape, or names no known initializer.
+    """
+    initialize: Any = parse_weight_initializer(text)
+    initialize(layer.W, rng=rng)
+    set_bias_zero(layer.b)
