@@ -51,9 +51,7 @@ class DataLoader:
     in the order of the dataset. The last batch may be smaller.
     """
 
-    def __init__(
-        self, Xdata: Matrix, Tdata: Matrix, batch_size: int, num_classes: int = 0, rng: Rng = None
-    ) -> None:
+    def __init__(self, Xdata: Matrix, Tdata: Matrix, batch_size: int, num_classes: int = 0, rng: Rng = None) -> None:
         """
         Args:
             Xdata: the inputs, N×D.

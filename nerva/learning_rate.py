@@ -65,8 +65,7 @@ class StepBasedScheduler(LearningRateScheduler):
 
     def __repr__(self) -> str:
         return (
-            f"StepBased(lr={float(self.lr)}, drop_rate={float(self.drop_rate)}, "
-            f"change_rate={float(self.change_rate)})"
+            f"StepBased(lr={float(self.lr)}, drop_rate={float(self.drop_rate)}, change_rate={float(self.change_rate)})"
         )
 
     def __call__(self, epoch: int) -> float:

@@ -208,12 +208,12 @@ def maximum(X: Matrix, a: float) -> Matrix:
 
 def greater(X: Matrix, a: float) -> Matrix:
     """x > a of each element: a condition, for `where`."""
-    return X > a
+    return a < X
 
 
 def less(X: Matrix, a: float) -> Matrix:
     """x < a of each element: a condition, for `where`."""
-    return X < a
+    return a > X
 
 
 def where(condition: Matrix, X: Matrix | float, Y: Matrix | float, like: Matrix) -> Matrix:

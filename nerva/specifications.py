@@ -78,7 +78,8 @@ class Registry(Generic[T]):
             if parameter.default is parameter.empty and key not in arguments:
                 raise NervaError(f'{self.kind} "{text}": {call.name} needs a value for "{key}"')
         return functools.partial(
-            component, **{key: _read(value, types.get(key, str), text, key) for key, value in arguments.items()}
+            component,
+            **{key: _read(value, types.get(key, str), text, key) for key, value in arguments.items()},
         )
 
     def parse(self, text: str) -> T:

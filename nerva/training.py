@@ -4,6 +4,7 @@
 records as a table.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -113,48 +114,69 @@ def compute_loss(M: MultilayerPerceptron, data_loader: DataLoader, loss: LossFun
     return sum(float(loss(M.feedforward(X), T)) for X, T in data_loader.in_order()) / data_loader.dataset_size
 
 
-def _columns() -> list[tuple[str, int, str]]:
+def _columns(validation: bool) -> list[tuple[str, int, str]]:
     """The name, width and format of each column of the table."""
     digits = TrainOptions.print_digits
     real = (digits + 6, f".{digits}f")
-    return [("epoch", 5, "d"), *((name, *real) for name in ("lr", "loss", "train_acc", "test_acc", "time (s)"))]
+    accuracies = ["train_acc", "valid_acc", "test_acc"] if validation else ["train_acc", "test_acc"]
+    return [("epoch", 5, "d"), *((name, *real) for name in ("lr", "loss", *accuracies, "time (s)"))]
 
 
-def _rule() -> str:
-    return "-" * (sum(width for _, width, _ in _columns()) + 3 * (len(_columns()) - 1))
+def _rule(validation: bool) -> str:
+    return "-" * (sum(width + 3 for _, width, _ in _columns(validation)) - 3)
+
+
+def table_head(validation: bool = False) -> list[str]:
+    """The first lines of the table."""
+    names = " | ".join(f"{name:>{width}}" for name, width, _ in _columns(validation))
+    return [_rule(validation), names, _rule(validation)]
+
+
+def table_row(record: EpochRecord) -> str:
+    """A record as a row of the table; with a column for validation if it has those figures."""
+    r = record
+    validation = () if r.validation_accuracy is None else (r.validation_accuracy,)
+    figures = (
+        r.epoch,
+        r.learning_rate,
+        r.train_loss,
+        r.train_accuracy,
+        *validation,
+        r.test_accuracy,
+        r.seconds,
+    )
+    columns = _columns(bool(validation))
+    return " | ".join(f"{x:>{width}{form}}" for x, (_, width, form) in zip(figures, columns, strict=True))
+
+
+def table_foot(total_time: float, validation: bool = False) -> list[str]:
+    """The last lines of the table."""
+    return [_rule(validation), f"Total training time: {total_time:.{TrainOptions.print_digits}f} s"]
 
 
 def print_epoch_header() -> None:
     """Prints the head of the table."""
     if TrainOptions.print_statistics:
-        print(_rule())
-        print(" | ".join(f"{name:>{width}}" for name, width, _ in _columns()))
-        print(_rule())
+        print(*table_head(), sep="\n")
 
 
 def print_epoch_line(
     epoch: int, lr: float, loss: float, train_accuracy: float, test_accuracy: float, elapsed: float
 ) -> None:
     """Prints a row of the table."""
-    figures = (epoch, lr, loss, train_accuracy, test_accuracy, elapsed)
-    cells = (f"{x:>{width}{form}}" for x, (_, width, form) in zip(figures, _columns(), strict=True))
-    print(" | ".join(cells), flush=True)
+    record = EpochRecord(epoch, lr, loss, train_accuracy, None, None, math.nan, test_accuracy, elapsed)
+    print(table_row(record), flush=True)
 
 
 def print_epoch_footer(total_time: float) -> None:
     """Prints the foot of the table."""
     if TrainOptions.print_statistics:
-        print(_rule())
-        print(f"Total training time: {total_time:.{TrainOptions.print_digits}f} s")
+        print(*table_foot(total_time), sep="\n")
 
 
 def print_record(record: EpochRecord) -> None:
     """Prints a record as a row of the table."""
-    if TrainOptions.print_statistics:
-        r = record
-        print_epoch_line(r.epoch, r.learning_rate, r.train_loss, r.train_accuracy, r.test_accuracy, r.seconds)
-    else:
-        print(f"epoch {record.epoch:3}", flush=True)
+    print(table_row(record) if TrainOptions.print_statistics else f"epoch {record.epoch:3}", flush=True)
 
 
 def print_batch_debug_info(

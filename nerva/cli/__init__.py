@@ -1,0 +1,64 @@
+"""The command line: `nerva VERB`. Each verb is a module here, imported when it is called."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from nerva.utilities import NervaError
+
+# The verbs, with the first line of their help, which is shown without importing them.
+VERBS = {
+    "train": "Train one run, or a sweep of runs (-m): a Hydra application.",
+    "prepare": "Prepare a dataset.",
+    "track": "Log a sweep's runs to MLflow, each once.",
+    "compare": "Compare a sweep's runs: leaderboard, plots and summary.",
+    "ui": "Open the MLflow UI on the results, for this machine only.",
+    "completion": "Print what makes a shell complete nerva's commands.",
+}
+
+
+class _Verbs(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"nerva.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            ctx.fail(f"There is no command '{args[0]}'. There are: {', '.join(VERBS)}.")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="nerva")
+def nerva() -> None:
+    """Reproducible experiments with multilayer perceptrons."""
+
+
+class RunFailedError(Exception):
+    """A run ended as failed, and its folder says why."""
+
+
+def main() -> None:
+    """Runs the command line.
+
+    Exits with 0; with 1 for a user's mistake, 2 for a wrong option, 3 if a run ended as failed.
+    """
+    try:
+        nerva.main(standalone_mode=True)
+    except RunFailedError as error:
+        print(f"nerva: {error}", file=sys.stderr)
+        sys.exit(3)
+    except NervaError as error:
+        print(f"nerva: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,20 @@
+"""`nerva prepare`."""
+
+import click
+
+
+@click.command()
+@click.argument("dataset")
+@click.argument("overrides", nargs=-1)
+def command(dataset: str, overrides: tuple[str, ...]) -> None:
+    """Prepare DATASET, a file of conf/data: mnist, fashion_mnist, digits or auto.
+
+    It becomes one .npz file in results/data, with its provenance beside it. OVERRIDES are Hydra's, such as
+    data.mirrors=[http://localhost:8000].
+    """
+    from nerva.data import prepare
+    from nerva.experiment.compose import compose
+
+    config = compose([f"data={dataset}", *overrides])
+    prepared = prepare(config.data, config.data_dir)
+    click.echo(f"{config.data.title}: {prepared.npz} ({prepared.provenance} says where it is from)")

@@ -1,0 +1,35 @@
+"""`nerva train`: Hydra's application."""
+
+import logging
+
+import click
+
+
+@click.command(
+    add_help_option=False,
+    context_settings={
+        "ignore_unknown_options": True,
+        "allow_extra_args": True,
+        "allow_interspersed_args": False,
+    },
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def command(arguments: tuple[str, ...]) -> None:
+    """Train one run, or a sweep of runs (-m): a Hydra application."""
+    from nerva.cli import RunFailedError
+    from nerva.experiment.compose import application
+    from nerva.experiment.config import Config
+    from nerva.experiment.run import run
+
+    def task(config: Config, overrides: list[str]) -> None:
+        logging.getLogger("nerva").setLevel(logging.INFO)
+        folder = run(config, overrides)
+        if config.tracking.enabled:
+            from nerva.experiment.tracking import track
+
+            track([folder], config.title, config.tracking.uri)
+        summary = folder.read_summary()
+        if summary["status"] == "failed":
+            raise RunFailedError(f"run {folder.run_id} failed: {summary['reason']} (see {folder.path})")
+
+    application(task, arguments)

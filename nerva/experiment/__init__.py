@@ -1,0 +1,6 @@
+"""From a configuration to a tracked run, and from runs to a comparison.
+
+`config` says what a run is made of and `identity` which run it is; `compose` gets configurations from Hydra;
+`build` makes the network and the batches, `run` trains and writes the run's folder; `tracking` logs folders to
+MLflow and `compare` ranks them. Only `compose` imports hydra, and only `tracking` imports mlflow.
+"""

@@ -1,0 +1,66 @@
+"""From a configuration and a dataset to what `training_epochs` needs: all that determines a run's figures.
+
+The code of this module is part of a run's identity, as the engine's is.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nerva.datasets import DataLoader
+from nerva.experiment.config import Config, specification
+from nerva.learning_rate import LearningRateScheduler, parse_learning_rate
+from nerva.loss_functions import LossFunction, parse_loss_function
+from nerva.matrix_operations import Matrix
+from nerva.multilayer_perceptron import MultilayerPerceptron, parse_multilayer_perceptron
+
+
+@dataclass(frozen=True)
+class Training:
+    """A network before its first epoch, and what it is trained with."""
+
+    M: MultilayerPerceptron
+    loss: LossFunction
+    learning_rate: LearningRateScheduler
+    train_loader: DataLoader  # shuffled, in batches for training
+    evaluation_loader: DataLoader  # the same samples, in batches for evaluation
+    validation_loader: DataLoader
+    test_loader: DataLoader
+
+
+def build(config: Config, arrays: dict[str, Matrix]) -> Training:
+    """Makes the network and the batches of a run.
+
+    Args:
+        config: the run's configuration.
+        arrays: Xtrain, Ttrain, Xtest and Ttest.
+
+    Raises:
+        NervaError: if the configuration and the data don't fit.
+    """
+    # Two independent streams, so that one more draw for the weights does not change the order of the samples.
+    weights, order = (np.random.default_rng(seed) for seed in np.random.SeedSequence(config.seed).spawn(2))
+    n = len(config.model.layers)
+    M = parse_multilayer_perceptron(
+        config.model.layers,
+        config.sizes,
+        [specification(config.optimizer)] * n,
+        [config.model.weights] * n,
+        weights,
+    )
+
+    def loader(part: str, samples: slice, batch_size: int, rng: np.random.Generator | None = None) -> DataLoader:
+        X, T = arrays[f"X{part}"][samples], arrays[f"T{part}"][samples]
+        return DataLoader(X, T, min(batch_size, len(X)), config.data.classes, rng)
+
+    split = config.data.train - config.data.validation
+    evaluation = config.train.evaluation_batch_size
+    return Training(
+        M,
+        parse_loss_function(specification(config.loss)),
+        parse_learning_rate(specification(config.learning_rate)),
+        loader("train", slice(split), config.train.batch_size, order),
+        loader("train", slice(split), evaluation),
+        loader("train", slice(split, None), evaluation),
+        loader("test", slice(None), evaluation),
+    )

@@ -1,0 +1,164 @@
+"""What a run is made of: the types behind `conf/`, and the checks that they can't express."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nerva.activation_functions import parse_activation
+from nerva.data.description import Dataset
+from nerva.learning_rate import parse_learning_rate
+from nerva.loss_functions import parse_loss_function
+from nerva.matrix_operations import zeros
+from nerva.optimizers import parse_optimizer
+from nerva.utilities import NervaError
+from nerva.weight_initializers import parse_weight_initializer
+
+
+@dataclass
+class Model:
+    """The layers between the inputs and the outputs; the data says how many of those there are."""
+
+    hidden: list[int] = field(default_factory=list)  # the sizes of the hidden layers
+    layers: list[str] = field(default_factory=list)  # a specification for each layer, the output layer included
+    weights: str = ""  # the specification of the initial weights
+
+
+@dataclass
+class Train:
+    """The training loop."""
+
+    epochs: int = 1
+    batch_size: int = 1
+    evaluation_batch_size: int = 1  # it is part of a figure's last bits
+
+
+@dataclass
+class Tracking:
+    """Where runs are logged."""
+
+    enabled: bool = True
+    uri: str = ""
+
+
+@dataclass
+class Config:
+    """A run.
+
+    A component (optimizer, learning_rate, loss) is its name and its arguments: `{name: Momentum, mu: 0.9}` is
+    the specification `Momentum(mu=0.9)`.
+    """
+
+    data: Dataset = field(default_factory=Dataset)
+    model: Model = field(default_factory=Model)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    learning_rate: dict[str, Any] = field(default_factory=dict)
+    loss: dict[str, Any] = field(default_factory=dict)
+    train: Train = field(default_factory=Train)
+    seed: int = 0
+    tracking: Tracking = field(default_factory=Tracking)
+    experiment_name: str = ""
+    results_dir: str = ""
+
+    @property
+    def data_dir(self) -> Path:
+        """Where datasets are."""
+        return Path(self.results_dir) / "data"
+
+    @property
+    def title(self) -> str:
+        """What this is a part of: a dataset and an experiment. MLflow's experiments and folders are named so."""
+        return f"{self.data.name}-{self.experiment_name}"
+
+    @property
+    def sizes(self) -> list[int]:
+        """The number of inputs, and then the number of outputs of each layer."""
+        return [self.data.features, *self.model.hidden, self.data.classes]
+
+
+def specification(component: dict[str, Any]) -> str:
+    """The specification of a component, as the engine's parsers read it."""
+
+    def text(value: Any) -> str:
+        return "[" + ", ".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
+
+    arguments = ", ".join(f"{key}={text(value)}" for key, value in component.items() if key != "name")
+    return f"{component.get('name', '')}({arguments})" if arguments else str(component.get("name", ""))
+
+
+def canonical(config: Config) -> dict[str, Any]:
+    """What of a configuration determines a run's result, in one form for each meaning.
+
+    Components are as the engine prints them: defaults filled in, numbers as floats. Everything is there but
+    names, paths and tracking, so that what is added to a configuration counts unless it is known not to.
+
+    Raises:
+        NervaError: if something is out of range, or does not fit; the message names the key.
+    """
+    validate(config)
+    optimizer = parse_optimizer(specification(config.optimizer))
+    return {
+        "data": {"checksum": config.data.checksum, "validation": config.data.validation},
+        "sizes": config.sizes,
+        "layers": [layer if layer == "Linear" else str(parse_activation(layer)) for layer in config.model.layers],
+        "weights": config.model.weights,
+        "optimizer": str(optimizer(zeros(0), zeros(0))),
+        "learning_rate": str(parse_learning_rate(specification(config.learning_rate))),
+        "loss": str(parse_loss_function(specification(config.loss))),
+        "train": vars(config.train),
+        "seed": config.seed,
+    }
+
+
+def validate(config: Config) -> None:
+    """Checks what can be checked before there is any data.
+
+    Raises:
+        NervaError: if something is out of range, or does not fit; the message names the key.
+    """
+    data, model, train = config.data, config.model, config.train
+    _at_least("seed", config.seed, 0)
+    _at_least("train.epochs", train.epochs, 1)
+    _at_least("train.evaluation_batch_size", train.evaluation_batch_size, 1)
+    if not 1 <= data.validation < data.train:
+        raise NervaError(
+            f"data.validation should be 1 to {data.train - 1}, not {data.validation}: "
+            f"it is split off the {data.train} training samples, and models are chosen by it"
+        )
+    trained = data.train - data.validation
+    if not 1 <= train.batch_size <= trained:
+        raise NervaError(
+            f"train.batch_size should be 1 to {trained}, the samples that {data.name} has for training, "
+            f"not {train.batch_size}"
+        )
+    for size in model.hidden:
+        _at_least("each size in model.hidden", size, 1)
+    if len(model.layers) != len(model.hidden) + 1:
+        raise NervaError(
+            f"model.layers has {len(model.layers)} layers, {model.layers}, but model.hidden has "
+            f"{len(model.hidden)} sizes, {model.hidden}: there should be one layer more than hidden sizes"
+        )
+    for layer in model.layers:
+        if layer != "Linear":
+            _parse("model.layers", parse_activation, layer)
+    _parse("model.weights", parse_weight_initializer, model.weights)
+    _parse("optimizer", parse_optimizer, specification(config.optimizer))
+    _parse("learning_rate", parse_learning_rate, specification(config.learning_rate))
+    _parse("loss", parse_loss_function, specification(config.loss))
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", config.experiment_name):
+        raise NervaError(
+            f'experiment_name names a folder: letters, digits, ".", "_" and "-", not "{config.experiment_name}"'
+        )
+
+
+def _at_least(key: str, value: int, least: int) -> None:
+    if value < least:
+        raise NervaError(f"{key} should be {least} or more, not {value}")
+
+
+def _parse(key: str, parse: Callable[[str], object], text: str) -> None:
+    try:
+        parse(text)
+    except NervaError as error:
+        raise NervaError(f"{key}: {error}") from None
