@@ -125,7 +125,7 @@ def application(task: Callable[[Config, list[str]], None], arguments: Sequence[s
 def _check_sweep(arguments: Sequence[str]) -> None:
     """Composes and checks every point of a multirun, so that a mistake in one fails before the first job."""
     asked = get_args_parser().parse_args(list(arguments))
-    if any((asked.help, asked.hydra_help, asked.version, asked.cfg, asked.info, asked.shell_completion)):
+    if any((asked.help, asked.hydra_help, asked.cfg, asked.info, asked.shell_completion)):
         return
     if any((asked.config_name, asked.config_path, asked.config_dir, asked.experimental_rerun)):
         return  # a configuration of somebody's own: Hydra checks it as it comes to each job
