@@ -27,7 +27,7 @@ def command(arguments: tuple[str, ...]) -> None:
         if config.tracking.enabled:
             from nerva.experiment.tracking import track
 
-            track([folder], config.title, config.tracking.uri)
+            track([folder], config.title, config.tracking.uri, config.results_dir)
         summary = folder.read_summary()
         if summary["status"] == "failed":
             raise RunFailedError(f"run {folder.run_id} failed: {summary['reason']} (see {folder.path})")

@@ -29,6 +29,7 @@ class Dataset:
     sha256: str | None = None  # of the prepared arrays
     files: dict[str, RawFile] = field(default_factory=dict)
     mirrors: list[str] = field(default_factory=list)
+    note: str = ""  # why it was taken, if it was not asked for by name
     candidates: list[str] = field(default_factory=list)  # of "auto": the set preferred, and the one otherwise
 
     @property

@@ -36,7 +36,7 @@ ConfigStore.instance().store(name="schema", node=Config)
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a sweep: a run, and the overrides by which `nerva train` makes it."""
+    """A point of a sweep: a run, and the overrides that make it."""
 
     run_id: str
     config: Config
@@ -86,9 +86,9 @@ def _points(cfg: DictConfig, overrides: Sequence[str]) -> list[Point]:
     params = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.params or {}).items()]
     points = {}
     for point in BasicSweeper.split_arguments(_parser().parse_overrides([*params, *overrides]), None)[0]:
-        config, settled = _settle(hydra.compose("config", point), point)
+        config, _ = _settle(hydra.compose("config", point), point)
         # A point that a sweep has twice is one run.
-        points[run_id(config)] = Point(run_id(config), config, settled)
+        points[run_id(config)] = Point(run_id(config), config, point)
     return list(points.values())
 
 
@@ -143,6 +143,7 @@ def _settle(cfg: DictConfig, overrides: Sequence[str]) -> tuple[Config, list[str
         choice = choose(_object(hydra.compose("config", [f"data={preferred}"])).data, otherwise, _object(cfg).data_dir)
         settled = [*(o for o in overrides if not o.startswith("data=")), f"data={choice.chosen}"]
         cfg = hydra.compose("config", settled)
+        cfg.data.note = f"chosen by data=auto: {choice.reason}"
     return _object(cfg), settled
 
 

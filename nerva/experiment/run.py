@@ -77,6 +77,8 @@ def _train(config: Config, arrays: dict[str, Any], folder: RunFolder) -> dict[st
         "%s: %d samples for training, %d for validation, %d for testing",
         data.title, data.train - data.validation, data.validation, data.test,
     )  # fmt: skip
+    if data.note:
+        log.info("%s", data.note)
     records: list[EpochRecord] = []
     times: list[float] = []
     best: dict[str, Any] = {}

@@ -1,0 +1,27 @@
+# Prepare the data, train a run for each point of a sweep, log the runs to MLflow, and compare them.
+#
+#   snakemake --cores 4
+#   snakemake --cores 4 --config experiment=flagship data=mnist overrides="train.epochs=2 model=small"
+#
+# `experiment` names a file of conf/experiment, `data` one of conf/data; `overrides` are Hydra's.
+from snakemake.utils import min_version
+
+min_version("9.9")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/track.smk"
+include: "workflow/rules/compare.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        TRACKED,
+        *COMPARED.values(),
+
+
+onsuccess:
+    print(Path(COMPARED["summary"]).read_text(), end="")

@@ -1,0 +1,5 @@
+"""`python -m nerva`: the command line."""
+
+from nerva.cli import main
+
+main()

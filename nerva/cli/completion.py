@@ -1,0 +1,18 @@
+"""`nerva completion`."""
+
+import click
+from click.shell_completion import get_completion_class
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def command(shell: str) -> None:
+    """Print what makes a shell complete nerva's commands.
+
+    In ~/.bashrc: eval "$(nerva completion bash)"
+    """
+    from nerva.cli import nerva
+
+    completion = get_completion_class(shell)
+    assert completion is not None
+    click.echo(completion(nerva, {}, "nerva", "_NERVA_COMPLETE").source())

@@ -1,0 +1,26 @@
+"""`nerva track`."""
+
+import click
+
+
+@click.command()
+@click.argument("experiment")
+@click.argument("overrides", nargs=-1)
+def command(experiment: str, overrides: tuple[str, ...]) -> None:
+    """Log the runs of EXPERIMENT, a file of conf/experiment, to MLflow, each once.
+
+    OVERRIDES are Hydra's, the same as those with which the runs were made.
+    """
+    from nerva.experiment.compose import expand
+    from nerva.experiment.folder import RunFolder
+    from nerva.experiment.tracking import track
+
+    points = expand(experiment, overrides)
+    config = points[0].config
+    folders = [RunFolder.of(config.results_dir, point.run_id) for point in points]
+    ended = [folder for folder in folders if folder.is_whole()]
+    logged = track(ended, config.title, config.tracking.uri, config.results_dir)
+    there = len(ended) - logged
+    click.echo(f"{config.title}: {logged} runs logged to {config.tracking.uri}, {there} were there already")
+    if len(ended) < len(folders):
+        click.echo(f"{len(folders) - len(ended)} of {len(folders)} runs are not made yet")

@@ -1,0 +1,250 @@
+"""A sweep's runs, ranked: leaderboard, plots and a summary.
+
+A configuration is what runs share that differ in the seed only. Configurations are ranked by validation accuracy,
+the mean over seeds of each run's best epoch; test accuracy, at that same epoch, is only reported.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from nerva.experiment.config import specification
+from nerva.experiment.folder import RunFolder
+from nerva.utilities import NervaError, whole_or_absent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which colour-blind people can tell apart; the yellow, too light for lines, is left out.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A sweep's runs."""
+
+    title: str  # the dataset and the experiment
+    data: str  # the dataset's name for people
+    runs: pd.DataFrame  # a row a run: see `load`
+    note: str  # why these data were taken, if they were not asked for by name
+    curves: pd.DataFrame  # a row a run and epoch: run_id, configuration and what metrics.csv has
+    board: pd.DataFrame  # a row a configuration, the best first: see `leaderboard`
+
+
+def load(folders: Sequence[RunFolder], title: str, note: str = "") -> Comparison:
+    """Reads the runs of a sweep, and ranks them.
+
+    Args:
+        folders: the runs, all on the same data.
+        title: the dataset and the experiment.
+        note: why these data were taken, if they were not asked for by name.
+
+    Raises:
+        NervaError: if there are no runs, or one has not ended.
+    """
+    if not folders:
+        raise NervaError(f"{title} has no runs to compare")
+    rows, curves = [], []
+    summaries = [folder.read_summary() for folder in folders]
+    labels = _labels([folder.read_config() for folder in folders])
+    for folder, summary, label in zip(folders, summaries, labels, strict=True):
+        best = summary["best"]
+        rows.append(
+            {
+                "configuration": label,
+                "seed": folder.read_config()["seed"],
+                "run_id": folder.run_id,
+                "configuration_id": summary["configuration_id"],
+                "status": summary["status"],
+                "best_epoch": best["epoch"],
+                "validation_accuracy": best["validation_accuracy"],
+                "test_accuracy": best["test_accuracy"],
+                "training_seconds": summary["training_seconds"],
+                "reason": summary["reason"],
+            }
+        )
+        curves.append(pd.DataFrame(folder.read_metrics()).assign(run_id=folder.run_id, configuration=label))
+    runs = pd.DataFrame(rows)
+    data = summaries[0]["data"]["title"]
+    return Comparison(title, data, runs, note, pd.concat(curves), leaderboard(runs))
+
+
+def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row a configuration, the best first: means and standard deviations over the seeds of its runs.
+
+    A configuration with failed runs stands behind those without: the mean of the rest would flatter it.
+    """
+    finished = runs.assign(ok=runs["status"] == "finished")
+    figures = finished.where(finished["ok"])[["validation_accuracy", "test_accuracy", "training_seconds"]]
+    groups = pd.concat([finished[["configuration", "configuration_id", "ok"]], figures], axis="columns").groupby(
+        ["configuration", "configuration_id"], sort=False
+    )
+    board = groups.agg(
+        seeds=("ok", "size"),
+        failed=("ok", lambda ok: int((~ok).sum())),
+        validation_accuracy=("validation_accuracy", "mean"),
+        validation_accuracy_std=("validation_accuracy", "std"),
+        test_accuracy=("test_accuracy", "mean"),
+        test_accuracy_std=("test_accuracy", "std"),
+        training_seconds=("training_seconds", "mean"),
+    )
+    board = board.reset_index().sort_values(
+        ["failed", "validation_accuracy", "validation_accuracy_std"], ascending=[True, False, True], kind="stable"
+    )
+    board.insert(0, "rank", range(1, len(board) + 1))
+    return board.reset_index(drop=True)
+
+
+def _labels(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """What tells the configurations of a sweep apart: the parts in which they differ, seeds aside."""
+
+    def parts(config: dict[str, Any]) -> dict[str, str]:
+        named = {key: specification(config[key]) for key in ("optimizer", "learning_rate", "loss")}
+        for section in ("model", "train"):
+            named |= {key: f"{key} {_short(value)}" for key, value in config[section].items()}
+        return named | {"validation": f"validation {config['data']['validation']}"}
+
+    described = [parts(config) for config in configs]
+    differing = [key for key in described[0] if len({parts[key] for parts in described}) > 1]
+    # A sweep over seeds only has one configuration, which is known by its network.
+    shown = differing or ["hidden", "optimizer", "learning_rate"]
+    return [", ".join(parts[key] for key in shown) for parts in described]
+
+
+def _short(value: Any) -> str:
+    return "-".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+
+
+def write(comparison: Comparison, folder: Path) -> list[Path]:
+    """Writes leaderboard.csv, the plots as PNG and SVG, and summary.txt; returns what was written."""
+    written = [folder / "leaderboard.csv"]
+    with whole_or_absent(written[0]) as temporary:
+        _table(comparison).to_csv(temporary, index=False)
+    for name, figure in (("learning_curves", _learning_curves(comparison)), ("leaderboard", _ranking(comparison))):
+        for suffix in ("png", "svg"):
+            written.append(folder / f"{name}.{suffix}")
+            with whole_or_absent(written[-1]) as temporary:
+                # Without a date, the same runs give the same file.
+                figure.savefig(temporary, dpi=150, metadata={"Date": None} if suffix == "svg" else None)
+    written.append(folder / "summary.txt")
+    with whole_or_absent(written[-1]) as temporary:
+        temporary.write_text(summary(comparison, folder))
+    return written
+
+
+def _table(comparison: Comparison) -> pd.DataFrame:
+    """The leaderboard with a row a configuration, and below each, one a run."""
+    rows: list[dict[str, Any]] = []
+    for configuration in comparison.board.to_dict("records"):
+        rows.append({"row": "configuration", **configuration})
+        runs = comparison.runs[comparison.runs["configuration"] == configuration["configuration"]]
+        rows += [{"row": "run", "rank": configuration["rank"], **run} for run in runs.to_dict("records")]
+    table = pd.DataFrame(rows).astype({"seeds": "Int64", "failed": "Int64", "seed": "Int64", "best_epoch": "Int64"})
+    first = ["row", "rank", "configuration", "seeds", "seed", "status", "failed"]
+    return table[[*first, *(column for column in table.columns if column not in first)]]
+
+
+def summary(comparison: Comparison, folder: Path) -> str:
+    """A few lines for the terminal: the best configuration, where the results lie, how to see more."""
+    runs, board = comparison.runs, comparison.board
+    failed = runs[runs["status"] == "failed"]
+    best = board.iloc[0]
+    ranked = len(failed) < len(runs)
+    lines = [f"{comparison.title}: {len(runs)} runs of {len(board)} configurations on {comparison.data}"]
+    if comparison.note:
+        lines.append(f"  data         {comparison.note}")
+    if ranked:
+        lines += [
+            f"  best         {best['configuration']}",
+            f"  validation   {_accuracy(best, 'validation')}",
+            f"  test         {_accuracy(best, 'test')}",
+        ]
+    else:
+        lines.append("  best         none: all runs failed")
+    lines += [
+        f"  failed       {run['configuration']}, seed {run['seed']}: {run['reason']}"
+        for run in failed.to_dict("records")
+    ]
+    lines += [
+        f"  results      {folder}/: leaderboard.csv, learning_curves.png, leaderboard.png",
+        "  MLflow UI    make ui (or: nerva ui), then http://127.0.0.1:5000, «Model training»",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _accuracy(row: Any, part: str) -> str:
+    mean, std = row[f"{part}_accuracy"], row[f"{part}_accuracy_std"]
+    seeds = row["seeds"] - row["failed"]
+    return f"{mean:.2%}" + (f" ± {std:.2%} (standard deviation over {seeds} seeds)" if seeds > 1 else " (one seed)")
+
+
+# More lines than these can't be told apart; the others are drawn in grey.
+_HIGHLIGHTED = len(COLOURS)
+
+
+def _figure(width: float, height: float, columns: int) -> tuple["Figure", list["Axes"]]:
+    # Not pyplot, which wants a screen and keeps every figure. A fixed salt makes the ids in SVG files repeatable.
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.rcParams["svg.hashsalt"] = "nerva"
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(alpha=0.3)
+    return figure, list(axes)
+
+
+def _learning_curves(comparison: Comparison) -> "Figure":
+    """The loss and the validation accuracy of each configuration: the mean over seeds, and the range as a band."""
+    figure, axes = _figure(11, 4.8, 2)
+    figure.suptitle(f"{comparison.title}: learning curves on {comparison.data}")
+    for ax, column, label in zip(
+        axes, ("train_loss", "validation_accuracy"), ("training loss", "validation accuracy"), strict=True
+    ):
+        # The best are drawn last, over the others.
+        for row in reversed(comparison.board.to_dict("records")):
+            top = row["rank"] <= _HIGHLIGHTED
+            curves = comparison.curves[comparison.curves["configuration"] == row["configuration"]]
+            band = curves.groupby("epoch")[column].agg(["mean", "min", "max"])
+            colour = COLOURS[row["rank"] - 1] if top else "#BBBBBB"
+            name = f"{row['rank']}. {row['configuration']}" if top else None
+            ax.plot(band.index, band["mean"], color=colour, label=name, marker="o", markersize=3)
+            ax.fill_between(band.index, band["min"], band["max"], color=colour, alpha=0.15, linewidth=0)
+        ax.set(xlabel="epoch", ylabel=label)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    axes[0].set_yscale("log")
+    handles, names = axes[1].get_legend_handles_labels()
+    if len(comparison.board) > _HIGHLIGHTED:
+        names[0] += f" (ranks {_HIGHLIGHTED + 1} to {len(comparison.board)} in grey)"
+    figure.legend(handles[::-1], names[::-1], loc="outside lower center", ncols=2, fontsize="small")
+    return figure
+
+
+def _ranking(comparison: Comparison) -> "Figure":
+    """Validation and test accuracy of each configuration, the best on top; a small mark is one run."""
+    board = comparison.board
+    figure, (ax,) = _figure(9, 1.6 + 0.42 * len(board), 1)
+    figure.suptitle(f"{comparison.title}: accuracy on {comparison.data}, at the best epoch by validation")
+    for offset, part, colour, marker in ((-0.12, "validation", COLOURS[0], "o"), (0.12, "test", COLOURS[1], "D")):
+        column = f"{part}_accuracy"
+        for row in board.to_dict("records"):
+            same = comparison.runs["configuration"] == row["configuration"]
+            runs = comparison.runs[same & (comparison.runs["status"] == "finished")]
+            ax.scatter(runs[column], [row["rank"] + offset] * len(runs), color=colour, marker=marker, s=12, alpha=0.5)
+        ax.scatter(board[column], board["rank"] + offset, color=colour, marker=marker, s=55, label=f"{part}, mean")
+    labels = [
+        row["configuration"] + (f" ({row['failed']} of {row['seeds']} failed)" if row["failed"] else "")
+        for row in board.to_dict("records")
+    ]
+    ax.set_yticks(board["rank"], labels)
+    ax.invert_yaxis()
+    ax.xaxis.set_major_formatter(lambda x, _: f"{x:.1%}")
+    ax.set_xlabel("accuracy")
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
+    return figure

@@ -1,0 +1,35 @@
+# The sweep: its points, as Hydra expands them, and where their results go.
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+from nerva.experiment import compose
+from nerva.experiment.folder import RunFolder
+from nerva.utilities import NervaError
+
+# The jobs' `nerva` is that of the Python which runs Snakemake, also if its environment isn't activated.
+shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+
+
+validate(config, "../schemas/config.schema.yaml")
+OVERRIDES = [f"data={config['data']}", *shlex.split(config["overrides"])]
+try:
+    POINTS = {point.run_id: point for point in compose.expand(config["experiment"], OVERRIDES)}
+except NervaError as error:
+    raise WorkflowError(str(error))
+
+CONFIG = next(iter(POINTS.values())).config
+RESULTS = Path(CONFIG.results_dir)
+DATA = RESULTS / "data" / f"{CONFIG.data.name}.npz"
+RUN = RunFolder.of(RESULTS, "{run}")
+SWEEP = RESULTS / CONFIG.title
+SUMMARIES = [RunFolder.of(RESULTS, run).summary for run in POINTS]
+# `nerva track` and `nerva compare` expand the sweep as this file does.
+SWEEP_ARGUMENTS = shlex.join([config["experiment"], *OVERRIDES])
+
+
+wildcard_constraints:
+    run="[0-9a-f]{12}",

@@ -1,0 +1,29 @@
+def overrides(wildcards):
+    """A point's overrides; it is one run, which the rule `track` logs."""
+    asked = POINTS[wildcards.run].overrides
+    ours = ("hydra.mode=", "tracking=")
+    return shlex.join([*(o for o in asked if not o.startswith(ours)), "hydra.mode=RUN", "tracking=off"])
+
+
+rule train:
+    input:
+        # The run's id has the data's checksum: that the file was made again means nothing.
+        ancient(DATA),
+    output:
+        config=RUN.config,
+        metrics=RUN.metrics,
+        weights=RUN.weights,
+        best=RUN.best,
+        summary=RUN.summary,
+    log:
+        RESULTS / "logs" / "train" / "{run}.log",
+    threads: 1
+    resources:
+        mem_mb=1500,
+    params:
+        overrides=overrides,
+    message:
+        "Training run {wildcards.run}: {params.overrides}"
+    shell:
+        # 3: the run diverged. That is a result, which its folder says and the leaderboard shows.
+        "nerva train {params.overrides} > {log} 2>&1 || [ $? = 3 ]"
