@@ -26,7 +26,7 @@ lint: .venv/dev ## formatting, style and types
 	ruff check
 	mypy
 	snakefmt --check Snakefile workflow
-	snakemake --lint
+	python workflow/scripts/lint.py
 
 format: .venv/dev ## format everything
 	ruff format

@@ -5,7 +5,7 @@ Names of functions on matrices are written with a capital; all work element-wise
 
 from collections.abc import Callable
 
-from nerva.matrix_operations import Matrix, greater, indicator, less, maximum, sigmoid, tanh, where
+from nerva.matrix_operations import Matrix, greater, hadamard, indicator, less, maximum, sigmoid, tanh, where
 from nerva.specifications import Registry
 
 MatrixFunction = Callable[[Matrix], Matrix]
@@ -59,7 +59,7 @@ def Sigmoid(X: Matrix) -> Matrix:
 def Sigmoid_gradient(X: Matrix) -> Matrix:
     """σ(x) (1 - σ(x))."""
     Y = sigmoid(X)
-    return Y * (1 - Y)
+    return hadamard(Y, 1 - Y)
 
 
 class ActivationFunction:

@@ -21,7 +21,7 @@ def to_one_hot(x: Matrix, num_classes: int) -> Matrix:
     Raises:
         NervaError: if a label isn't a whole number from 0 to num_classes - 1.
     """
-    labels = np.asarray(x).reshape(len(x), -1)
+    labels: Matrix = np.asarray(x).reshape(len(x), -1)
     if labels.shape[1] > 1:
         raise NervaError(f"labels should be a vector or one column, not a matrix of shape {labels.shape}")
     labels = labels.ravel()
@@ -37,7 +37,8 @@ def to_one_hot(x: Matrix, num_classes: int) -> Matrix:
 
 def from_one_hot(one_hot: Matrix) -> Matrix:
     """The label of each row: the column of its largest element."""
-    return np.argmax(one_hot, axis=1)
+    labels: Matrix = np.argmax(one_hot, axis=1)
+    return labels
 
 
 def _is_one_hot(T: Matrix) -> bool:
@@ -163,5 +164,5 @@ def checksum(arrays: Mapping[str, Matrix]) -> str:
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array)
+        digest.update(array.data)
     return digest.hexdigest()

@@ -78,7 +78,7 @@ def product(X: Matrix, Y: Matrix) -> Matrix:
 
 def hadamard(X: Matrix, Y: Matrix) -> Matrix:
     """X ⊙ Y, the element-wise product of matrices of the same shape."""
-    return X * Y
+    return np.multiply(X, Y)
 
 
 def diag(X: Matrix) -> Matrix:
@@ -110,34 +110,39 @@ def row_repeat(x: Matrix, m: int) -> Matrix:
     return np.broadcast_to(x.reshape(1, -1), (m, x.shape[-1]))
 
 
+def _along(f: Callable[..., Any], X: Matrix, axis: int) -> Matrix:
+    result: Matrix = f(X, axis=axis)
+    return result
+
+
 def columns_sum(X: Matrix) -> Matrix:
     """1ₘᵀ X, the sum of each column, as a vector of n."""
-    return np.sum(X, axis=0)
+    return _along(np.sum, X, axis=0)
 
 
 def rows_sum(X: Matrix) -> Matrix:
     """X 1ₙ, the sum of each row, as a vector of m."""
-    return np.sum(X, axis=1)
+    return _along(np.sum, X, axis=1)
 
 
 def columns_max(X: Matrix) -> Matrix:
     """max(X)_col, the maximum of each column, as a vector of n."""
-    return np.max(X, axis=0)
+    return _along(np.max, X, axis=0)
 
 
 def rows_max(X: Matrix) -> Matrix:
     """max(X)_row, the maximum of each row, as a vector of m."""
-    return np.max(X, axis=1)
+    return _along(np.max, X, axis=1)
 
 
 def columns_mean(X: Matrix) -> Matrix:
     """1/m 1ₘᵀ X, the mean of each column, as a vector of n."""
-    return np.mean(X, axis=0)
+    return _along(np.mean, X, axis=0)
 
 
 def rows_mean(X: Matrix) -> Matrix:
     """1/n X 1ₙ, the mean of each row, as a vector of m."""
-    return np.mean(X, axis=1)
+    return _along(np.mean, X, axis=1)
 
 
 def apply(f: Callable[[Matrix], Matrix], X: Matrix) -> Matrix:

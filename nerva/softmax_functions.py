@@ -13,6 +13,7 @@ from nerva.matrix_operations import (
     identity,
     is_row_vector,
     log,
+    product,
     reciprocal,
     row_repeat,
     rows_max,
@@ -74,7 +75,7 @@ def _row(x: Matrix) -> Matrix:
 
 
 def _jacobian_of_softmax(y: Matrix) -> Matrix:
-    return Diag(y) - y.T @ y
+    return Diag(y) - product(y.T, y)
 
 
 def _jacobian_of_log_softmax(y: Matrix) -> Matrix:

@@ -58,7 +58,7 @@ class Registry(Generic[T]):
         if call.name not in self.components:
             raise NervaError(f'unknown {self.kind} "{call.name}"; known: {", ".join(self._nearest(call.name))}')
         component = self.components[call.name]
-        types = get_type_hints(component.__init__ if isinstance(component, type) else component)
+        types = get_type_hints(component.__init__ if inspect.isclass(component) else component)
         parameters = {
             name: parameter
             for name, parameter in inspect.signature(component).parameters.items()

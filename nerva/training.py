@@ -91,9 +91,10 @@ def training_epochs(
     """
 
     def record(epoch: int, eta: float, seconds: float) -> EpochRecord:
-        validation = evaluate(M, validation_loader, loss) if validation_loader else (None, None)
         train = evaluate(M, evaluation_loader or train_loader, loss)
-        return EpochRecord(epoch, eta, *train, *validation, *evaluate(M, test_loader, loss), seconds)
+        validation = evaluate(M, validation_loader, loss) if validation_loader else (None, None)
+        test = evaluate(M, test_loader, loss)
+        return EpochRecord(epoch, eta, train[0], train[1], validation[0], validation[1], test[0], test[1], seconds)
 
     yield record(0, learning_rate(0), 0.0)
     for epoch in range(epochs):

@@ -74,9 +74,9 @@ def _choose(preferred: Dataset, otherwise: str, data_dir: Path) -> AutoChoice:
     try:
         fetch(preferred, name, data_dir, HASTY)
     except NervaError as error:
+        print(error, file=sys.stderr)
         places = " or ".join(_relative(folder) for folder in folders(preferred, data_dir))
-        reason = " ".join(str(error).split())
-        return AutoChoice(otherwise, f"{preferred.title} is not in {places}, and {reason}")
+        return AutoChoice(otherwise, f"{preferred.title} is not in {places}, and no mirror gave it")
     return AutoChoice(preferred.name, "it can be downloaded")
 
 

@@ -38,7 +38,7 @@ def folders(dataset: Dataset, data_dir: Path) -> list[Path]:
 
 def locate(dataset: Dataset, data_dir: Path) -> dict[str, Path]:
     """The raw files that are there, by their names in the dataset. They are not yet checked."""
-    located = {}
+    located: dict[str, Path] = {}
     for name, file in dataset.files.items():
         for folder in folders(dataset, data_dir):
             for path in (folder / file.archive, folder / file.archive.removesuffix(".gz")):
@@ -123,12 +123,10 @@ def fetch(dataset: Dataset, name: str, data_dir: Path, timeout: tuple[float, flo
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason of a failed request, which is the one that tells."""
-    seen = error
-    while seen.args and isinstance(seen.args[-1], BaseException):
-        seen = seen.args[-1]
-    reason = getattr(seen, "reason", None)
-    return str(reason if isinstance(reason, BaseException) else seen)
+    """The reason of a failed request, without the libraries' wrappings around it."""
+    while error.args and isinstance(inner := getattr(error.args[-1], "reason", error.args[-1]), BaseException):
+        error = inner
+    return str(error).rpartition("): ")[2]
 
 
 def _no_terminal() -> bool:

@@ -138,11 +138,11 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
 
 def _table(comparison: Comparison) -> pd.DataFrame:
     """The leaderboard with a row a configuration, and below each, one a run."""
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[Any, Any]] = []
     for configuration in comparison.board.to_dict("records"):
-        rows.append({"row": "configuration", **configuration})
+        rows.append({"row": "configuration"} | configuration)
         runs = comparison.runs[comparison.runs["configuration"] == configuration["configuration"]]
-        rows += [{"row": "run", "rank": configuration["rank"], **run} for run in runs.to_dict("records")]
+        rows += [{"row": "run", "rank": configuration["rank"]} | run for run in runs.to_dict("records")]
     table = pd.DataFrame(rows).astype({"seeds": "Int64", "failed": "Int64", "seed": "Int64", "best_epoch": "Int64"})
     first = ["row", "rank", "configuration", "seeds", "seed", "status", "failed"]
     return table[[*first, *(column for column in table.columns if column not in first)]]
@@ -202,6 +202,8 @@ def _figure(width: float, height: float, columns: int) -> tuple["Figure", list["
 
 def _learning_curves(comparison: Comparison) -> "Figure":
     """The loss and the validation accuracy of each configuration: the mean over seeds, and the range as a band."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = _figure(11, 4.8, 2)
     figure.suptitle(f"{comparison.title}: learning curves on {comparison.data}")
     for ax, column, label in zip(
@@ -217,7 +219,7 @@ def _learning_curves(comparison: Comparison) -> "Figure":
             ax.plot(band.index, band["mean"], color=colour, label=name, marker="o", markersize=3)
             ax.fill_between(band.index, band["min"], band["max"], color=colour, alpha=0.15, linewidth=0)
         ax.set(xlabel="epoch", ylabel=label)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_yscale("log")
     handles, names = axes[1].get_legend_handles_labels()
     if len(comparison.board) > _HIGHLIGHTED:

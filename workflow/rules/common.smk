@@ -10,8 +10,9 @@ from nerva.experiment import compose
 from nerva.experiment.folder import RunFolder
 from nerva.utilities import NervaError
 
-# The jobs' `nerva` is that of the Python which runs Snakemake, also if its environment isn't activated.
-shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+# The jobs' `nerva` is that of the Python which runs Snakemake, also if its environment isn't activated. What
+# Snakemake itself puts before every command, to stop at the first error, has to be said again.
+shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 
 validate(config, "../schemas/config.schema.yaml")
@@ -33,3 +34,10 @@ SWEEP_ARGUMENTS = shlex.join([config["experiment"], *OVERRIDES])
 
 wildcard_constraints:
     run="[0-9a-f]{12}",
+
+
+def overrides(wildcards):
+    """A point's overrides; it is one run, which the rule `track` logs."""
+    asked = POINTS[wildcards.run].overrides
+    ours = ("hydra.mode=", "tracking=")
+    return shlex.join([*(o for o in asked if not o.startswith(ours)), "hydra.mode=RUN", "tracking=off"])

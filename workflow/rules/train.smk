@@ -1,10 +1,3 @@
-def overrides(wildcards):
-    """A point's overrides; it is one run, which the rule `track` logs."""
-    asked = POINTS[wildcards.run].overrides
-    ours = ("hydra.mode=", "tracking=")
-    return shlex.join([*(o for o in asked if not o.startswith(ours)), "hydra.mode=RUN", "tracking=off"])
-
-
 rule train:
     input:
         # The run's id has the data's checksum: that the file was made again means nothing.
