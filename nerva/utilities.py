@@ -187,7 +187,8 @@ def load_dict_from_npz(filename: str | PathLike[str]) -> dict[str, Matrix]:
         NervaError: if the file is missing, isn't a whole `.npz` file, or holds Python objects.
     """
     try:
-        with np.load(filename, allow_pickle=False) as data:
+        # Opened here, because NumPy does not close a file that it can't read.
+        with Path(filename).open("rb") as file, np.load(file, allow_pickle=False) as data:
             return {name: data[name] for name in data.files}
     except FileNotFoundError:
         raise NervaError(f"{filename}: there is no such file") from None

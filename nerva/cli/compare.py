@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
+from nerva.cli import arguments
+
 
 @click.command()
-@click.argument("experiment")
-@click.argument("overrides", nargs=-1)
+@arguments.experiment
+@arguments.overrides
 def command(experiment: str, overrides: tuple[str, ...]) -> None:
     """Compare the runs of EXPERIMENT, a file of conf/experiment: leaderboard, plots and summary.
 

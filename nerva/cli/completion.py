@@ -7,7 +7,7 @@ from click.shell_completion import get_completion_class
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    """Print what makes a shell complete nerva's commands.
+    """Print what makes a shell complete nerva's commands, and the choices of a configuration.
 
     In ~/.bashrc: eval "$(nerva completion bash)"
     """
@@ -15,4 +15,7 @@ def command(shell: str) -> None:
 
     completion = get_completion_class(shell)
     assert completion is not None
+    if shell == "bash":
+        # Or bash would take optimizer=momentum for three words.
+        click.echo("COMP_WORDBREAKS=${COMP_WORDBREAKS//=}")
     click.echo(completion(nerva, {}, "nerva", "_NERVA_COMPLETE").source())

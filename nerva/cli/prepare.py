@@ -2,10 +2,12 @@
 
 import click
 
+from nerva.cli import arguments
+
 
 @click.command()
-@click.argument("dataset")
-@click.argument("overrides", nargs=-1)
+@click.argument("dataset", type=arguments.Option("data"))
+@arguments.overrides
 def command(dataset: str, overrides: tuple[str, ...]) -> None:
     """Prepare DATASET, a file of conf/data: mnist, fashion_mnist, digits or auto.
 

@@ -2,10 +2,12 @@
 
 import click
 
+from nerva.cli import arguments
+
 
 @click.command()
-@click.argument("experiment")
-@click.argument("overrides", nargs=-1)
+@arguments.experiment
+@arguments.overrides
 def command(experiment: str, overrides: tuple[str, ...]) -> None:
     """Log the runs of EXPERIMENT, a file of conf/experiment, to MLflow, each once.
 

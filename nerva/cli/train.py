@@ -4,6 +4,8 @@ import logging
 
 import click
 
+from nerva.cli.arguments import Override
+
 
 @click.command(
     add_help_option=False,
@@ -13,7 +15,7 @@ import click
         "allow_interspersed_args": False,
     },
 )
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.argument("arguments", nargs=-1, type=Override())
 def command(arguments: tuple[str, ...]) -> None:
     """Train one run, or a sweep of runs (-m): a Hydra application."""
     from nerva.cli import RunFailedError

@@ -2,10 +2,12 @@
 
 import click
 
+from nerva.cli import arguments
+
 
 @click.command()
 @click.option("--port", default=5000, show_default=True, help="Where to listen, on this machine only.")
-@click.argument("overrides", nargs=-1)
+@arguments.overrides
 def command(port: int, overrides: tuple[str, ...]) -> None:
     """Open the MLflow UI on the results, for this machine only.
 

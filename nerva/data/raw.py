@@ -97,7 +97,7 @@ def fetch(dataset: Dataset, name: str, data_dir: Path, timeout: tuple[float, flo
     file = dataset.files[name]
     target = data_dir / "raw" / dataset.name / file.archive
     session = requests.Session()
-    retry = Retry(total=3 if timeout is PATIENT else 0, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504))
+    retry = Retry(total=3 if timeout is PATIENT else 0, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))
     reasons = []

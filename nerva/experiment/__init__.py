@@ -4,3 +4,10 @@
 `build` makes the network and the batches, `run` trains and writes the run's folder; `tracking` logs folders to
 MLflow and `compare` ranks them. Only `compose` imports hydra, and only `tracking` imports mlflow.
 """
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent
+
+# In a checkout conf/ lies beside the package, in an installed wheel inside it.
+CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())

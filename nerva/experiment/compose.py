@@ -24,12 +24,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from nerva.data.auto import choose
+from nerva.experiment import CONF
 from nerva.experiment.config import Config
-from nerva.experiment.identity import PACKAGE, run_id
+from nerva.experiment.identity import run_id
 from nerva.utilities import NervaError
-
-# In a checkout conf/ lies beside the package, in an installed wheel inside it.
-CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 
 ConfigStore.instance().store(name="schema", node=Config)
 
@@ -61,14 +59,18 @@ def expand(experiment: str, overrides: Sequence[str] = ()) -> list[Point]:
         overrides: overrides for every point, as on the command line; they may be sweeps themselves.
 
     Raises:
-        NervaError: if the experiment, a key or an option is unknown, a value has the wrong type or is out of range.
+        NervaError: if the experiment, a key or an option is unknown, a value has the wrong type or is out of range,
+            or the points are on several datasets.
     """
     known = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
     if experiment not in known:
         raise NervaError(f'there is no experiment "{experiment}" in conf/experiment; there are: {", ".join(known)}')
     asked = [f"+experiment={experiment}", *overrides]
     with _hydra():
-        return _points(_master(asked), asked)
+        points = _points(_master(asked), asked)
+    if len(titles := {point.config.title for point in points}) > 1:
+        raise NervaError(f"runs on one dataset are compared at a time, not {' and '.join(sorted(titles))}")
+    return points
 
 
 def _master(overrides: Sequence[str]) -> DictConfig:

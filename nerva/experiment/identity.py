@@ -8,13 +8,10 @@ import ast
 import functools
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
-import nerva
+from nerva.experiment import PACKAGE
 from nerva.experiment.config import Config, canonical
-
-PACKAGE = Path(nerva.__file__).parent
 
 
 def run_id(config: Config) -> str:

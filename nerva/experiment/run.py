@@ -16,10 +16,11 @@ from threadpoolctl import threadpool_limits
 
 import nerva
 from nerva.data import load_prepared, prepare
+from nerva.experiment import PACKAGE
 from nerva.experiment.build import build
 from nerva.experiment.config import Config
 from nerva.experiment.folder import RunFolder
-from nerva.experiment.identity import PACKAGE, code_fingerprint, configuration_id, run_id
+from nerva.experiment.identity import code_fingerprint, configuration_id, run_id
 from nerva.training import EpochRecord, table_foot, table_head, table_row, training_epochs
 from nerva.utilities import save_dict_to_npz
 

@@ -16,6 +16,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from nerva.experiment.config import specification
 from nerva.experiment.folder import RunFolder
@@ -65,8 +66,8 @@ def _errors(uri: str) -> Iterator[None]:
         logger.setLevel(logging.WARNING)
     try:
         yield
-    except MlflowException as error:
-        raise NervaError(f"MLflow at {uri}: {str(error).splitlines()[0]}") from error
+    except (MlflowException, SQLAlchemyError) as error:
+        raise NervaError(f"MLflow's store at {uri}: {str(error).splitlines()[0]}") from error
     finally:
         for logger, level in zip(noisy, levels, strict=True):
             logger.setLevel(level)

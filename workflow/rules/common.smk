@@ -22,7 +22,8 @@ try:
 except NervaError as error:
     raise WorkflowError(str(error))
 
-CONFIG = next(iter(POINTS.values())).config
+FIRST = next(iter(POINTS.values()))
+CONFIG = FIRST.config
 RESULTS = Path(CONFIG.results_dir)
 DATA = RESULTS / "data" / f"{CONFIG.data.name}.npz"
 RUN = RunFolder.of(RESULTS, "{run}")

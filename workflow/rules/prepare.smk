@@ -8,7 +8,8 @@ rule prepare:
     resources:
         mem_mb=2000,
     params:
-        arguments=shlex.join([CONFIG.data.name, *OVERRIDES[1:]]),
+        # Of the overrides, those that say where the data come from.
+        arguments=shlex.join([CONFIG.data.name, *(o for o in FIRST.overrides if o.startswith("data."))]),
     message:
         f"Preparing {CONFIG.data.title}"
     shell:

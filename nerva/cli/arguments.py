@@ -1,0 +1,38 @@
+"""Arguments that verbs share, and how a shell completes them."""
+
+import click
+from click.shell_completion import CompletionItem
+
+from nerva.experiment import CONF
+
+
+def _options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+class Option(click.ParamType[str]):
+    """The name of a file in a folder of conf/."""
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+        self.name = group
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in _options(self.group) if name.startswith(incomplete)]
+
+
+class Override(click.ParamType[str]):
+    """An override of Hydra; choices between the files of conf/ are completed."""
+
+    name = "override"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        groups = sorted(path.name for path in CONF.iterdir() if path.is_dir())
+        # An experiment is added to the choices that a configuration makes, the others replace one of them.
+        keys = {group: f"+{group}" if group == "experiment" else group for group in groups}
+        choices = [f"{key}={option}" for group, key in keys.items() for option in _options(group)]
+        return [CompletionItem(choice) for choice in choices if choice.startswith(incomplete)]
+
+
+experiment = click.argument("experiment", type=Option("experiment"))
+overrides = click.argument("overrides", nargs=-1, type=Override())

@@ -1,0 +1,148 @@
+"""The command line, as a person uses it."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from nerva.cli import VERBS
+from tests.conftest import ROOT, Command, failed_plainly
+
+
+def test_help_lists_the_verbs(run: Command) -> None:
+    result = run("nerva", "--help")
+    assert result.returncode == 0
+    for verb, what in VERBS.items():
+        assert verb in result.stdout
+        assert what in result.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(run: Command, verb: str) -> None:
+    result = run("nerva", verb, "--help")
+    assert result.returncode == 0, result.stderr
+    assert f"nerva {verb}" in result.stdout
+
+
+def test_version(run: Command) -> None:
+    assert run("nerva", "--version").stdout.startswith("nerva, version ")
+
+
+def test_mistakes(run: Command) -> None:
+    failed_plainly(run("nerva", "trian"), "There is no command 'trian'", "train", code=2)
+    failed_plainly(run("nerva", "prepare"), "Missing argument 'DATASET'", code=2)
+    failed_plainly(run("nerva", "prepare", "mnits"), 'no "mnits" in conf/data; did you mean "mnist"?')
+    failed_plainly(run("nerva", "train", "data=digits", "train.epochs=0"), "train.epochs should be 1 or more")
+    failed_plainly(run("nerva", "train", "data=digits", "-m", "train.epochs=1,0"), "train.epochs should be 1 or more")
+    failed_plainly(run("nerva", "track", "quik"), 'there is no experiment "quik"')
+    failed_plainly(run("nerva", "compare", "quick", "data=digits"), "12 of 12 runs of digits-quick are not made yet")
+    failed_plainly(
+        run("nerva", "train", "data=mnist", NERVA_DATA_DIR="/nowhere"), "NERVA_DATA_DIR names /nowhere", "mnist/"
+    )
+
+
+def test_mnist_that_is_not_there_says_what_to_do(run: Command, tmp_path) -> None:
+    # Port 9 of this machine: nothing listens there.
+    result = run("nerva", "train", "data=mnist", "data.mirrors=[http://127.0.0.1:9]")
+    failed_plainly(
+        result, "MNIST is not there", "train-images-idx3-ubyte.gz", "NERVA_DATA_DIR", "results/data/raw/mnist"
+    )
+    assert not (tmp_path / "results" / "runs" / "digits").exists()
+    assert not list((tmp_path / "results" / "data").glob("*.npz"))
+
+
+def test_train_and_track(run: Command, tmp_path) -> None:
+    arguments = ("train", "data=digits", "model=small", "optimizer=nesterov", "train.epochs=1")
+    result = run("nerva", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "digits-single" in result.stdout
+    assert "valid_acc" in result.stdout
+    assert (tmp_path / "results" / "mlflow.db").exists()
+    assert "is there already" in run("nerva", *arguments).stdout
+    assert len(list((tmp_path / "results" / "runs").glob("*/run.json"))) == 1
+    assert len(list((tmp_path / "results" / "mlartifacts" / "digits-single").iterdir())) == 1
+
+
+def test_a_run_that_diverges(run: Command) -> None:
+    result = run("nerva", "train", "data=digits", "tracking=off", "learning_rate.lr=1e30")
+    failed_plainly(result, "training diverged", code=3)
+
+
+def test_multirun_goes_on_after_a_failed_run(run: Command, tmp_path) -> None:
+    sweep = ("data=digits", "tracking=off", "-m", "learning_rate.lr=1e30,0.1", "train.epochs=1")
+    failed_plainly(run("nerva", "train", *sweep), "training diverged", code=3)
+    statuses = {json.loads(p.read_text())["status"] for p in (tmp_path / "results" / "runs").glob("*/run.json")}
+    assert statuses == {"failed", "finished"}
+
+
+def test_tracking_off_does_not_import_mlflow(run: Command) -> None:
+    code = (
+        "import sys; from nerva.cli import nerva\n"
+        "nerva(['train', 'data=digits', 'tracking=off', 'train.epochs=1'], standalone_mode=False)\n"
+        "assert 'mlflow' not in sys.modules"
+    )
+    result = run("python", "-c", code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_hydras_own_flags(run: Command) -> None:
+    result = run("nerva", "train", "data=digits", "--cfg", "job")
+    assert "optimizer:\n  name: Momentum" in result.stdout
+    assert "data: auto, digits, fashion_mnist, mnist" in run("nerva", "train", "--help").stdout
+    assert "nerva train is powered by Hydra" in run("nerva", "train", "--help").stdout
+
+
+def test_prepare(run: Command, tmp_path) -> None:
+    result = run("nerva", "prepare", "digits")
+    assert result.returncode == 0
+    assert "scikit-learn digits: results/data/digits.npz" in result.stdout
+    assert (tmp_path / "results" / "data" / "digits.json").exists()
+
+
+def test_nothing_is_written_to_the_home(run: Command, tmp_path) -> None:
+    run("nerva", "train", "data=digits", "train.epochs=1")
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(run: Command, shell: str) -> None:
+    assert "_NERVA_COMPLETE" in run("nerva", "completion", shell).stdout
+
+
+def test_bash_completes_verbs(run: Command) -> None:
+    result = run("nerva", _NERVA_COMPLETE="bash_complete", COMP_WORDS="nerva tra", COMP_CWORD="1")
+    assert result.stdout.split() == ["plain,train", "plain,track"]
+
+
+def test_bash_completes_choices_of_a_configuration(run: Command) -> None:
+    """In a real bash, with what `nerva completion bash` prints."""
+    script = (
+        'eval "$(nerva completion bash)"; '
+        'COMP_WORDS=(nerva train "optimizer=ne"); COMP_CWORD=2; COMP_LINE="nerva train optimizer=ne"; '
+        '_nerva_completion nerva; echo "${COMPREPLY[@]}"'
+    )
+    result = run("bash", "-c", script)
+    assert result.stdout.split() == ["optimizer=nesterov"], result.stderr
+
+
+def test_the_package_works_when_it_is_built_and_installed(tmp_path) -> None:
+    """A wheel carries conf/."""
+    subprocess.run(
+        ["python", "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run(["python", "-m", "zipfile", "-e", str(wheel), str(tmp_path / "site")], check=True)
+    result = subprocess.run(
+        ["python", "-m", "nerva", "train", "data=digits", "tracking=off", "train.epochs=1"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "digits-single" in result.stdout

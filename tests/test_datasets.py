@@ -1,0 +1,133 @@
+"""Batches, labels and `.npz` files."""
+
+import numpy as np
+import pytest
+
+from nerva.datasets import (
+    DataLoader,
+    checksum,
+    create_npz_dataloaders,
+    from_one_hot,
+    infer_num_classes,
+    load_npz_dataset,
+    to_one_hot,
+)
+from nerva.utilities import NervaError
+
+X = np.arange(14, dtype=np.float32).reshape(7, 2)
+T = np.array([0, 1, 2, 0, 1, 2, 0])
+
+
+def test_one_hot_and_back() -> None:
+    Y = to_one_hot(T, 4)
+    assert Y.shape == (7, 4)
+    assert Y.dtype == np.float32
+    np.testing.assert_array_equal(from_one_hot(Y), T)
+    np.testing.assert_array_equal(to_one_hot(T[:, None], 4), Y)
+    np.testing.assert_array_equal(to_one_hot(T.astype(np.uint8), 4), Y)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([0, -1]), "label -1 is outside the 3 classes, 0 to 2"),
+        (np.array([0, 3]), "label 3 is outside the 3 classes, 0 to 2"),
+        (np.array([0.0, 1.0]), "whole numbers, not float64"),
+        (np.zeros((2, 2), int), r"not a matrix of shape \(2, 2\)"),
+    ],
+)
+def test_labels_that_are_refused(labels: np.ndarray, message: str) -> None:
+    with pytest.raises(NervaError, match=message):
+        to_one_hot(labels, 3)
+
+
+def test_batches_in_order() -> None:
+    loader = DataLoader(X, T, 3)
+    batches = list(loader)
+    assert len(loader) == len(batches) == 3
+    assert [len(x) for x, _ in batches] == [3, 3, 1]
+    np.testing.assert_array_equal(np.vstack([x for x, _ in batches]), X)
+    np.testing.assert_array_equal(from_one_hot(np.vstack([t for _, t in batches])), T)
+
+
+def test_batches_in_random_order() -> None:
+    loader, same = (DataLoader(X, T, 3, rng=np.random.default_rng(1)) for _ in range(2))
+    epochs = [np.vstack([np.hstack(batch) for batch in loader]) for _ in range(2)]
+    again = [np.vstack([np.hstack(batch) for batch in same]) for _ in range(2)]
+    np.testing.assert_array_equal(epochs, again)
+    assert (epochs[0] != epochs[1]).any()
+    everything = np.hstack([X, to_one_hot(T, 3)])
+    for epoch in epochs:  # each sample once, with its own target
+        np.testing.assert_array_equal(epoch[epoch[:, 0].argsort()], everything)
+
+
+def test_evaluation_does_not_change_the_order() -> None:
+    loader, same = (DataLoader(X, T, 3, rng=np.random.default_rng(1)) for _ in range(2))
+    list(loader.in_order())
+    np.testing.assert_array_equal(next(iter(loader))[0], next(iter(same))[0])
+
+
+def test_targets_that_are_one_hot_already_stay() -> None:
+    loader = DataLoader(X, to_one_hot(T, 3), 7, num_classes=3)
+    np.testing.assert_array_equal(next(iter(loader))[1], to_one_hot(T, 3))
+
+
+@pytest.mark.parametrize("size", [0, -1, 8])
+def test_batch_sizes_that_are_refused(size: int) -> None:
+    with pytest.raises(NervaError, match=f"batch size {size} should be 1 to 7"):
+        DataLoader(X, T, size)
+
+
+def test_inputs_and_targets_must_fit() -> None:
+    with pytest.raises(NervaError, match="7 inputs can't go with 6 targets"):
+        DataLoader(X, T[:6], 3)
+
+
+@pytest.mark.parametrize("targets", [T, T[:, None], to_one_hot(T, 3)], ids=["labels", "column", "one-hot"])
+def test_npz(tmp_path, targets: np.ndarray) -> None:
+    np.savez(tmp_path / "data.npz", Xtrain=X.astype(np.uint8), Ttrain=targets, Xtest=X[:2], Ttest=targets[:2])
+    train, test = create_npz_dataloaders(tmp_path / "data.npz", batch_size=4)
+    assert infer_num_classes(targets, targets[:2]) == 3
+    x, t = next(iter(test))
+    assert x.dtype == np.float32
+    np.testing.assert_array_equal(t, to_one_hot(T[:2], 3))
+    assert train.dataset_size == 7
+
+
+def test_npz_that_are_refused(tmp_path) -> None:
+    path = tmp_path / "data.npz"
+    with pytest.raises(NervaError, match=r"data\.npz: there is no such file"):
+        load_npz_dataset(path)
+    path.write_bytes(b"PK\x03\x04 half a file")
+    with pytest.raises(NervaError, match=r"data\.npz is not a readable \.npz file"):
+        load_npz_dataset(path)
+    np.savez(path, Xtrain=X, Ttrain=T, Xtest=X)
+    with pytest.raises(NervaError, match=r"has no Ttest; it has Xtrain, Ttrain, Xtest"):
+        load_npz_dataset(path)
+    np.savez(path, Xtrain=X, Ttrain=T[:3], Xtest=X, Ttest=T)
+    with pytest.raises(NervaError, match=r"Xtrain \(7, 2\) and Ttrain \(3,\) should have a row a sample"):
+        load_npz_dataset(path)
+    np.savez(path, Xtrain=X, Ttrain=T, Xtest=X[:, :1], Ttest=T)
+    with pytest.raises(NervaError, match="as many columns"):
+        load_npz_dataset(path)
+    np.savez(path, Xtrain=X, Ttrain=np.array([{}] * 7), Xtest=X, Ttest=T)  # only Python objects can be unpickled
+    with pytest.raises(NervaError, match="not a readable"):
+        load_npz_dataset(path)
+
+
+def test_a_flipped_byte_in_an_npz_is_noticed(tmp_path) -> None:
+    path = tmp_path / "data.npz"
+    np.savez(path, Xtrain=X, Ttrain=T, Xtest=X, Ttest=T)
+    content = bytearray(path.read_bytes())
+    content[content.index(X.tobytes()) + 5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(NervaError, match="not a readable"):
+        load_npz_dataset(path)
+
+
+def test_checksum() -> None:
+    same = checksum({"a": X, "b": T})
+    assert same == checksum({"b": T.copy(), "a": X[:]})
+    others = [{"a": X + 1, "b": T}, {"a": X.astype(np.float64), "b": T}, {"a": X.T, "b": T}, {"c": X, "b": T}]
+    assert same not in [checksum(other) for other in others]
+    assert checksum({"a": X.T}) == checksum({"a": X.T.copy()})

@@ -1,0 +1,114 @@
+"""Activations, softmax functions and losses: values, gradients by differences, dtypes, far ends."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from nerva import loss_functions as lf
+from nerva import softmax_functions as sf
+from nerva.activation_functions import ACTIVATIONS, parse_activation
+from nerva.loss_functions import LOSSES, parse_loss_function
+from tests.conftest import assert_gradient, differences
+
+SPECIFICATIONS = ["ReLU", "LeakyReLU(0.1)", "LeakyReLU(alpha=2)", "AllReLU(0.3)", "HyperbolicTangent", "Sigmoid"]
+RNG = np.random.default_rng(7)
+# Away from 0, where some have a kink.
+POINTS = RNG.uniform(0.1, 3, size=(4, 5)) * RNG.choice([-1, 1], size=(4, 5))
+TARGETS = np.eye(5)[[0, 3, 1, 4]]
+
+
+def test_every_registered_component_is_tested() -> None:
+    assert {specification.split("(")[0] for specification in SPECIFICATIONS} == set(ACTIVATIONS.components)
+
+
+@pytest.mark.parametrize("specification", SPECIFICATIONS)
+def test_activation_gradient(specification: str) -> None:
+    act = parse_activation(specification)
+    assert_gradient(act.gradient(POINTS), lambda X: float(act(X).sum()), POINTS)
+
+
+@pytest.mark.parametrize("specification", SPECIFICATIONS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_activation_keeps_the_dtype_and_is_finite(specification: str, dtype: type) -> None:
+    act = parse_activation(specification)
+    X = np.array([[-1000, -1, 0, 1, 1000]], dtype=dtype)
+    for result in (act(X), act.gradient(X)):
+        assert result.dtype == dtype
+        assert result.shape == X.shape
+        assert np.isfinite(result).all()
+
+
+def test_activation_values() -> None:
+    X = np.array([-2.0, 0.0, 3.0])
+    np.testing.assert_array_equal(parse_activation("ReLU")(X), [0, 0, 3])
+    np.testing.assert_array_equal(parse_activation("LeakyReLU(0.5)")(X), [-1, 0, 3])
+    np.testing.assert_array_equal(parse_activation("AllReLU(0.5)")(X), [-1, 0, 3])
+    np.testing.assert_allclose(parse_activation("Sigmoid")(X), [0.119203, 0.5, 0.952574], rtol=1e-5)
+    assert repr(parse_activation("LeakyReLU(0.5)")) == "LeakyReLU(alpha=0.5)"
+
+
+SOFTMAX = {
+    "softmax": (sf.SoftmaxFunction(), sf.softmax),
+    "stable_softmax": (sf.StableSoftmaxFunction(), sf.stable_softmax),
+    "log_softmax": (sf.LogSoftmaxFunction(), sf.log_softmax),
+    "stable_log_softmax": (sf.StableLogSoftmaxFunction(), sf.stable_log_softmax),
+}
+
+
+@pytest.mark.parametrize("name", SOFTMAX)
+def test_softmax_jacobian(name: str) -> None:
+    function, plain = SOFTMAX[name]
+    row = POINTS[:1]
+    np.testing.assert_array_equal(function(row), plain(row))
+    # Row j of the Jacobian has the derivatives of output j.
+    expected = np.vstack([differences(lambda X, j=j: plain(X)[0, j], row) for j in range(row.shape[1])])
+    np.testing.assert_allclose(function.jacobian(row), expected, rtol=1e-5, atol=1e-8)
+
+
+def test_softmax_rows_sum_to_one_also_far_out() -> None:
+    X = np.array([[1000, -1000, 0], [1, 2, 3]], dtype=np.float32)
+    Y = sf.stable_softmax(X)
+    assert Y.dtype == np.float32
+    np.testing.assert_allclose(Y.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_array_equal(sf.stable_log_softmax(X)[0], [0, -2000, -1000])
+
+
+def test_jacobian_needs_one_row() -> None:
+    with pytest.raises(ValueError, match=r"one row.*\(4, 5\)"):
+        sf.softmax_jacobian(POINTS)
+
+
+@pytest.mark.parametrize("name", LOSSES.components)
+def test_loss_gradient(name: str) -> None:
+    loss = parse_loss_function(name)
+    assert_gradient(loss.gradient(POINTS, TARGETS), lambda Y: float(loss(Y, TARGETS)), POINTS)
+    assert repr(loss) == name
+
+
+@pytest.mark.parametrize("name", LOSSES.components)
+def test_loss_keeps_the_dtype_and_is_finite(name: str) -> None:
+    loss = parse_loss_function(name)
+    Y = np.array([[1000, -1000, 0.5]], dtype=np.float32)
+    T = np.array([[0, 1, 0]], dtype=np.float32)
+    assert loss.gradient(Y, T).dtype == np.float32
+    assert np.isfinite(loss.gradient(Y, T)).all()
+    assert np.isfinite(loss(Y, T))
+
+
+def test_loss_values() -> None:
+    Y, T = np.array([[1.0, 2.0]]), np.array([[0.0, 1.0]])
+    assert lf.Squared_error_loss(Y, T) == 2
+    assert lf.squared_error_loss(Y[0], T[0]) == 2
+    np.testing.assert_allclose(lf.Stable_softmax_cross_entropy_loss(Y, T), np.log(1 + np.exp(-1)))
+
+
+PAIRS: list[tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]]] = [
+    (lf.squared_error_loss_gradient, lf.Squared_error_loss_gradient),
+    (lf.Stable_softmax_cross_entropy_loss_gradient_one_hot, lf.Stable_softmax_cross_entropy_loss_gradient),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_forms_of_a_gradient_agree(one: Callable[..., np.ndarray], other: Callable[..., np.ndarray]) -> None:
+    np.testing.assert_allclose(one(POINTS, TARGETS), other(POINTS, TARGETS))

@@ -1,0 +1,47 @@
+"""What imports what: the engine needs NumPy only, and only one module each knows hydra and mlflow."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nerva
+
+PACKAGE = Path(nerva.__file__).parent
+ENGINE = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem not in ("__init__", "__main__"))
+# What none of the engine may bring in.
+HEAVY = ("hydra", "mlflow", "omegaconf", "pandas", "matplotlib", "sklearn", "snakemake", "requests", "scipy", "click")
+
+
+def loaded(statement: str) -> set[str]:
+    """The packages that a statement loads in a fresh interpreter."""
+    code = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(result.stdout.split())
+
+
+@pytest.mark.parametrize("module", ENGINE)
+def test_the_engine_imports_numpy_only(module: str) -> None:
+    assert not loaded(f"import nerva.{module}") & set(HEAVY)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    assert not loaded("import nerva.cli") & (set(HEAVY) - {"click"})
+
+
+def test_the_snakefile_does_not_import_mlflow() -> None:
+    assert "mlflow" not in loaded("import nerva.experiment.compose, nerva.experiment.folder")
+
+
+@pytest.mark.parametrize(("library", "module"), [("hydra", "compose.py"), ("mlflow", "tracking.py")])
+def test_one_module_knows(library: str, module: str) -> None:
+    importers = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            if any(name.partition(".")[0] == library for name in names):
+                importers.add(path.name)
+    assert importers == {module}

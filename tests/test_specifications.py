@@ -1,0 +1,177 @@
+"""Specifications: what is accepted, and that everything else is refused with a message that helps."""
+
+import numpy as np
+import pytest
+
+from nerva.activation_functions import ActivationFunction, parse_activation
+from nerva.learning_rate import LEARNING_RATES, parse_learning_rate
+from nerva.optimizers import parse_optimizer
+from nerva.specifications import Registry
+from nerva.utilities import NervaError, parse_function_call
+from nerva.weight_initializers import INITIALIZERS, parse_weight_initializer
+
+GOOD = {
+    "ReLU": ("ReLU", {}, ()),
+    " ReLU ( ) ": ("ReLU", {}, ()),
+    "Momentum(0.9)": ("Momentum", {"": "0.9"}, ("0.9",)),
+    "Momentum( mu = 0.9 )": ("Momentum", {"mu": "0.9"}, ()),
+    "SReLU(al=0, tl=0, ar=0, tr=1)": ("SReLU", {"al": "0", "tl": "0", "ar": "0", "tr": "1"}, ()),
+    "StepBased(0.1,0.5,10)": ("StepBased", {}, ("0.1", "0.5", "10")),
+    "MultiStepLR(0.1;1,3,5;0.1)": ("MultiStepLR", {}, ("0.1", "1,3,5", "0.1")),
+    "MultiStepLR(lr=0.1, milestones=[1, 3], gamma=0.1)": (
+        "MultiStepLR",
+        {"lr": "0.1", "milestones": "[1, 3]", "gamma": "0.1"},
+        (),
+    ),
+    "Wrap(inner=Inner(a=1, b=2), n=3)": ("Wrap", {"inner": "Inner(a=1, b=2)", "n": "3"}, ()),
+}
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_calls(text: str) -> None:
+    call = parse_function_call(text)
+    assert (call.name, call.arguments, call.values) == GOOD[text]
+
+
+BAD = ["", "()", "Momentum(0.9", "Momentum(0.9))", "Momentum(0.9)x", "Momentum(mu=)", "Momentum(=1)", "Momentum(,)"]
+BAD += ["Momentum(mu=1, mu=2)", "Momentum(mu=1, 2)", "Momentum(mu=1=2)", "Re LU", "ReLU)", "a(b)c(d)", "A(x=[1)"]
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_calls_that_are_refused(text: str) -> None:
+    with pytest.raises(NervaError):
+        parse_function_call(text)
+
+
+def test_arguments_by_name() -> None:
+    call = parse_function_call("Momentum(0.9)")
+    assert call.as_scalar("mu") == 0.9
+    assert call.as_string("mu") == "0.9"
+    call = parse_function_call("Momentum(mu=abc)")
+    assert call.has_key("mu")
+    with pytest.raises(NervaError, match='"mu" should be a number, not "abc"'):
+        call.as_scalar("mu")
+    with pytest.raises(NervaError, match='needs a value for "nu"'):
+        call.as_scalar("nu")
+    # In nerva-numpy a default of 0 counts as missing.
+    assert call.as_scalar("nu", 0) == 0
+    assert call.as_string("nu", "") == ""
+    with pytest.raises(NervaError, match='needs a value for "nu"'):
+        call.as_string("nu")
+
+
+MISTAKES = {
+    "Momentun(0.9)": 'unknown optimizer "Momentun"; known: Momentum',
+    "Momentum": 'needs a value for "mu"',
+    "Momentum(nu=1)": 'there is no "nu"; Momentum takes "mu"',
+    "Momentum(abc)": '"mu" should be a number, not "abc"',
+    "Momentum(1.5)": "0 to 1, not 1.5",
+    "Momentum(0.9, 0.8)": 'Momentum takes "mu"',
+    "GradientDescent(0.1)": "GradientDescent takes no arguments",
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES)
+def test_mistakes_are_told(text: str) -> None:
+    with pytest.raises(NervaError) as raised:
+        parse_optimizer(text)
+    assert MISTAKES[text] in str(raised.value)
+
+
+def test_an_argument_twice() -> None:
+    with pytest.raises(NervaError, match=r"stands behind|twice"):
+        parse_learning_rate("TimeBased(0.1, lr=0.2)")
+
+
+SCHEDULES = {
+    "Constant(0.1)": [0.1, 0.1, 0.1, 0.1],
+    "TimeBased(0.1, 0.5)": [0.1, 0.1 / 1.5, 0.1 / 2, 0.1 / 2.5],
+    "StepBased(0.1,0.5,2)": [0.1, 0.05, 0.05, 0.025],
+    "MultiStepLR(0.1;1,3;0.1)": [0.1, 0.01, 0.01, 0.001],
+    "MultiStepLR(lr=0.1, milestones=[1, 3], gamma=0.1)": [0.1, 0.01, 0.01, 0.001],
+    "Exponential(0.1, 0.5)": [0.1, 0.1 * np.exp(-0.5), 0.1 * np.exp(-1), 0.1 * np.exp(-1.5)],
+}
+
+
+@pytest.mark.parametrize("text", SCHEDULES)
+def test_schedules_are_functions_of_the_epoch(text: str) -> None:
+    schedule = parse_learning_rate(text)
+    for _ in range(2):  # in nerva-numpy, TimeBased decays further each time that it is asked
+        np.testing.assert_allclose([schedule(epoch) for epoch in range(4)], SCHEDULES[text])
+    again = parse_learning_rate(str(schedule))
+    assert [again(epoch) for epoch in range(4)] == [schedule(epoch) for epoch in range(4)]
+
+
+def test_every_schedule_is_tested() -> None:
+    assert {text.split("(")[0] for text in SCHEDULES} == set(LEARNING_RATES.components)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Constant(-0.1)",
+        "Constant(0)",
+        "Constant(nan)",
+        "TimeBased(0.1, -1)",
+        "StepBased(0.1, 0.5, 0)",
+        "MultiStepLR(0.1;3,1;0.1)",
+    ],
+)
+def test_schedules_out_of_range(text: str) -> None:
+    with pytest.raises(NervaError, match="should be"):
+        parse_learning_rate(text)
+
+
+INITIAL = {
+    # The mean and the standard deviation for K = 300, D = 200.
+    "Uniform": (0.5, 1 / 12**0.5),
+    "Uniform(a=-1, b=1)": (0, 2 / 12**0.5),
+    "Normal": (0, 1),
+    "Normal(a=2, b=0.5)": (2, 0.5),
+    "XavierUniform": (0, (2 / 500) ** 0.5),
+    "XavierNormal": (0, (2 / 500) ** 0.5),
+    "HeUniform": (0, (2 / 200) ** 0.5),
+    "HeNormal": (0, (2 / 200) ** 0.5),
+    "Zero": (0, 0),
+}
+
+
+@pytest.mark.parametrize("text", INITIAL)
+def test_initial_weights(text: str) -> None:
+    def weights(seed: int) -> np.ndarray:
+        W = np.full((300, 200), np.nan, np.float32)
+        parse_weight_initializer(text)(W, rng=np.random.default_rng(seed))
+        return W
+
+    mean, std = INITIAL[text]
+    W = weights(0)
+    assert W.dtype == np.float32
+    np.testing.assert_allclose([W.mean(), W.std()], [mean, std], atol=0.02 * max(std, 1e-9) + 0.001)
+    np.testing.assert_array_equal(W, weights(0))
+    if text != "Zero":
+        assert (weights(1) != W).any()
+
+
+def test_every_initializer_is_tested() -> None:
+    assert {text.split("(")[0] for text in INITIAL} == set(INITIALIZERS.components)
+
+
+def test_a_component_of_ones_own() -> None:
+    registry: Registry[ActivationFunction] = Registry("activation")
+
+    @registry.register("Cube")
+    class CubeActivation(ActivationFunction):
+        def __init__(self, scale: float = 1.0) -> None:
+            self.scale = scale
+
+    assert registry.parse("Cube(2)").scale == 2
+    assert registry.parse("Cube").scale == 1
+    with pytest.raises(NervaError, match="taken"):
+        registry.add("Cube", CubeActivation)
+
+
+def test_errors_are_those_that_callers_of_the_reference_expect() -> None:
+    with pytest.raises(RuntimeError):
+        parse_activation("Relu")
+    with pytest.raises(ValueError, match="known: ReLU"):
+        parse_activation("Relu")

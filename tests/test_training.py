@@ -1,0 +1,180 @@
+"""The training loop: what it yields and prints, that it learns, and that it repeats."""
+
+import re
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from nerva.activation_functions import ReLUActivation
+from nerva.datasets import DataLoader, create_npz_dataloaders
+from nerva.layers import ActivationLayer, LinearLayer
+from nerva.learning_rate import ConstantScheduler
+from nerva.loss_functions import StableSoftmaxCrossEntropyLossFunction
+from nerva.multilayer_perceptron import MultilayerPerceptron
+from nerva.training import (
+    TrainOptions,
+    compute_accuracy,
+    compute_loss,
+    compute_statistics,
+    evaluate,
+    stochastic_gradient_descent,
+    stochastic_gradient_descent_plain,
+    train,
+    training_epochs,
+)
+
+
+@pytest.fixture(scope="module")
+def digits() -> dict[str, np.ndarray]:
+    X, T = load_digits(return_X_y=True)
+    X = (X / 16).astype(np.float32)
+    return {"Xtrain": X[:1500], "Ttrain": T[:1500], "Xtest": X[1500:], "Ttest": T[1500:]}
+
+
+def network(seed: int, sizes: tuple[int, ...] = (64, 32, 10)) -> MultilayerPerceptron:
+    rng = np.random.default_rng(seed)
+    M = MultilayerPerceptron()
+    M.layers = [ActivationLayer(D, K, ReLUActivation()) for D, K in pairwise(sizes[:-1])]
+    M.layers.append(LinearLayer(*sizes[-2:]))
+    for layer in M.layers:
+        layer.set_optimizer("Momentum(0.9)")
+        layer.set_weights("XavierNormal", rng)
+    return M
+
+
+def loaders(data: dict[str, np.ndarray], seed: int) -> tuple[DataLoader, DataLoader]:
+    rng = np.random.default_rng(seed)
+    return DataLoader(data["Xtrain"], data["Ttrain"], 100, 10, rng), DataLoader(data["Xtest"], data["Ttest"], 100, 10)
+
+
+LOSS = StableSoftmaxCrossEntropyLossFunction()
+
+
+def test_the_example_of_nerva_numpys_readme(mnist_dir, tmp_path, capsys) -> None:
+    """As it stands there, but for its imports and a seed; on a part of MNIST, for one epoch."""
+    import gzip
+
+    def idx(name: str, header: int, samples: int) -> np.ndarray:
+        content = gzip.decompress((mnist_dir / "mnist" / name).read_bytes())
+        return np.frombuffer(content, np.uint8, offset=header).reshape(-1, 784 if header == 16 else 1)[:samples]
+
+    np.savez(
+        tmp_path / "mnist-flattened.npz",
+        Xtrain=idx("train-images-idx3-ubyte.gz", 16, 10000) / np.float32(255),
+        Ttrain=idx("train-labels-idx1-ubyte.gz", 8, 10000).ravel(),
+        Xtest=idx("t10k-images-idx3-ubyte.gz", 16, 1000) / np.float32(255),
+        Ttest=idx("t10k-labels-idx1-ubyte.gz", 8, 1000).ravel(),
+    )
+    rng = np.random.default_rng(1)
+
+    M = MultilayerPerceptron()
+    M.layers = [
+        ActivationLayer(784, 1024, ReLUActivation()),
+        ActivationLayer(1024, 512, ReLUActivation()),
+        LinearLayer(512, 10),
+    ]
+    for layer in M.layers:
+        layer.set_optimizer("Momentum(0.9)")
+        layer.set_weights("XavierNormal", rng)
+
+    loss = StableSoftmaxCrossEntropyLossFunction()
+    learning_rate = ConstantScheduler(0.01)
+    epochs = 1
+
+    train_loader, test_loader = create_npz_dataloaders(str(tmp_path / "mnist-flattened.npz"), batch_size=100)
+
+    records = stochastic_gradient_descent(M, epochs, loss, learning_rate, train_loader, test_loader)
+
+    assert records[-1].test_accuracy > 0.8
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split(" | ") == [
+        "epoch",
+        *(f"{name:>12}" for name in ("lr", "loss", "train_acc", "test_acc", "time (s)")),
+    ]
+    assert [len(line) for line in lines[:-1]] == [len(lines[0])] * 6
+    assert re.fullmatch(r" {4}1 \| {5}0\.010000 \| +\d\.\d{6} \| +0\.\d{6} \| +0\.\d{6} \| +\d+\.\d{6}", lines[4])
+    assert lines[-1].startswith("Total training time: ")
+
+
+def test_records(digits) -> None:
+    train_loader, test_loader = loaders(digits, 1)
+    records = list(training_epochs(network(1), 3, LOSS, ConstantScheduler(0.1), train_loader, test_loader, test_loader))
+    assert [record.epoch for record in records] == [0, 1, 2, 3]
+    assert records[0].seconds == 0
+    assert records[-1].test_accuracy > 0.85
+    assert records[-1].train_loss < records[0].train_loss
+    for record in records:
+        assert (record.validation_loss, record.validation_accuracy) == (record.test_loss, record.test_accuracy)
+
+
+def test_the_loop_prints_nothing(digits, capsys) -> None:
+    list(training_epochs(network(1), 1, LOSS, ConstantScheduler(0.1), *loaders(digits, 1)))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_same_seeds_give_the_same_bits(digits) -> None:
+    def weights(network_seed: int, order_seed: int) -> list[np.ndarray]:
+        M = network(network_seed)
+        list(training_epochs(M, 2, LOSS, ConstantScheduler(0.1), *loaders(digits, order_seed)))
+        return list(M.weights_and_bias().values())
+
+    for x, y in zip(weights(0, 0), weights(0, 0), strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert (weights(0, 0)[0] != weights(0, 1)[0]).any()
+    assert (weights(0, 0)[0] != weights(1, 0)[0]).any()
+
+
+def test_evaluation(digits) -> None:
+    M, (train_loader, _) = network(1), loaders(digits, 1)
+    loss, accuracy = evaluate(M, train_loader, LOSS)
+    assert (compute_loss(M, train_loader, LOSS), compute_accuracy(M, train_loader)) == (loss, accuracy)
+    Y = M.feedforward(digits["Xtrain"])
+    assert accuracy == pytest.approx((Y.argmax(axis=1) == digits["Ttrain"]).mean())
+    picked = Y - Y.max(axis=1, keepdims=True)
+    logs = picked - np.log(np.exp(picked).sum(axis=1, keepdims=True))
+    assert loss == pytest.approx(-logs[np.arange(1500), digits["Ttrain"]].mean(), rel=1e-5)
+
+
+def test_the_plain_loop_trains_on_the_last_partial_batch() -> None:
+    M = network(1, (2, 2))
+    X = np.array([[0, 0], [0, 0], [1, 1]], np.float32)
+    before = M.layers[0].W.copy()
+    stochastic_gradient_descent_plain(M, X, np.array([0, 0, 1]), LOSS, ConstantScheduler(0.1), 1, 2, shuffle=False)
+    # Only the third sample, alone in the second batch, has inputs that are not 0.
+    assert (before != M.layers[0].W).all()
+
+
+@pytest.mark.parametrize("column", [False, True])
+def test_the_plain_loop_learns(digits, column: bool) -> None:
+    M = network(1)
+    T = digits["Ttrain"][:, None] if column else digits["Ttrain"]
+    rng = np.random.default_rng(1)
+    stochastic_gradient_descent_plain(M, digits["Xtrain"], T, LOSS, ConstantScheduler(0.1), 3, 100, True, rng)
+    assert compute_accuracy(M, loaders(digits, 1)[1]) > 0.85
+
+
+def test_train_by_specifications(digits, tmp_path, capsys) -> None:
+    np.savez(tmp_path / "digits.npz", **digits)
+    network(5).save_weights_and_bias(tmp_path / "weights.npz")
+    arguments = (["ReLU", "Linear"], [64, 32, 10], ["Nesterov(0.9)"] * 2, ["HeNormal"] * 2, 50, 2)
+    files = (str(tmp_path / "weights.npz"), str(tmp_path / "digits.npz"))
+    records = train(*arguments, "SoftmaxCrossEntropy", "Constant(0.1)", *files, False, np.random.default_rng(1))
+    assert records[0].train_loss == pytest.approx(evaluate(network(5), loaders(digits, 1)[0], LOSS)[0], rel=1e-5)
+    assert records[-1].test_accuracy > 0.8
+    assert "Total training time" in capsys.readouterr().out
+
+
+def test_options_of_printing(digits, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(TrainOptions, "print_statistics", False)
+    record = compute_statistics(network(1), 0.1, LOSS, *loaders(digits, 1), epoch=2)
+    assert capsys.readouterr().out == "epoch   2\n"
+    assert record.epoch == 2
+    monkeypatch.setattr(TrainOptions, "debug", True)
+    small = DataLoader(digits["Xtrain"][:3], digits["Ttrain"][:3], 3, 10)
+    stochastic_gradient_descent(network(1), 1, LOSS, ConstantScheduler(0.1), small, small)
+    out = capsys.readouterr().out
+    assert "epoch: 0 batch: 0" in out
+    assert "W1 (32x64)" in out
+    assert "DY (3x10)" in out

@@ -1,0 +1,219 @@
+"""The pipeline: Snakemake itself, as a subprocess, in a folder of the test's own."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Command, command_in, environment, failed_plainly
+
+NOTHING = "Nothing to be done"
+SNAKEMAKE = ("snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2")
+
+
+def pipeline(run: Command, *config: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Snakemake as a user calls it, except that results go to a folder of the test's own."""
+    return run(*SNAKEMAKE, *(["--config", *config] if config else []), **changes)
+
+
+def runs(folder: Path) -> dict[str, dict]:
+    """The summary of each run that has ended."""
+    return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("results/runs/*/run.json")}
+
+
+def trained(result: subprocess.CompletedProcess[str]) -> int:
+    """How many runs an invocation of Snakemake trained."""
+    return len(re.findall(r"Finished jobid: \d+ \(Rule: train\)", result.stdout + result.stderr))
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A folder in which the default pipeline has run: no configuration, no network, no MNIST."""
+    folder = tmp_path_factory.mktemp("quick")
+    # A proxy where nothing listens: no mirror can be reached, wherever the test runs.
+    unreachable = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    return folder, pipeline(command_in(folder), **unreachable)
+
+
+def test_the_default_takes_digits_and_says_so(quick) -> None:
+    _, result = quick
+    output = result.stdout + result.stderr
+    assert result.returncode == 0, output
+    assert trained(result) == 12
+    assert "data=auto takes digits: MNIST is not in results/data/raw/mnist, and no mirror gave it" in output
+    summary = output[output.index("digits-quick: 12 runs of 6 configurations on scikit-learn digits") :]
+    assert "chosen by data=auto: MNIST is not in" in summary
+    assert re.search(r"validation +9\d\.\d\d% ± \d\.\d\d% \(standard deviation over 2 seeds\)", summary)
+
+
+def test_everything_made_from_digits_says_digits(quick) -> None:
+    folder, _ = quick
+    results = folder / "results"
+    assert {path.name for path in results.iterdir()} >= {"data", "runs", "digits-quick", "mlflow.db", "mlartifacts"}
+    paths = [path.relative_to(folder) for path in results.rglob("*")]
+    assert not [path for path in paths if "mnist" in str(path).lower() and "raw" not in str(path)]
+    for text in [
+        *results.glob("runs/*/config.yaml"),
+        *results.glob("digits-quick/*.svg"),
+        *results.glob("data/*.json"),
+    ]:
+        if text.name != "auto.json":
+            without_note = "".join(re.split(r"(?s)note:.*?\n(?=  \w|\w)", text.read_text()))
+            assert "mnist" not in without_note.lower(), text
+
+
+def test_a_runs_folder(quick) -> None:
+    folder, _ = quick
+    for run_id in runs(folder):
+        names = {path.name for path in (folder / "results" / "runs" / run_id).iterdir()}
+        assert names == {"config.yaml", "metrics.csv", "weights.npz", "best.npz", "run.log", "run.json"}
+
+
+def test_the_leaderboard(quick) -> None:
+    folder, _ = quick
+    sweep = folder / "results" / "digits-quick"
+    with (sweep / "leaderboard.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["row"] for row in rows].count("configuration") == 6
+    assert [row["row"] for row in rows].count("run") == 12
+    for plot in ("learning_curves", "leaderboard"):
+        assert (sweep / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (sweep / f"{plot}.svg").read_text()
+
+
+def test_mlflow_has_each_run_once(quick) -> None:
+    from mlflow import MlflowClient
+
+    folder, _ = quick
+    client = MlflowClient(f"sqlite:///{folder}/results/mlflow.db")
+    names = {experiment.name: experiment.experiment_id for experiment in client.search_experiments()}
+    assert set(names) == {"Default", "digits-quick"}
+    logged = client.search_runs([names["digits-quick"]])
+    assert sorted(run.data.tags["nerva.run_id"] for run in logged) == sorted(runs(folder))
+
+
+def test_a_second_call_does_nothing_and_one_new_value_runs_the_new_points_only(quick) -> None:
+    folder, _ = quick
+    run = command_in(folder)
+    before = runs(folder)
+    assert NOTHING in pipeline(run).stderr
+    assert NOTHING in pipeline(run, "data=digits").stderr
+    # Two learning rates by three optimizers by two seeds, of which one rate is new.
+    result = pipeline(run, "overrides=learning_rate.lr=0.1,0.05")
+    assert trained(result) == 6, result.stderr
+    assert len(runs(folder)) == 18
+    # The leaderboard is about what was asked for; the runs of before are there as they were.
+    assert "digits-quick: 12 runs of 6 configurations" in result.stdout
+    assert {run_id: summary for run_id, summary in runs(folder).items() if run_id in before} == before
+    # And back again, nothing is trained.
+    assert trained(pipeline(run)) == 0
+
+
+def test_multirun_is_found_by_the_pipeline(tmp_path) -> None:
+    run = command_in(tmp_path)
+    overrides = ("train.epochs=1", "optimizer=momentum")
+    result = run("nerva", "train", "-m", "+experiment=quick", "data=digits", *overrides)
+    assert result.returncode == 0, result.stderr
+    assert len(runs(tmp_path)) == 4
+    result = pipeline(run, "data=digits", f"overrides={' '.join(overrides)}")
+    assert result.returncode == 0
+    assert trained(result) == 0
+    assert "digits-quick: 4 runs of 2 configurations" in result.stdout
+    assert (tmp_path / "results" / "digits-quick" / "tracked.txt").read_text().startswith("digits-quick: 0 runs logged")
+
+
+def test_a_run_that_diverges_is_shown_as_failed_and_the_others_go_on(run: Command, tmp_path) -> None:
+    overrides = "overrides=learning_rate.lr=1e30,0.1 optimizer=momentum train.epochs=1 seed=1"
+    result = pipeline(run, "data=digits", overrides)
+    assert result.returncode == 0, result.stderr
+    assert "failed       Constant(lr=1e+30), seed 1: the loss is nan after epoch 1: training diverged" in result.stdout
+    assert sorted(summary["status"] for summary in runs(tmp_path).values()) == ["failed", "finished"]
+    assert NOTHING in pipeline(run, "data=digits", overrides).stderr
+
+
+def test_tracking_off(run: Command, tmp_path) -> None:
+    result = pipeline(run, "data=digits", "overrides=tracking=off optimizer=momentum seed=1 train.epochs=1")
+    assert result.returncode == 0, result.stderr
+    assert not (tmp_path / "results" / "mlflow.db").exists()
+
+
+def test_flagship_by_a_dry_run(run: Command) -> None:
+    result = run(*SNAKEMAKE, "--dry-run", "--config", "experiment=flagship", "data=mnist")
+    assert re.search(r"train +3\n", result.stdout), result.stdout + result.stderr
+
+
+def test_mnist(run: Command, tmp_path, mnist_dir) -> None:
+    overrides = "overrides=train.epochs=1 optimizer=momentum learning_rate.lr=0.1 seed=1"
+    result = pipeline(run, "data=mnist", overrides, NERVA_DATA_DIR=str(mnist_dir))
+    assert result.returncode == 0, result.stderr
+    (summary,) = runs(tmp_path).values()
+    assert summary["best"]["test_accuracy"] > 0.9
+    assert "mnist-quick: 1 runs of 1 configurations on MNIST" in result.stdout
+    # The raw files are not needed again.
+    assert NOTHING in pipeline(run, "data=mnist", overrides).stderr
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate"])
+def test_damaged_raw_data(run: Command, tmp_path, mnist_dir, damage: str) -> None:
+    folder = tmp_path / "data" / "mnist"
+    folder.mkdir(parents=True)
+    for path in (mnist_dir / "mnist").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    labels = folder / "train-labels-idx1-ubyte.gz"
+    content = bytearray(labels.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+    labels.write_bytes(content if damage == "flip" else content[: len(content) // 2])
+    for data in ("mnist", "auto"):
+        result = pipeline(run, f"data={data}", NERVA_DATA_DIR=str(tmp_path / "data"))
+        failed_plainly(result, f"nerva: {labels} is " if data == "mnist" else f"{labels} is ")
+        assert not list(tmp_path.glob("results/data/*.npz"))
+
+
+MISTAKES = {
+    "experiment=quik": 'there is no experiment "quik" in conf/experiment; there are: flagship, quick',
+    "data=mnits": 'there is no "mnits" in conf/data; did you mean "mnist"?',
+    "overrides=train.epochs=0": "train.epochs should be 1 or more, not 0",
+    "overrides=trian.epochs=1": 'there is no "trian" in the configuration; did you mean "train"?',
+    "experimnt=quick": "'experimnt' was unexpected",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes(run: Command, tmp_path, mistake: str) -> None:
+    data = [] if mistake.startswith("data=") else ["data=digits"]
+    failed_plainly(pipeline(run, *data, mistake), MISTAKES[mistake])
+    assert not list(tmp_path.glob("results/*"))
+
+
+def test_a_pipeline_that_is_killed_is_finished_by_the_next_call(tmp_path) -> None:
+    overrides = "overrides=optimizer=momentum seed=1,2 learning_rate.lr=0.1 train.epochs=300"
+    command = [*map(str, SNAKEMAKE), "--config", "data=digits", overrides]
+    (tmp_path / "home").mkdir()
+    killed = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment(tmp_path / "home"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    for _ in range(600):
+        if list(tmp_path.glob("results/runs/*/metrics.csv")):
+            break
+        time.sleep(0.05)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    run = command_in(tmp_path)
+    # Whoever kills Snakemake so has to unlock its folder: it says how.
+    assert "--unlock" in pipeline(run, "data=digits", overrides).stderr
+    assert run(*SNAKEMAKE, "--config", "data=digits", overrides, "--unlock").returncode == 0
+    result = pipeline(run, "data=digits", overrides)
+    assert result.returncode == 0, result.stderr
+    assert [summary["status"] for summary in runs(tmp_path).values()] == ["finished"] * 2
