@@ -143,8 +143,9 @@ def _metrics(folder: RunFolder, summary: dict[str, Any]) -> list[Metric]:
         for row in folder.read_metrics()
         for column, name in names.items()
     ]
-    best, ended = summary["best"], _milliseconds(summary["ended"])
-    return metrics + [Metric(f"best/{key}", value, ended, best["epoch"]) for key, value in best.items()]
+    # One figure a run, all at step 0: MLflow draws those as bars, side by side.
+    ended = _milliseconds(summary["ended"])
+    return metrics + [Metric(f"best/{key}", value, ended, 0) for key, value in summary["best"].items()]
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

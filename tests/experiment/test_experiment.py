@@ -138,7 +138,7 @@ def test_a_sweep_with_a_mistake_in_one_point_is_refused() -> None:
         expand("quick", ["data=digits", "train.epochs=5,0"])
     with pytest.raises(NervaError, match=r'there is no experiment "fast".*flagship, quick'):
         expand("fast")
-    with pytest.raises(NervaError, match="one dataset .* at a time, not digits-quick and mnist-quick"):
+    with pytest.raises(NervaError, match=r"one dataset .* at a time, not digits-quick and mnist-quick"):
         expand("quick", ["data=digits,mnist"])
 
 

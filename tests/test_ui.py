@@ -1,0 +1,98 @@
+"""MLflow's UI in a real browser, on the runs of a real sweep."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode, urlparse
+
+import pytest
+
+from tests.conftest import SCRIPTS, command_in, environment
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory) -> Iterator[tuple[str, Path]]:
+    """The address of `nerva ui` on the runs of `quick`, and the folder with the results."""
+    folder = tmp_path_factory.mktemp("ui")
+    run = command_in(folder)
+    result = run("nerva", "train", "-m", "+experiment=quick", "data=digits", "train.epochs=3")
+    assert result.returncode == 0, result.stderr
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (folder / "ui.log").open("w")
+    server = subprocess.Popen(
+        [SCRIPTS / "nerva", "ui", "--port", str(port)],
+        cwd=folder,
+        env=environment(folder / "home"),
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.25)
+        else:
+            pytest.fail((folder / "ui.log").read_text())
+        yield f"http://127.0.0.1:{port}", folder
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
+        log.close()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_the_ui_lists_and_compares_the_runs(ui) -> None:
+    from mlflow import MlflowClient
+    from playwright.sync_api import sync_playwright
+
+    address, folder = ui
+    client = MlflowClient(f"sqlite:///{folder}/results/mlflow.db")
+    experiment = client.get_experiment_by_name("digits-quick").experiment_id
+    runs = client.search_runs([experiment])
+    assert len(runs) == 12
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        page = browser.new_page(viewport={"width": 1700, "height": 1200})
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.set_default_timeout(60_000)
+
+        page.goto(f"{address}/#/experiments/{experiment}/runs")
+        page.get_by_text("12 matching runs").wait_for()
+        names = {run.info.run_name for run in runs}
+        assert len(names) == 12
+        for name in names:
+            page.get_by_text(name, exact=True).first.wait_for()
+
+        # All runs in one chart for each metric.
+        page.goto(f"{address}/#/experiments/{experiment}/runs?compareRunsMode=CHART")
+        page.get_by_placeholder("Search metric charts").fill("validation/accuracy")
+        chart = page.locator(".js-plotly-plot").first
+        chart.wait_for()
+        chart.locator(".scatterlayer .trace").nth(9).wait_for(state="attached")  # the UI shows 10 runs at first
+
+        compared = {"runs": json.dumps([run.info.run_id for run in runs]), "experiments": json.dumps([experiment])}
+        page.goto(f"{address}/#/compare-runs?{urlencode(compared)}")
+        page.get_by_text("Comparing 12 Runs from 1 Experiment").wait_for()
+        text = page.locator("body").inner_text()
+        for word in ("learning_rate.lr", "optimizer.name", "best/validation_accuracy", "test/accuracy"):
+            assert word in text
+        browser.close()
+    outside = [url for url in requests if urlparse(url).hostname not in ("127.0.0.1", None)]
+    assert not outside
