@@ -5,7 +5,25 @@ Names of functions on matrices are written with a capital; all work element-wise
 
 from collections.abc import Callable
 
-from nerva.matrix_operations import Matrix, greater, hadamard, indicator, less, maximum, sigmoid, tanh, where
+from nerva.matrix_operations import (
+    Matrix,
+    exp,
+    greater,
+    hadamard,
+    indicator,
+    less,
+    less_equal,
+    maximum,
+    minimum,
+    normal_cdf,
+    normal_pdf,
+    sigmoid,
+    softplus,
+    tanh,
+    vector,
+    where,
+    zeros_like,
+)
 from nerva.specifications import Registry
 
 MatrixFunction = Callable[[Matrix], Matrix]
@@ -60,6 +78,59 @@ def Sigmoid_gradient(X: Matrix) -> Matrix:
     """σ(x) (1 - σ(x))."""
     Y = sigmoid(X)
     return hadamard(Y, 1 - Y)
+
+
+def Srelu(al: float, tl: float, ar: float, tr: float) -> MatrixFunction:
+    """tl + al (x - tl) where x ≤ tl, x between tl and tr, and tr + ar (x - tr) where x ≥ tr."""
+    return lambda X: where(
+        less_equal(X, tl), tl + al * (X - tl), where(less(X, tr), X, tr + ar * (X - tr), like=X), like=X
+    )
+
+
+def Srelu_gradient(al: float, tl: float, ar: float, tr: float) -> MatrixFunction:
+    """al where x ≤ tl, 1 between tl and tr, and ar where x ≥ tr."""
+    return lambda X: where(less_equal(X, tl), al, where(less(X, tr), 1, ar, like=X), like=X)
+
+
+def Elu(alpha: float) -> MatrixFunction:
+    """x where x > 0, and alpha (eˣ - 1) elsewhere."""
+    return lambda X: where(greater(X, 0), X, alpha * (exp(minimum(X, 0)) - 1), like=X)
+
+
+def Elu_gradient(alpha: float) -> MatrixFunction:
+    """1 where x > 0, and alpha eˣ elsewhere."""
+    return lambda X: where(greater(X, 0), 1, alpha * exp(minimum(X, 0)), like=X)
+
+
+def Gelu(X: Matrix) -> Matrix:
+    """x Φ(x), with the normal distribution's Φ."""
+    return hadamard(X, normal_cdf(X))
+
+
+def Gelu_gradient(X: Matrix) -> Matrix:
+    """Φ(x) + x φ(x)."""
+    return normal_cdf(X) + hadamard(X, normal_pdf(X))
+
+
+def Silu(X: Matrix) -> Matrix:
+    """x σ(x)."""
+    return hadamard(X, sigmoid(X))
+
+
+def Silu_gradient(X: Matrix) -> Matrix:
+    """σ(x) + x σ(x) (1 - σ(x))."""
+    Y = sigmoid(X)
+    return Y + hadamard(X, hadamard(Y, 1 - Y))
+
+
+def Softplus(X: Matrix) -> Matrix:
+    """log(1 + eˣ)."""
+    return softplus(X)
+
+
+def Softplus_gradient(X: Matrix) -> Matrix:
+    """σ(x)."""
+    return sigmoid(X)
 
 
 class ActivationFunction:
@@ -144,12 +215,93 @@ class SigmoidActivation(ActivationFunction):
         return "Sigmoid"
 
 
+class SReLUActivation(ActivationFunction):
+    """The s-shaped rectified linear unit, whose slopes al, ar and thresholds tl ≤ tr a layer can train."""
+
+    def __init__(self, al: float = 0.0, tl: float = 0.0, ar: float = 0.0, tr: float = 1.0) -> None:
+        self.x = vector([al, tl, ar, tr])
+        self.Dx = zeros_like(self.x)
+
+    def __call__(self, X: Matrix) -> Matrix:
+        al, tl, ar, tr = self.x
+        return Srelu(al, tl, ar, tr)(X)
+
+    def gradient(self, X: Matrix) -> Matrix:
+        al, tl, ar, tr = self.x
+        return Srelu_gradient(al, tl, ar, tr)(X)
+
+    def __repr__(self) -> str:
+        # The shortest text that gives the same float32 again.
+        al, tl, ar, tr = (float(str(value)) for value in self.x)
+        return f"SReLU(al={al}, tl={tl}, ar={ar}, tr={tr})"
+
+
+class ELUActivation(ActivationFunction):
+    """x where x > 0, and alpha (eˣ - 1) elsewhere."""
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = alpha
+
+    def __call__(self, X: Matrix) -> Matrix:
+        return Elu(self.alpha)(X)
+
+    def gradient(self, X: Matrix) -> Matrix:
+        return Elu_gradient(self.alpha)(X)
+
+    def __repr__(self) -> str:
+        return f"ELU(alpha={float(self.alpha)})"
+
+
+class GELUActivation(ActivationFunction):
+    """x Φ(x), in its exact form."""
+
+    def __call__(self, X: Matrix) -> Matrix:
+        return Gelu(X)
+
+    def gradient(self, X: Matrix) -> Matrix:
+        return Gelu_gradient(X)
+
+    def __repr__(self) -> str:
+        return "GELU"
+
+
+class SiLUActivation(ActivationFunction):
+    """x σ(x), also known as swish."""
+
+    def __call__(self, X: Matrix) -> Matrix:
+        return Silu(X)
+
+    def gradient(self, X: Matrix) -> Matrix:
+        return Silu_gradient(X)
+
+    def __repr__(self) -> str:
+        return "SiLU"
+
+
+class SoftplusActivation(ActivationFunction):
+    """log(1 + eˣ)."""
+
+    def __call__(self, X: Matrix) -> Matrix:
+        return Softplus(X)
+
+    def gradient(self, X: Matrix) -> Matrix:
+        return Softplus_gradient(X)
+
+    def __repr__(self) -> str:
+        return "Softplus"
+
+
 ACTIVATIONS: Registry[ActivationFunction] = Registry("activation")
 ACTIVATIONS.add("ReLU", ReLUActivation)
 ACTIVATIONS.add("LeakyReLU", LeakyReLUActivation)
 ACTIVATIONS.add("AllReLU", AllReLUActivation)
 ACTIVATIONS.add("HyperbolicTangent", HyperbolicTangentActivation)
 ACTIVATIONS.add("Sigmoid", SigmoidActivation)
+ACTIVATIONS.add("SReLU", SReLUActivation)
+ACTIVATIONS.add("ELU", ELUActivation)
+ACTIVATIONS.add("GELU", GELUActivation)
+ACTIVATIONS.add("SiLU", SiLUActivation)
+ACTIVATIONS.add("Softplus", SoftplusActivation)
 
 
 def parse_activation(text: str) -> ActivationFunction:

@@ -3,14 +3,43 @@
 X holds N inputs of size D and Y the N outputs of size K, one sample a row. W is K×D and b a vector of K.
 DX, DW, Db, DY and DZ are the gradients of the loss with respect to X, W, b, Y and Z, of the same shapes.
 A layer takes and gives float32; if its parameters are float64, float64.
+
+Each layer has its two equations beside each other: `feedforward` computes Y from X, and `backpropagate` computes DX and
+the gradients of the parameters from DY. `nerva prove` runs both on symbols and compares them with exact derivatives.
+The equations are those of "Batch Matrix-form Equations and Implementation of Multilayer Perceptrons"
+(arXiv:2511.11918), whose names for the layers are given in the docstrings.
 """
 
+import inspect
 from typing import Any
 
-from nerva.activation_functions import ActivationFunction, parse_activation
-from nerva.matrix_operations import Matrix, assign, columns_sum, hadamard, row_repeat, zeros
+from nerva.activation_functions import ACTIVATIONS, ActivationFunction, SReLUActivation
+from nerva.matrix_operations import (
+    Matrix,
+    assign,
+    bernoulli,
+    column_repeat,
+    columns_mean,
+    columns_sum,
+    elements_sum,
+    hadamard,
+    inv_sqrt,
+    less,
+    less_equal,
+    ones,
+    row_repeat,
+    rows_sum,
+    square,
+    vector,
+    vector_size,
+    where,
+    zeros,
+)
 from nerva.optimizers import Attribute, CompositeOptimizer, Optimizer, parse_optimizer
-from nerva.weight_initializers import Rng, set_layer_weights
+from nerva.softmax_functions import stable_log_softmax, stable_softmax
+from nerva.specifications import Registry
+from nerva.utilities import NervaError, parse_function_call
+from nerva.weight_initializers import Rng, generator, set_layer_weights
 
 
 class Layer:
@@ -18,6 +47,8 @@ class Layer:
 
     # The names of the trainable parameters. The gradient of W is DW, and so on.
     parameters: tuple[str, ...] = ()
+    # The names of what else a layer has learned; see BatchNormalizationLayer.
+    statistics: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.X: Any = None
@@ -25,11 +56,23 @@ class Layer:
         self.optimizer: Optimizer | None = None
 
     def feedforward(self, X: Matrix) -> Matrix:
-        """The outputs Y (N×K) for the inputs X (N×D)."""
+        """The outputs Y (N×K) for the inputs X (N×D), while training."""
         raise NotImplementedError
 
     def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
         """Computes DX and the parameters' gradients from the last outputs Y and the gradient DY, both N×K."""
+        raise NotImplementedError
+
+    def evaluate(self, X: Matrix) -> Matrix:
+        """The outputs Y (N×K) for the inputs X (N×D), when the network is used and not trained."""
+        return self.feedforward(X)
+
+    def input_size(self) -> int:
+        """D."""
+        raise NotImplementedError
+
+    def output_size(self) -> int:
+        """K."""
         raise NotImplementedError
 
     def set_optimizer(self, optimizer: str) -> None:
@@ -44,11 +87,23 @@ class Layer:
         if self.optimizer:
             self.optimizer.update(eta)
 
+    def _takes(self, X: Matrix) -> Matrix:
+        """X, if it has D columns."""
+        if X.ndim != 2 or X.shape[1] != self.input_size():
+            raise NervaError(f"layer {self!r} takes N×{self.input_size()} inputs, not inputs of shape {X.shape}")
+        return X
+
+    def _gave(self, Y: Matrix, DY: Matrix) -> Matrix:
+        """DY, if it has the shape of Y."""
+        if DY.shape != Y.shape:
+            raise NervaError(f"layer {self!r} gave outputs of shape {Y.shape}, but DY has shape {DY.shape}")
+        return DY
+
 
 class LinearLayer(Layer):
-    """Y = X Wᵀ + 1 b."""
+    """The linear layer: Y = X Wᵀ + 1 b."""
 
-    parameters = ("W", "b")
+    parameters: tuple[str, ...] = ("W", "b")
 
     def __init__(self, D: int, K: int) -> None:
         super().__init__()
@@ -58,7 +113,7 @@ class LinearLayer(Layer):
         self.Db = zeros(K)
 
     def feedforward(self, X: Matrix) -> Matrix:
-        self.X = X
+        self.X = self._takes(X)
         N, _ = X.shape
         W = self.W
         b = self.b
@@ -68,6 +123,7 @@ class LinearLayer(Layer):
         return Y
 
     def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
+        DY = self._gave(Y, DY)
         X = self.X
         W = self.W
 
@@ -80,11 +136,9 @@ class LinearLayer(Layer):
         self.DX = DX
 
     def input_size(self) -> int:
-        """D."""
         return int(self.W.shape[1])
 
     def output_size(self) -> int:
-        """K."""
         return int(self.W.shape[0])
 
     def set_weights(self, weight_initializer: str, rng: Rng = None) -> None:
@@ -96,9 +150,12 @@ class LinearLayer(Layer):
         """
         set_layer_weights(self, weight_initializer, rng)
 
+    def __repr__(self) -> str:
+        return "Linear"
+
 
 class ActivationLayer(LinearLayer):
-    """Y = act(X Wᵀ + 1 b)."""
+    """The activation layer: Y = act(Z), Z = X Wᵀ + 1 b."""
 
     def __init__(self, D: int, K: int, act: ActivationFunction) -> None:
         super().__init__(D, K)
@@ -107,7 +164,7 @@ class ActivationLayer(LinearLayer):
         self.act = act
 
     def feedforward(self, X: Matrix) -> Matrix:
-        self.X = X
+        self.X = self._takes(X)
         N, _ = X.shape
         W = self.W
         b = self.b
@@ -120,6 +177,7 @@ class ActivationLayer(LinearLayer):
         return Y
 
     def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
+        DY = self._gave(Y, DY)
         X = self.X
         W = self.W
         Z = self.Z
@@ -135,11 +193,338 @@ class ActivationLayer(LinearLayer):
         self.Db = assign(self.Db, Db)
         self.DX = DX
 
+    def __repr__(self) -> str:
+        return repr(self.act)
+
+
+class SReLULayer(ActivationLayer):
+    """The activation layer with SReLU, whose parameters x = (al, tl, ar, tr) are trained as well."""
+
+    parameters = ("W", "b", "x")
+    act: SReLUActivation
+
+    def __init__(self, D: int, K: int, act: SReLUActivation) -> None:
+        super().__init__(D, K, act)
+        self.Dal: Any = 0
+        self.Dtl: Any = 0
+        self.Dar: Any = 0
+        self.Dtr: Any = 0
+
+    def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
+        super().backpropagate(Y, DY)
+        Z = self.Z
+        al, tl, ar, tr = self.act.x
+
+        left, right = less_equal(Z, tl), less(Z, tr)
+        Al = where(left, Z - tl, 0, like=Z)
+        Tl = where(left, 1 - al, 0, like=Z)
+        Ar = where(left, 0, where(right, 0, Z - tr, like=Z), like=Z)
+        Tr = where(left, 0, where(right, 0, 1 - ar, like=Z), like=Z)
+
+        Dal = elements_sum(hadamard(DY, Al))
+        Dtl = elements_sum(hadamard(DY, Tl))
+        Dar = elements_sum(hadamard(DY, Ar))
+        Dtr = elements_sum(hadamard(DY, Tr))
+
+        self.Dal, self.Dtl, self.Dar, self.Dtr = Dal, Dtl, Dar, Dtr
+        self.Dx = assign(self.Dx, vector([Dal, Dtl, Dar, Dtr], dtype=self.x.dtype))
+
+    @property
+    def x(self) -> Matrix:
+        """The parameters al, tl, ar and tr of the activation function."""
+        return self.act.x
+
+    @x.setter
+    def x(self, value: Matrix) -> None:
+        self.act.x = value
+
+    @property
+    def Dx(self) -> Matrix:
+        """Their gradients."""
+        return self.act.Dx
+
+    @Dx.setter
+    def Dx(self, value: Matrix) -> None:
+        self.act.Dx = value
+
+
+class SoftmaxLayer(LinearLayer):
+    """The softmax layer: Y = softmax(Z), Z = X Wᵀ + 1 b.
+
+    In the paper, DZ has diag(DY Yᵀ); rows_sum(DY ⊙ Y) is the same vector, without an N×N matrix.
+    """
+
+    def __init__(self, D: int, K: int) -> None:
+        super().__init__(D, K)
+        self.Z: Any = None
+        self.DZ: Any = None
+
+    def feedforward(self, X: Matrix) -> Matrix:
+        self.X = self._takes(X)
+        N, _ = X.shape
+        W = self.W
+        b = self.b
+
+        Z = X @ W.T + row_repeat(b, N)
+        Y = stable_softmax(Z)
+
+        self.Z = Z
+        return Y
+
+    def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
+        DY = self._gave(Y, DY)
+        _, K = Y.shape
+        X = self.X
+        W = self.W
+
+        DZ = hadamard(Y, DY - column_repeat(rows_sum(hadamard(DY, Y)), K))
+        DW = DZ.T @ X
+        Db = columns_sum(DZ)
+        DX = DZ @ W
+
+        self.DZ = DZ
+        self.DW = assign(self.DW, DW)
+        self.Db = assign(self.Db, Db)
+        self.DX = DX
+
+    def __repr__(self) -> str:
+        return "Softmax"
+
+
+class LogSoftmaxLayer(LinearLayer):
+    """The log-softmax layer: Y = log(softmax(Z)), Z = X Wᵀ + 1 b."""
+
+    def __init__(self, D: int, K: int) -> None:
+        super().__init__(D, K)
+        self.Z: Any = None
+        self.DZ: Any = None
+
+    def feedforward(self, X: Matrix) -> Matrix:
+        self.X = self._takes(X)
+        N, _ = X.shape
+        W = self.W
+        b = self.b
+
+        Z = X @ W.T + row_repeat(b, N)
+        Y = stable_log_softmax(Z)
+
+        self.Z = Z
+        return Y
+
+    def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
+        DY = self._gave(Y, DY)
+        _, K = Y.shape
+        X = self.X
+        W = self.W
+        Z = self.Z
+
+        DZ = DY - hadamard(stable_softmax(Z), column_repeat(rows_sum(DY), K))
+        DW = DZ.T @ X
+        Db = columns_sum(DZ)
+        DX = DZ @ W
+
+        self.DZ = DZ
+        self.DW = assign(self.DW, DW)
+        self.Db = assign(self.Db, Db)
+        self.DX = DX
+
+    def __repr__(self) -> str:
+        return "LogSoftmax"
+
+
+class BatchNormalizationLayer(Layer):
+    """The batch normalization layer: Y = 1 gamma ⊙ Z + 1 beta, where Z is X with mean 0 and variance 1 in each column.
+
+    Mean and variance are those of the batch. With a momentum, running averages of both are kept while training, and
+    `evaluate` uses them; without one, `evaluate` uses those of its batch, too.
+
+    In the paper, DX has (N 𝕀 - 1 1ᵀ) DZ and diag(Zᵀ DZ); here are the same, without an N×N matrix.
+    """
+
+    parameters = ("beta", "gamma")
+
+    def __init__(self, D: int, momentum: float | None = None) -> None:
+        """
+        Args:
+            D: the number of inputs, and of outputs.
+            momentum: the part of a batch's mean and variance in the new running averages; None: none are kept.
+        """
+        super().__init__()
+        if momentum is not None and not 0 < momentum <= 1:
+            raise NervaError(f"momentum is the part of a batch in the running averages: 0 to 1, not {momentum}")
+        self.Z: Any = None
+        self.DZ: Any = None
+        self.gamma = ones(D)
+        self.Dgamma = zeros(D)
+        self.beta = zeros(D)
+        self.Dbeta = zeros(D)
+        self.inv_sqrt_Sigma = zeros(D)
+        self.momentum = momentum
+        self.statistics = () if momentum is None else ("running_mean", "running_Sigma")
+        self.running_mean = zeros(D)
+        self.running_Sigma = ones(D)
+
+    def feedforward(self, X: Matrix) -> Matrix:
+        self.X = self._takes(X)
+        N, _ = X.shape
+        gamma = self.gamma
+        beta = self.beta
+
+        mean = columns_mean(X)
+        R = X - row_repeat(mean, N)
+        Sigma = columns_sum(square(R)) / N
+        inv_sqrt_Sigma = inv_sqrt(Sigma)
+        Z = hadamard(row_repeat(inv_sqrt_Sigma, N), R)
+        Y = hadamard(row_repeat(gamma, N), Z) + row_repeat(beta, N)
+
+        self.inv_sqrt_Sigma = assign(self.inv_sqrt_Sigma, inv_sqrt_Sigma)
+        self.Z = Z
+        if self.momentum is not None:
+            # The variance of the population is estimated with N - 1.
+            self.running_mean = (1 - self.momentum) * self.running_mean + self.momentum * mean
+            self.running_Sigma = (1 - self.momentum) * self.running_Sigma + self.momentum * Sigma * N / max(N - 1, 1)
+        return Y
+
+    def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
+        DY = self._gave(Y, DY)
+        N, _ = self.X.shape
+        Z = self.Z
+        gamma = self.gamma
+        inv_sqrt_Sigma = self.inv_sqrt_Sigma
+
+        DZ = hadamard(row_repeat(gamma, N), DY)
+        Dbeta = columns_sum(DY)
+        Dgamma = columns_sum(hadamard(DY, Z))
+        DX = hadamard(
+            row_repeat(inv_sqrt_Sigma / N, N),
+            N * DZ - row_repeat(columns_sum(DZ), N) - hadamard(Z, row_repeat(columns_sum(hadamard(Z, DZ)), N)),
+        )
+
+        self.DZ = DZ
+        self.Dbeta = assign(self.Dbeta, Dbeta)
+        self.Dgamma = assign(self.Dgamma, Dgamma)
+        self.DX = DX
+
+    def evaluate(self, X: Matrix) -> Matrix:
+        if self.momentum is None:
+            return self.feedforward(X)
+        N, _ = self._takes(X).shape
+        Z = hadamard(row_repeat(inv_sqrt(self.running_Sigma), N), X - row_repeat(self.running_mean, N))
+        return hadamard(row_repeat(self.gamma, N), Z) + row_repeat(self.beta, N)
+
+    def input_size(self) -> int:
+        return vector_size(self.gamma)
+
+    def output_size(self) -> int:
+        return vector_size(self.gamma)
+
+    def __repr__(self) -> str:
+        return "BatchNormalization" + ("" if self.momentum is None else f"(momentum={float(self.momentum)})")
+
+
+class DropoutLayer(Layer):
+    """The dropout layer: Y = X ⊙ R / (1 - p), where each element of R is 0 with probability p, and else 1.
+
+    Divided by 1 - p while training, so that `evaluate` gives X as it is (inverted dropout).
+    """
+
+    def __init__(self, D: int, p: float = 0.5, rng: Rng = None) -> None:
+        """
+        Args:
+            D: the number of inputs, and of outputs.
+            p: the probability with which an element is dropped, 0 ≤ p < 1.
+            rng: where the randomness comes from. Without it, the same elements can't be dropped again.
+        """
+        super().__init__()
+        if not 0 <= p < 1:
+            raise NervaError(f"p is the probability of dropping an element: 0 or more and less than 1, not {p}")
+        self.D = D
+        self.p = p
+        self.rng = generator(rng)
+        self.R: Any = None
+
+    def feedforward(self, X: Matrix) -> Matrix:
+        self.X = self._takes(X)
+        p = self.p
+
+        R = bernoulli(1 - p, self.rng, like=X)
+        Y = hadamard(X, R) / (1 - p)
+
+        self.R = R
+        return Y
+
+    def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
+        DY = self._gave(Y, DY)
+        R = self.R
+        p = self.p
+
+        DX = hadamard(DY, R) / (1 - p)
+
+        self.DX = DX
+
+    def evaluate(self, X: Matrix) -> Matrix:
+        return self._takes(X)
+
+    def input_size(self) -> int:
+        return self.D
+
+    def output_size(self) -> int:
+        return self.D
+
+    def __repr__(self) -> str:
+        return f"Dropout(p={float(self.p)})"
+
+
+# Layers by their names; an activation's name stands for a layer with that activation. A layer that takes D and K has
+# weights, one that takes D only keeps the size of its inputs.
+LAYERS: Registry[Layer] = Registry("layer", given=("D", "K", "rng"))
+LAYERS.add("Linear", LinearLayer)
+LAYERS.add("Softmax", SoftmaxLayer)
+LAYERS.add("LogSoftmax", LogSoftmaxLayer)
+LAYERS.add("BatchNormalization", BatchNormalizationLayer)
+LAYERS.add("Dropout", DropoutLayer)
+
+
+def has_weights(text: str) -> bool:
+    """Whether the layer that a specification names has weights, and so an output size of its own.
+
+    Raises:
+        NervaError: if the specification has another shape, or names no known layer or activation.
+    """
+    name = parse_function_call(text).name
+    if name in LAYERS.components:
+        return "K" in inspect.signature(LAYERS.components[name]).parameters
+    LAYERS.check(name, ACTIVATIONS)
+    return True
+
+
+def parse_layer(text: str, D: int, K: int, rng: Rng = None) -> Layer:
+    """The layer that a specification names, without optimizer and with weights 0.
+
+    Args:
+        text: `Linear`, `Softmax`, `LogSoftmax`, `BatchNormalization`, `Dropout(p=0.5)`, or an activation such as
+            `ReLU` or `SReLU(al=0, tl=0, ar=0, tr=1)`.
+        D: the number of inputs.
+        K: the number of outputs; a layer without weights has D outputs.
+        rng: where the randomness of a layer comes from that has any.
+
+    Raises:
+        NervaError: if the specification has another shape, a name is unknown, or a value is out of range.
+    """
+    name = parse_function_call(text).name
+    if name in LAYERS.components:
+        given = {"D": D, "K": K, "rng": rng}
+        takes = inspect.signature(LAYERS.components[name]).parameters
+        return LAYERS.bind(text)(**{key: value for key, value in given.items() if key in takes})
+    LAYERS.check(name, ACTIVATIONS)
+    act = ACTIVATIONS.parse(text)
+    return SReLULayer(D, K, act) if isinstance(act, SReLUActivation) else ActivationLayer(D, K, act)
+
 
 def parse_linear_layer(
     text: str, D: int, K: int, optimizer: str, weight_initializer: str, rng: Rng = None
 ) -> LinearLayer:
-    """The layer that a specification names: `Linear`, or an activation such as `ReLU`.
+    """The layer with weights that a specification names: `Linear`, `Softmax`, or an activation such as `ReLU`.
 
     Args:
         text: the layer's specification.
@@ -150,9 +535,11 @@ def parse_linear_layer(
         rng: where the randomness of the weights comes from.
 
     Raises:
-        NervaError: if a specification has another shape, or a name is unknown.
+        NervaError: if a specification has another shape, a name is unknown, or the layer has no weights.
     """
-    layer = LinearLayer(D, K) if text == "Linear" else ActivationLayer(D, K, parse_activation(text))
+    layer = parse_layer(text, D, K, rng)
+    if not isinstance(layer, LinearLayer):
+        raise NervaError(f'"{text}" is not a layer with weights')
     layer.set_optimizer(optimizer)
     layer.set_weights(weight_initializer, rng)
     return layer

@@ -6,19 +6,7 @@ A schedule is a pure function of the epoch, which counts from 0: asked twice, it
 import math
 
 from nerva.specifications import Registry
-from nerva.utilities import NervaError
-
-
-def _positive(name: str, value: float) -> float:
-    if not (value > 0 and math.isfinite(value)):
-        raise NervaError(f"{name} should be greater than 0, not {value}")
-    return value
-
-
-def _not_negative(name: str, value: float) -> float:
-    if not (value >= 0 and math.isfinite(value)):
-        raise NervaError(f"{name} should be 0 or more, not {value}")
-    return value
+from nerva.utilities import NervaError, not_negative, positive
 
 
 class LearningRateScheduler:
@@ -32,7 +20,7 @@ class ConstantScheduler(LearningRateScheduler):
     """lr."""
 
     def __init__(self, lr: float) -> None:
-        self.lr = _positive("lr", lr)
+        self.lr = positive("lr", lr)
 
     def __repr__(self) -> str:
         return f"Constant(lr={float(self.lr)})"
@@ -45,8 +33,8 @@ class TimeBasedScheduler(LearningRateScheduler):
     """lr / (1 + decay epoch)."""
 
     def __init__(self, lr: float, decay: float) -> None:
-        self.lr = _positive("lr", lr)
-        self.decay = _not_negative("decay", decay)
+        self.lr = positive("lr", lr)
+        self.decay = not_negative("decay", decay)
 
     def __repr__(self) -> str:
         return f"TimeBased(lr={float(self.lr)}, decay={float(self.decay)})"
@@ -59,9 +47,9 @@ class StepBasedScheduler(LearningRateScheduler):
     """lr drop_rate^⌊(1 + epoch) / change_rate⌋."""
 
     def __init__(self, lr: float, drop_rate: float, change_rate: float) -> None:
-        self.lr = _positive("lr", lr)
-        self.drop_rate = _positive("drop_rate", drop_rate)
-        self.change_rate = _positive("change_rate", change_rate)
+        self.lr = positive("lr", lr)
+        self.drop_rate = positive("drop_rate", drop_rate)
+        self.change_rate = positive("change_rate", change_rate)
 
     def __repr__(self) -> str:
         return (
@@ -76,11 +64,11 @@ class MultiStepLRScheduler(LearningRateScheduler):
     """lr, times gamma for each milestone that the epoch has reached. Milestones are epochs in rising order."""
 
     def __init__(self, lr: float, milestones: list[int], gamma: float) -> None:
-        self.lr = _positive("lr", lr)
+        self.lr = positive("lr", lr)
         self.milestones = [int(milestone) for milestone in milestones]
         if self.milestones != sorted(self.milestones):
             raise NervaError(f"milestones should be epochs in rising order, not {self.milestones}")
-        self.gamma = _positive("gamma", gamma)
+        self.gamma = positive("gamma", gamma)
 
     def __repr__(self) -> str:
         return f"MultiStepLR(lr={float(self.lr)}, milestones={self.milestones}, gamma={float(self.gamma)})"
@@ -97,8 +85,8 @@ class ExponentialScheduler(LearningRateScheduler):
     """lr e^(-change_rate epoch)."""
 
     def __init__(self, lr: float, change_rate: float) -> None:
-        self.lr = _positive("lr", lr)
-        self.change_rate = _not_negative("change_rate", change_rate)
+        self.lr = positive("lr", lr)
+        self.change_rate = not_negative("change_rate", change_rate)
 
     def __repr__(self) -> str:
         return f"Exponential(lr={float(self.lr)}, change_rate={float(self.change_rate)})"
@@ -107,12 +95,44 @@ class ExponentialScheduler(LearningRateScheduler):
         return self.lr * math.exp(-self.change_rate * epoch)
 
 
-LEARNING_RATES: Registry[LearningRateScheduler] = Registry("learning rate")
+class CosineScheduler(LearningRateScheduler):
+    """From lr at epoch 0 to final at epoch `epochs`, along half a cosine (Loshchilov and Hutter 2017); then final."""
+
+    def __init__(self, lr: float, epochs: int, final: float = 0.0) -> None:
+        self.lr = positive("lr", lr)
+        self.epochs = int(positive("epochs", epochs))
+        self.final = not_negative("final", final)
+
+    def __repr__(self) -> str:
+        return f"Cosine(lr={float(self.lr)}, epochs={self.epochs}, final={float(self.final)})"
+
+    def __call__(self, epoch: int) -> float:
+        done = min(epoch / self.epochs, 1)
+        return self.final + (self.lr - self.final) * (1 + math.cos(math.pi * done)) / 2
+
+
+class WarmUpScheduler(LearningRateScheduler):
+    """Another schedule, times (epoch + 1) / epochs in the first epochs: a linear warm-up (Goyal et al. 2017)."""
+
+    def __init__(self, schedule: LearningRateScheduler, epochs: int) -> None:
+        self.schedule = schedule
+        self.epochs = int(positive("epochs", epochs))
+
+    def __repr__(self) -> str:
+        return f"WarmUp(schedule={self.schedule}, epochs={self.epochs})"
+
+    def __call__(self, epoch: int) -> float:
+        return self.schedule(epoch) * min((epoch + 1) / self.epochs, 1)
+
+
+LEARNING_RATES: Registry[LearningRateScheduler] = Registry("learning rate", of=LearningRateScheduler)
 LEARNING_RATES.add("Constant", ConstantScheduler)
 LEARNING_RATES.add("TimeBased", TimeBasedScheduler)
 LEARNING_RATES.add("StepBased", StepBasedScheduler)
 LEARNING_RATES.add("MultiStepLR", MultiStepLRScheduler)
 LEARNING_RATES.add("Exponential", ExponentialScheduler)
+LEARNING_RATES.add("Cosine", CosineScheduler)
+LEARNING_RATES.add("WarmUp", WarmUpScheduler)
 
 
 def parse_learning_rate(text: str) -> LearningRateScheduler:

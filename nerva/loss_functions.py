@@ -1,14 +1,34 @@
 """Loss functions and their gradients, and the parser of their specifications.
 
-Y holds the outputs of a network and T the targets, one sample a row, both N×K. A loss is the sum over the
-samples; a gradient has the shape of Y. Names of functions on vectors (y, t) are written small.
+Y holds the outputs of a network and T the targets, one sample a row, both N×K. A loss is the sum over the samples; a
+gradient has the shape of Y. Names of functions on vectors (y and t, or matrices of one row) are written small.
+
+The losses with a softmax are computed in their stable form under either name: it is the same function, and finite
+wherever the logits are.
 """
 
 from typing import Any
 
-from nerva.matrix_operations import Matrix, column_repeat, dot, elements_sum, hadamard, rows_sum
+from nerva.matrix_operations import (
+    Matrix,
+    column_repeat,
+    divide,
+    dot,
+    elements_sum,
+    hadamard,
+    log,
+    log_sigmoid,
+    reciprocal,
+    rows_sum,
+    sigmoid,
+    xlogy,
+)
 from nerva.softmax_functions import stable_log_softmax, stable_softmax
 from nerva.specifications import Registry
+
+
+def _row(y: Matrix) -> Matrix:
+    return y.reshape(1, -1)
 
 
 def squared_error_loss(y: Matrix, t: Matrix) -> Any:
@@ -22,7 +42,7 @@ def squared_error_loss_gradient(y: Matrix, t: Matrix) -> Matrix:
 
 
 def Squared_error_loss(Y: Matrix, T: Matrix) -> Any:
-    """The sum of (Y - T) ⊙ (Y - T)."""
+    """1ᵀ ((Y - T) ⊙ (Y - T)) 1."""
     return elements_sum(hadamard(Y - T, Y - T))
 
 
@@ -31,13 +51,48 @@ def Squared_error_loss_gradient(Y: Matrix, T: Matrix) -> Matrix:
     return 2 * (Y - T)
 
 
+def cross_entropy_loss(y: Matrix, t: Matrix) -> Any:
+    """-t log(y)ᵀ."""
+    return -elements_sum(xlogy(t, y))
+
+
+def cross_entropy_loss_gradient(y: Matrix, t: Matrix) -> Matrix:
+    """-t ⊘ y."""
+    return -divide(t, y)
+
+
+def Cross_entropy_loss(Y: Matrix, T: Matrix) -> Any:
+    """-1ᵀ (T ⊙ log(Y)) 1."""
+    return -elements_sum(xlogy(T, Y))
+
+
+def Cross_entropy_loss_gradient(Y: Matrix, T: Matrix) -> Matrix:
+    """-T ⊘ Y."""
+    return -divide(T, Y)
+
+
+def stable_softmax_cross_entropy_loss(y: Matrix, t: Matrix) -> Any:
+    """-t log(softmax(y))ᵀ."""
+    return -dot(t, stable_log_softmax(_row(y)))
+
+
+def stable_softmax_cross_entropy_loss_gradient(y: Matrix, t: Matrix) -> Matrix:
+    """(t 1) softmax(y) - t."""
+    return hadamard(elements_sum(t), stable_softmax(_row(y)).reshape(y.shape)) - t
+
+
+def stable_softmax_cross_entropy_loss_gradient_one_hot(y: Matrix, t: Matrix) -> Matrix:
+    """softmax(y) - t: the gradient where t sums to 1."""
+    return stable_softmax(_row(y)).reshape(y.shape) - t
+
+
 def Stable_softmax_cross_entropy_loss(Y: Matrix, T: Matrix) -> Any:
-    """Minus the sum of T ⊙ log softmax(Y)."""
+    """-1ᵀ (T ⊙ log(softmax(Y))) 1."""
     return -elements_sum(hadamard(T, stable_log_softmax(Y)))
 
 
 def Stable_softmax_cross_entropy_loss_gradient(Y: Matrix, T: Matrix) -> Matrix:
-    """softmax(Y), each row times the sum of that row of T, minus T."""
+    """softmax(Y) ⊙ (T 1 1ᵀ) - T."""
     _, K = Y.shape
     return hadamard(stable_softmax(Y), column_repeat(rows_sum(T), K)) - T
 
@@ -45,6 +100,55 @@ def Stable_softmax_cross_entropy_loss_gradient(Y: Matrix, T: Matrix) -> Matrix:
 def Stable_softmax_cross_entropy_loss_gradient_one_hot(Y: Matrix, T: Matrix) -> Matrix:
     """softmax(Y) - T: the gradient where each row of T sums to 1."""
     return stable_softmax(Y) - T
+
+
+softmax_cross_entropy_loss = stable_softmax_cross_entropy_loss
+softmax_cross_entropy_loss_gradient = stable_softmax_cross_entropy_loss_gradient
+softmax_cross_entropy_loss_gradient_one_hot = stable_softmax_cross_entropy_loss_gradient_one_hot
+Softmax_cross_entropy_loss = Stable_softmax_cross_entropy_loss
+Softmax_cross_entropy_loss_gradient = Stable_softmax_cross_entropy_loss_gradient
+Softmax_cross_entropy_loss_gradient_one_hot = Stable_softmax_cross_entropy_loss_gradient_one_hot
+
+
+def logistic_cross_entropy_loss(y: Matrix, t: Matrix) -> Any:
+    """-t log(σ(y))ᵀ."""
+    return -dot(t, log_sigmoid(y))
+
+
+def logistic_cross_entropy_loss_gradient(y: Matrix, t: Matrix) -> Matrix:
+    """t ⊙ σ(y) - t."""
+    return hadamard(t, sigmoid(y)) - t
+
+
+def Logistic_cross_entropy_loss(Y: Matrix, T: Matrix) -> Any:
+    """-1ᵀ (T ⊙ log(σ(Y))) 1."""
+    return -elements_sum(hadamard(T, log_sigmoid(Y)))
+
+
+def Logistic_cross_entropy_loss_gradient(Y: Matrix, T: Matrix) -> Matrix:
+    """T ⊙ σ(Y) - T."""
+    return hadamard(T, sigmoid(Y)) - T
+
+
+def negative_log_likelihood_loss(y: Matrix, t: Matrix) -> Any:
+    """-log(y tᵀ)."""
+    return -elements_sum(log(rows_sum(hadamard(_row(y), _row(t)))))
+
+
+def negative_log_likelihood_loss_gradient(y: Matrix, t: Matrix) -> Matrix:
+    """-t / (y tᵀ)."""
+    return -hadamard(reciprocal(dot(y, t)), t)
+
+
+def Negative_log_likelihood_loss(Y: Matrix, T: Matrix) -> Any:
+    """-1ᵀ log((Y ⊙ T) 1)."""
+    return -elements_sum(log(rows_sum(hadamard(Y, T))))
+
+
+def Negative_log_likelihood_loss_gradient(Y: Matrix, T: Matrix) -> Matrix:
+    """-(1 ⊘ ((Y ⊙ T) 1) 1ᵀ) ⊙ T."""
+    _, K = Y.shape
+    return -hadamard(column_repeat(reciprocal(rows_sum(hadamard(Y, T))), K), T)
 
 
 class LossFunction:
@@ -71,8 +175,21 @@ class SquaredErrorLossFunction(LossFunction):
         return "SquaredError"
 
 
+class CrossEntropyLossFunction(LossFunction):
+    """The cross entropy of Y and T: for outputs that are probabilities, as a softmax layer's are."""
+
+    def __call__(self, Y: Matrix, T: Matrix) -> Any:
+        return Cross_entropy_loss(Y, T)
+
+    def gradient(self, Y: Matrix, T: Matrix) -> Matrix:
+        return Cross_entropy_loss_gradient(Y, T)
+
+    def __repr__(self) -> str:
+        return "CrossEntropy"
+
+
 class StableSoftmaxCrossEntropyLossFunction(LossFunction):
-    """The cross entropy of softmax(Y) and T: for outputs that are logits."""
+    """The cross entropy of softmax(Y) and T: for outputs that are logits, as a linear layer's are."""
 
     def __call__(self, Y: Matrix, T: Matrix) -> Any:
         return Stable_softmax_cross_entropy_loss(Y, T)
@@ -84,13 +201,46 @@ class StableSoftmaxCrossEntropyLossFunction(LossFunction):
         return "SoftmaxCrossEntropy"
 
 
+class SoftmaxCrossEntropyLossFunction(StableSoftmaxCrossEntropyLossFunction):
+    """The same, under its plain name."""
+
+
+class LogisticCrossEntropyLossFunction(LossFunction):
+    """The cross entropy of σ(Y) and T: for logits, where each target is 1 in one column."""
+
+    def __call__(self, Y: Matrix, T: Matrix) -> Any:
+        return Logistic_cross_entropy_loss(Y, T)
+
+    def gradient(self, Y: Matrix, T: Matrix) -> Matrix:
+        return Logistic_cross_entropy_loss_gradient(Y, T)
+
+    def __repr__(self) -> str:
+        return "LogisticCrossEntropy"
+
+
+class NegativeLogLikelihoodLossFunction(LossFunction):
+    """Minus the logarithm of the probability of the targets: for outputs that are probabilities."""
+
+    def __call__(self, Y: Matrix, T: Matrix) -> Any:
+        return Negative_log_likelihood_loss(Y, T)
+
+    def gradient(self, Y: Matrix, T: Matrix) -> Matrix:
+        return Negative_log_likelihood_loss_gradient(Y, T)
+
+    def __repr__(self) -> str:
+        return "NegativeLogLikelihood"
+
+
 LOSSES: Registry[LossFunction] = Registry("loss function")
 LOSSES.add("SquaredError", SquaredErrorLossFunction)
+LOSSES.add("CrossEntropy", CrossEntropyLossFunction)
 LOSSES.add("SoftmaxCrossEntropy", StableSoftmaxCrossEntropyLossFunction)
+LOSSES.add("LogisticCrossEntropy", LogisticCrossEntropyLossFunction)
+LOSSES.add("NegativeLogLikelihood", NegativeLogLikelihoodLossFunction)
 
 
 def parse_loss_function(text: str) -> LossFunction:
-    """The loss function that a specification such as `SoftmaxCrossEntropy` names, in its stable form.
+    """The loss function that a specification such as `SoftmaxCrossEntropy` names.
 
     Raises:
         NervaError: if the specification has another shape, or names no known loss.

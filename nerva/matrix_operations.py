@@ -4,11 +4,16 @@ Matrices have one sample a row. A vector is one-dimensional and counts as a row 
 operation asks for. Every operation keeps the dtype that it is given: float32 stays float32, float64 stays
 float64, also next to Python numbers. Repeated rows and columns are views, not copies.
 
+This is the one module that knows which library computes. Matrices of numbers are NumPy's; a matrix of SymPy
+expressions (of dtype object) goes through the same operations, so that the equations of layers, activations and losses
+can be run on symbols as they stand, and proved: see `nerva.proof`.
+
 The operations and their notation are those of "Batch Matrix-form Equations and Implementation of Multilayer
 Perceptrons" (arXiv:2511.11918).
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +23,24 @@ Matrix = npt.NDArray[Any]
 
 # Added under the root by inv_sqrt: a feature that is constant in a batch has variance 0.
 epsilon = 1e-7
+
+
+def _symbolic(X: Any) -> bool:
+    """Whether X is made of SymPy expressions."""
+    return bool(np.asarray(X).dtype == object)
+
+
+def _each(f: Callable[..., Any], *arguments: Any) -> Matrix:
+    """A function of SymPy expressions, applied to each element."""
+    result: Matrix = np.frompyfunc(f, len(arguments), 1)(*arguments)
+    return result
+
+
+def _sympy() -> Any:
+    # Imported here: whoever computes with numbers doesn't need it.
+    import sympy
+
+    return sympy
 
 
 def is_vector(x: Matrix) -> bool:
@@ -54,6 +77,19 @@ def dot(x: Matrix, y: Matrix) -> Any:
 def zeros(m: int, n: int | None = None, dtype: npt.DTypeLike = np.float32) -> Matrix:
     """0ₘₙ, the m×n matrix of zeros; without n, the vector of m zeros."""
     return np.zeros(m if n is None else (m, n), dtype=dtype)
+
+
+def first_not_finite(X: Matrix) -> tuple[int, ...] | None:
+    """Where the first element is that is infinite or not a number; None if there is no such element."""
+    if np.isfinite(X).all():
+        return None
+    return tuple(int(i) for i in np.argwhere(~np.isfinite(X))[0])
+
+
+def vector(elements: Sequence[Any], dtype: npt.DTypeLike = np.float32) -> Matrix:
+    """The vector of these numbers; of SymPy expressions, if there is one among them."""
+    symbolic = any(type(element).__module__.startswith("sympy") for element in elements)
+    return np.array(elements, dtype=object if symbolic else dtype)
 
 
 def zeros_like(X: Matrix) -> Matrix:
@@ -96,6 +132,11 @@ def elements_sum(X: Matrix) -> Any:
     return np.sum(X)
 
 
+def norm(X: Matrix) -> float:
+    """‖X‖, the square root of the sum of the squares of all elements, as a Python number."""
+    return float(np.linalg.norm(X))
+
+
 def column_repeat(x: Matrix, n: int) -> Matrix:
     """x 1ₙᵀ, the matrix whose n columns are x; a read-only view of x."""
     if not is_column_vector(x):
@@ -125,14 +166,23 @@ def rows_sum(X: Matrix) -> Matrix:
     return _along(np.sum, X, axis=1)
 
 
+def _maxima(X: Matrix) -> Matrix:
+    """A symbol for the maximum of each row.
+
+    It says nothing of what it is the maximum of, so that a proof holds only if it cancels out, as it does where a
+    maximum is subtracted for the sake of overflow alone.
+    """
+    return np.array([_sympy().Dummy("maximum", real=True) for _ in X], dtype=object)
+
+
 def columns_max(X: Matrix) -> Matrix:
     """max(X)_col, the maximum of each column, as a vector of n."""
-    return _along(np.max, X, axis=0)
+    return _maxima(X.T) if _symbolic(X) else _along(np.max, X, axis=0)
 
 
 def rows_max(X: Matrix) -> Matrix:
     """max(X)_row, the maximum of each row, as a vector of m."""
-    return _along(np.max, X, axis=1)
+    return _maxima(X) if _symbolic(X) else _along(np.max, X, axis=1)
 
 
 def columns_mean(X: Matrix) -> Matrix:
@@ -152,23 +202,61 @@ def apply(f: Callable[[Matrix], Matrix], X: Matrix) -> Matrix:
 
 def exp(X: Matrix) -> Matrix:
     """eˣ of each element."""
-    return np.exp(X)
+    return _each(_sympy().exp, X) if _symbolic(X) else np.exp(X)
 
 
 def log(X: Matrix) -> Matrix:
     """log x, the natural logarithm of each element."""
-    return np.log(X)
+    return _each(_sympy().log, X) if _symbolic(X) else np.log(X)
 
 
 def tanh(X: Matrix) -> Matrix:
     """tanh x of each element."""
-    return np.tanh(X)
+    return _each(_sympy().tanh, X) if _symbolic(X) else np.tanh(X)
 
 
 def sigmoid(X: Matrix) -> Matrix:
     """σ(x) = 1 / (1 + e⁻ˣ) of each element; 0 and 1 at the far ends."""
+    if _symbolic(X):
+        return reciprocal(1 + exp(-X))
     with np.errstate(over="ignore"):  # where e⁻ˣ is infinite its reciprocal is the limit, 0
         return 1 / (1 + np.exp(-X))
+
+
+def softplus(X: Matrix) -> Matrix:
+    """log(1 + eˣ) of each element; finite wherever x is."""
+    return log(1 + exp(X)) if _symbolic(X) else np.logaddexp(0, X)
+
+
+def normal_cdf(X: Matrix) -> Matrix:
+    """Φ(x) of each element, the cumulative distribution function of the standard normal distribution."""
+    if _symbolic(X):
+        return _each(lambda x: (1 + _sympy().erf(x / _sympy().sqrt(2))) / 2, X)
+    from scipy.special import ndtr  # NumPy has no error function; imported here, for the few who need it
+
+    result: Matrix = ndtr(X)
+    return result
+
+
+def normal_pdf(X: Matrix) -> Matrix:
+    """φ(x) = e^(-x²/2) / √(2π) of each element, the density of the standard normal distribution."""
+    if _symbolic(X):
+        return _each(lambda x: _sympy().exp(-(x**2) / 2) / _sympy().sqrt(2 * _sympy().pi), X)
+    return np.exp(-(X**2) / 2) / math.sqrt(2 * math.pi)
+
+
+def xlogy(X: Matrix, Y: Matrix) -> Matrix:
+    """X ⊙ log(Y), but 0 where x is 0, whatever y is: the limit of x log x."""
+    if _symbolic(X):
+        return hadamard(X, log(Y))
+    return np.multiply(X, np.log(Y, where=X != 0, out=np.zeros_like(Y)))
+
+
+def divide(X: Matrix, Y: Matrix) -> Matrix:
+    """X ⊘ Y, the element-wise quotient, but 0 where x is 0, whatever y is."""
+    if _symbolic(X):
+        return hadamard(X, reciprocal(Y))
+    return np.divide(X, Y, where=X != 0, out=np.zeros_like(Y))
 
 
 def reciprocal(X: Matrix) -> Matrix:
@@ -183,52 +271,73 @@ def square(X: Matrix) -> Matrix:
 
 def sqrt(X: Matrix) -> Matrix:
     """√x of each element."""
-    return np.sqrt(X)
+    return _each(_sympy().sqrt, X) if _symbolic(X) else np.sqrt(X)
 
 
 def inv_sqrt(X: Matrix) -> Matrix:
     """1 / √(x + epsilon) of each element."""
+    if _symbolic(X):
+        return reciprocal(sqrt(X + _sympy().Symbol("epsilon", positive=True)))
     return 1 / np.sqrt(X + epsilon)
 
 
 def log_sigmoid(X: Matrix) -> Matrix:
     """log σ(x) of each element; finite wherever x is."""
-    return -np.logaddexp(0, -X)
+    return log(sigmoid(X)) if _symbolic(X) else -np.logaddexp(0, -X)
 
 
 def abs(X: Matrix) -> Matrix:
     """|x| of each element."""
-    return np.abs(X)
+    return _each(_sympy().Abs, X) if _symbolic(X) else np.abs(X)
 
 
 def clip(X: Matrix, a_min: float, a_max: float) -> Matrix:
     """Each element, but no less than a_min and no more than a_max."""
-    return np.clip(X, a_min, a_max)
+    return minimum(maximum(X, a_min), a_max)
 
 
 def maximum(X: Matrix, a: float) -> Matrix:
     """max(x, a) of each element."""
-    return np.maximum(X, a)
+    return where(greater(X, a), X, a, like=X) if _symbolic(X) else np.maximum(X, a)
+
+
+def minimum(X: Matrix, a: float) -> Matrix:
+    """min(x, a) of each element."""
+    return where(less(X, a), X, a, like=X) if _symbolic(X) else np.minimum(X, a)
 
 
 def greater(X: Matrix, a: float) -> Matrix:
     """x > a of each element: a condition, for `where`."""
-    return a < X
+    return _each(_sympy().Gt, X, a) if _symbolic(X) else a < X
 
 
 def less(X: Matrix, a: float) -> Matrix:
     """x < a of each element: a condition, for `where`."""
-    return a > X
+    return _each(_sympy().Lt, X, a) if _symbolic(X) else a > X
+
+
+def less_equal(X: Matrix, a: float) -> Matrix:
+    """x ≤ a of each element: a condition, for `where`."""
+    return _each(_sympy().Le, X, a) if _symbolic(X) else a >= X
 
 
 def where(condition: Matrix, X: Matrix | float, Y: Matrix | float, like: Matrix) -> Matrix:
     """x where the condition holds and y elsewhere, in the dtype of `like`; X and Y may be numbers."""
+    if _symbolic(like):
+        return _each(lambda c, x, y: _sympy().Piecewise((x, c), (y, True)), condition, X, Y)
     return np.where(condition, np.asarray(X, like.dtype), np.asarray(Y, like.dtype))
 
 
 def indicator(condition: Matrix, like: Matrix) -> Matrix:
     """1 where the condition holds and 0 elsewhere, in the dtype of `like`."""
-    return condition.astype(like.dtype)
+    return where(condition, 1, 0, like) if _symbolic(like) else condition.astype(like.dtype)
+
+
+def bernoulli(p: float, rng: np.random.Generator, like: Matrix) -> Matrix:
+    """A random matrix of the shape and dtype of `like`, whose elements are 1 with probability p, and else 0."""
+    if _symbolic(like):
+        return _each(lambda _: _sympy().Dummy("random"), like)
+    return (rng.random(like.shape, dtype=np.float32) < p).astype(like.dtype)
 
 
 def assign(X: Matrix, Y: Matrix) -> Matrix:
@@ -253,6 +362,8 @@ def scale_add(a: float, X: Matrix, b: float, Y: Matrix) -> Matrix:
     Callers keep what is returned, as with `assign`. Large matrices are done piece by piece: whole temporary
     matrices would go through main memory, which takes twice the time.
     """
+    if _symbolic(X) or _symbolic(Y):
+        return a * X + b * Y
     if not (X.flags.c_contiguous and Y.flags.c_contiguous and X.shape == Y.shape):
         X[...] = a * X + b * Y
         return X

@@ -1,10 +1,13 @@
 """The multilayer perceptron: layers, one after the other."""
 
+import json
 from collections.abc import Sequence
 from os import PathLike
 
-from nerva.layers import Layer, LinearLayer, parse_linear_layer
-from nerva.matrix_operations import Matrix
+import numpy as np
+
+from nerva.layers import Layer, LinearLayer, has_weights, parse_layer
+from nerva.matrix_operations import Matrix, assign, first_not_finite
 from nerva.utilities import NervaError, load_dict_from_npz, pp, save_dict_to_npz
 from nerva.weight_initializers import Rng
 
@@ -12,18 +15,44 @@ from nerva.weight_initializers import Rng
 class MultilayerPerceptron:
     """A network of layers, where the output of each is the input of the next."""
 
-    def __init__(self, layers: Sequence[Layer] | None = None) -> None:
+    def __init__(self, layers: Sequence[Layer] | None = None, check: bool = False) -> None:
+        """
+        Args:
+            layers: the layers, the first of which gets the input.
+            check: whether every input and gradient is looked through, so that the first that isn't finite is named.
+        """
         self.layers: list[Layer] = list(layers or [])
+        self.check = check
 
     def feedforward(self, X: Matrix) -> Matrix:
-        """The network's outputs (N×K) for the inputs X (N×D)."""
-        for layer in self.layers:
+        """The network's outputs (N×K) for the inputs X (N×D), while training.
+
+        Raises:
+            NervaError: if a layer's input has the wrong shape or, with `check`, isn't finite; it names the layer.
+        """
+        for index, layer in enumerate(self.layers, 1):
+            if self.check:
+                _check_finite(X, f"the input of layer {index} ({layer!r})")
             X = layer.feedforward(X)
+        if self.check:
+            _check_finite(X, "the output of the network")
+        return X
+
+    def evaluate(self, X: Matrix) -> Matrix:
+        """The network's outputs (N×K) for the inputs X (N×D), when it is used and not trained."""
+        for layer in self.layers:
+            X = layer.evaluate(X)
         return X
 
     def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
-        """Computes the gradients of all parameters from the last outputs Y and the gradient DY, both N×K."""
-        for layer in reversed(self.layers):
+        """Computes the gradients of all parameters from the last outputs Y and the gradient DY, both N×K.
+
+        Raises:
+            NervaError: if DY has the wrong shape or, with `check`, a gradient isn't finite; it names the layer.
+        """
+        for index, layer in reversed(list(enumerate(self.layers, 1))):
+            if self.check:
+                _check_finite(DY, f"the gradient of the output of layer {index} ({layer!r})")
             layer.backpropagate(Y, DY)
             Y, DY = layer.X, layer.DX
 
@@ -41,13 +70,34 @@ class MultilayerPerceptron:
         for name, x in self.weights_and_bias().items():
             pp(name, x)
 
+    def _names(self, weights_only: bool = False) -> dict[str, tuple[Layer, str]]:
+        """Where the array of each name is: weights and biases are W1, b1, …, and what else layer 2 has is 2.gamma, …"""
+        names: dict[str, tuple[Layer, str]] = {}
+        for index, layer in enumerate(self.linear_layers(), 1):
+            names |= {f"{name}{index}": (layer, name) for name in ("W", "b")}
+        if not weights_only:
+            known = set(names.values())
+            for index, other in enumerate(self.layers, 1):
+                for name in (*other.parameters, *other.statistics):
+                    if (other, name) not in known:
+                        names[f"{index}.{name}"] = (other, name)
+        return names
+
+    def _load(
+        self, names: dict[str, tuple[Layer, str]], data: dict[str, Matrix], filename: str | PathLike[str]
+    ) -> None:
+        """Gives layers the arrays of a file, in the place of their own where dtypes agree."""
+        for key, (layer, name) in names.items():
+            x = getattr(layer, name)
+            if key not in data:
+                raise NervaError(f"{filename} has no {key}; it has {', '.join(data)}")
+            if data[key].shape != x.shape:
+                raise NervaError(f"{filename}: {key} is {data[key].shape}, but the network's is {x.shape}")
+            setattr(layer, name, assign(x, data[key]))
+
     def weights_and_bias(self) -> dict[str, Matrix]:
         """The weights and biases themselves, as W1, b1, W2, b2, …"""
-        return {
-            f"{name}{index}": x
-            for index, layer in enumerate(self.linear_layers(), 1)
-            for name, x in (("W", layer.W), ("b", layer.b))
-        }
+        return {key: getattr(layer, name) for key, (layer, name) in self._names(weights_only=True).items()}
 
     def load_weights_and_bias(self, filename: str | PathLike[str]) -> None:
         """Reads the weights and biases from an `.npz` file with the names W1, b1, W2, b2, …
@@ -55,17 +105,65 @@ class MultilayerPerceptron:
         Raises:
             NervaError: if the file can't be read, or an array is missing or has another shape.
         """
-        data = load_dict_from_npz(filename)
-        for name, x in self.weights_and_bias().items():
-            if name not in data:
-                raise NervaError(f"{filename} has no {name}; it has {', '.join(data)}")
-            if data[name].shape != x.shape:
-                raise NervaError(f"{filename}: {name} is {data[name].shape}, but the network's is {x.shape}")
-            x[...] = data[name]
+        self._load(self._names(weights_only=True), load_dict_from_npz(filename), filename)
 
     def save_weights_and_bias(self, filename: str | PathLike[str]) -> None:
-        """Writes the weights and biases to a compressed `.npz` file with the names W1, b1, W2, b2, …"""
+        """Writes the weights and biases to a compressed `.npz` file with the names W1, b1, W2, b2, …
+
+        Only those: see `save` for all that a network has learned.
+        """
         save_dict_to_npz(filename, self.weights_and_bias())
+
+    def state(self) -> dict[str, Matrix]:
+        """All that the network has learned: weights and biases as W1, b1, …, and what else layer 2 has as 2.gamma, …"""
+        return {key: getattr(layer, name) for key, (layer, name) in self._names().items()}
+
+    def load_state(self, data: dict[str, Matrix], filename: str | PathLike[str] = "the state") -> None:
+        """Takes over what `state` gave.
+
+        Args:
+            data: the arrays, by their names.
+            filename: where they come from, for messages.
+
+        Raises:
+            NervaError: if an array is missing or has another shape.
+        """
+        self._load(self._names(), data, filename)
+
+    def to_dict(self) -> dict[str, Matrix]:
+        """The whole network as arrays: its state, and its layers' specifications and sizes as `architecture`."""
+        layers = [[repr(layer), layer.input_size(), layer.output_size()] for layer in self.layers]
+        return {"architecture": np.array([json.dumps(layers)]), **self.state()}
+
+    def save(self, filename: str | PathLike[str]) -> None:
+        """Writes the whole network to a compressed `.npz` file; `load_weights_and_bias` can read it, too."""
+        save_dict_to_npz(filename, self.to_dict())
+
+
+def load_multilayer_perceptron(filename: str | PathLike[str], rng: Rng = None) -> MultilayerPerceptron:
+    """The network that `MultilayerPerceptron.save` wrote; it has no optimizers.
+
+    Args:
+        filename: the file.
+        rng: where the randomness of dropout layers comes from.
+
+    Raises:
+        NervaError: if the file can't be read, isn't one of a network, or has a layer that is not known here.
+    """
+    data = load_dict_from_npz(filename)
+    try:
+        layers = json.loads(str(data["architecture"][0]))
+        M = MultilayerPerceptron([parse_layer(text, D, K, rng) for text, D, K in layers])
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise NervaError(f"{filename} is not a file that holds a whole network: {error}") from None
+    M.load_state(data, filename)
+    return M
+
+
+def _check_finite(X: Matrix, what: str) -> None:
+    found = first_not_finite(X)
+    if found is not None:
+        raise NervaError(f"{what} has {X[found]} in row {found[0]}, column {found[1]}")
 
 
 def parse_multilayer_perceptron(
@@ -78,33 +176,35 @@ def parse_multilayer_perceptron(
     """The network that specifications describe.
 
     Args:
-        layer_specifications: one a layer, such as `["ReLU", "Linear"]`.
-        linear_layer_sizes: the number of inputs, and then the number of outputs of each layer.
-        optimizers: one a layer, such as `["Momentum(0.9)", "GradientDescent"]`.
-        linear_layer_weight_initializers: one a layer, such as `["HeNormal", "XavierNormal"]`.
-        rng: where the randomness of the weights comes from.
+        layer_specifications: one a layer, such as `["ReLU", "BatchNormalization", "Linear"]`.
+        linear_layer_sizes: the number of inputs, and then the number of outputs of each layer with weights.
+        optimizers: one for each layer that has parameters, such as `["Momentum(0.9)", "Adam", "GradientDescent"]`;
+            all but Dropout have.
+        linear_layer_weight_initializers: one for each layer with weights, such as `["HeNormal", "XavierNormal"]`.
+        rng: where the randomness of weights and of dropout comes from.
 
     Raises:
         NervaError: if the numbers of specifications don't fit, or a specification can't be parsed.
     """
-    n = len(layer_specifications)
+    sized = [has_weights(text) for text in layer_specifications]
+    sizes, initializers = list(linear_layer_sizes), list(linear_layer_weight_initializers)
     for what, count, expected in (
-        ("sizes", len(linear_layer_sizes), n + 1),
-        ("optimizers", len(optimizers), n),
-        ("weight initializers", len(linear_layer_weight_initializers), n),
+        ("sizes", len(sizes), sum(sized) + 1),
+        ("weight initializers", len(initializers), sum(sized)),
     ):
         if count != expected:
-            raise NervaError(f"{n} layers need {expected} {what}, not {count}")
-    return MultilayerPerceptron(
-        [
-            parse_linear_layer(layer, D, K, optimizer, weights, rng)
-            for layer, D, K, optimizer, weights in zip(
-                layer_specifications,
-                linear_layer_sizes,
-                linear_layer_sizes[1:],
-                optimizers,
-                linear_layer_weight_initializers,
-                strict=False,
-            )
-        ]
-    )
+            raise NervaError(f"{sum(sized)} layers with weights need {expected} {what}, not {count}")
+    layers = []
+    D = sizes.pop(0)
+    for text, weights in zip(layer_specifications, sized, strict=True):
+        layer = parse_layer(text, D, sizes.pop(0) if weights else D, rng)
+        if isinstance(layer, LinearLayer):
+            layer.set_weights(initializers.pop(0), rng)
+        layers.append(layer)
+        D = layer.output_size()
+    trained = [layer for layer in layers if layer.parameters]
+    if len(trained) != len(optimizers):
+        raise NervaError(f"{len(trained)} layers with parameters need {len(trained)} optimizers, not {len(optimizers)}")
+    for layer, optimizer in zip(trained, optimizers, strict=True):
+        layer.set_optimizer(optimizer)
+    return MultilayerPerceptron(layers)

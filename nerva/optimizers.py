@@ -6,9 +6,9 @@ x is a parameter of any shape, Dx its gradient, eta the learning rate. All keep 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nerva.matrix_operations import Matrix, scale_add, zeros, zeros_like
+from nerva.matrix_operations import Matrix, norm, scale_add, sqrt, square, zeros, zeros_like
 from nerva.specifications import Registry
-from nerva.utilities import NervaError
+from nerva.utilities import NervaError, not_negative, positive
 
 
 class Attribute:
@@ -109,14 +109,136 @@ class NesterovOptimizer(MomentumOptimizer):
         return f"Nesterov(mu={float(self.mu)})"
 
 
+class AdamOptimizer(GradientDescentOptimizer):
+    """m := beta1 m + (1 - beta1) Dx; v := beta2 v + (1 - beta2) Dx²; x := x - eta m' / (√v' + epsilon).
+
+    m' = m / (1 - beta1ᵗ) and v' = v / (1 - beta2ᵗ) at step t (Kingma and Ba 2015).
+    """
+
+    def __init__(
+        self,
+        x: Matrix | Attribute,
+        Dx: Matrix | Attribute,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> None:
+        super().__init__(x, Dx)
+        for name, beta in (("beta1", beta1), ("beta2", beta2)):
+            if not 0 <= beta < 1:
+                raise NervaError(f"{name} should be 0 or more and less than 1, not {beta}")
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.epsilon = positive("epsilon", epsilon)
+        self.t = 0
+        self.m = zeros_like(self.x)
+        self.v = zeros_like(self.x)
+
+    def update(self, eta: float) -> None:
+        eta, beta1, beta2 = float(eta), float(self.beta1), float(self.beta2)
+        self.t += 1
+        self.m = scale_add(beta1, self.m, 1 - beta1, self.Dx)
+        self.v = scale_add(beta2, self.v, 1 - beta2, square(self.Dx))
+        m = self.m / (1 - beta1**self.t)
+        v = self.v / (1 - beta2**self.t)
+        self.x = scale_add(1, self.x, -eta, m / (sqrt(v) + float(self.epsilon)))
+
+    def __repr__(self) -> str:
+        return f"Adam(beta1={float(self.beta1)}, beta2={float(self.beta2)}, epsilon={float(self.epsilon)})"
+
+
+class AdamWOptimizer(AdamOptimizer):
+    """x := (1 - eta decay) x, and then as Adam (Loshchilov and Hutter 2019)."""
+
+    def __init__(
+        self,
+        x: Matrix | Attribute,
+        Dx: Matrix | Attribute,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        decay: float = 0.01,
+    ) -> None:
+        super().__init__(x, Dx, beta1, beta2, epsilon)
+        self.decay = not_negative("decay", decay)
+
+    def update(self, eta: float) -> None:
+        self.x = scale_add(1, self.x, -float(eta) * float(self.decay), self.x)
+        super().update(eta)
+
+    def __repr__(self) -> str:
+        return f"AdamW{super().__repr__()[4:-1]}, decay={float(self.decay)})"
+
+
+class RMSPropOptimizer(GradientDescentOptimizer):
+    """v := rho v + (1 - rho) Dx²; x := x - eta Dx / (√v + epsilon) (Tieleman and Hinton 2012)."""
+
+    def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, rho: float = 0.99, epsilon: float = 1e-8) -> None:
+        super().__init__(x, Dx)
+        if not 0 <= rho < 1:
+            raise NervaError(f"rho should be 0 or more and less than 1, not {rho}")
+        self.rho = rho
+        self.epsilon = positive("epsilon", epsilon)
+        self.v = zeros_like(self.x)
+
+    def update(self, eta: float) -> None:
+        eta, rho = float(eta), float(self.rho)
+        self.v = scale_add(rho, self.v, 1 - rho, square(self.Dx))
+        self.x = scale_add(1, self.x, -eta, self.Dx / (sqrt(self.v) + float(self.epsilon)))
+
+    def __repr__(self) -> str:
+        return f"RMSProp(rho={float(self.rho)}, epsilon={float(self.epsilon)})"
+
+
+class WeightDecayOptimizer(GradientDescentOptimizer):
+    """Another optimizer, with Dx + decay x for Dx: the gradient of the loss plus decay/2 ‖x‖²."""
+
+    def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, optimizer: str, decay: float) -> None:
+        super().__init__(x, Dx)
+        self.decay = not_negative("decay", decay)
+        self.gradient = self.Dx
+        self.optimizer = parse_optimizer(optimizer)(x, Attribute(self, "gradient"))
+
+    def update(self, eta: float) -> None:
+        self.gradient = self.Dx + float(self.decay) * self.x
+        self.optimizer.update(eta)
+
+    def __repr__(self) -> str:
+        return f"WeightDecay(optimizer={self.optimizer}, decay={float(self.decay)})"
+
+
+class ClipNormOptimizer(GradientDescentOptimizer):
+    """Another optimizer, with Dx norm / max(norm, ‖Dx‖) for Dx: no gradient of a parameter is longer than norm."""
+
+    def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, optimizer: str, norm: float) -> None:
+        super().__init__(x, Dx)
+        self.norm = positive("norm", norm)
+        self.gradient = self.Dx
+        self.optimizer = parse_optimizer(optimizer)(x, Attribute(self, "gradient"))
+
+    def update(self, eta: float) -> None:
+        self.gradient = self.Dx * (float(self.norm) / max(float(self.norm), norm(self.Dx)))
+        self.optimizer.update(eta)
+
+    def __repr__(self) -> str:
+        return f"ClipNorm(optimizer={self.optimizer}, norm={float(self.norm)})"
+
+
 OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", given=("x", "Dx"))
 OPTIMIZERS.add("GradientDescent", GradientDescentOptimizer)
 OPTIMIZERS.add("Momentum", MomentumOptimizer)
 OPTIMIZERS.add("Nesterov", NesterovOptimizer)
+OPTIMIZERS.add("Adam", AdamOptimizer)
+OPTIMIZERS.add("AdamW", AdamWOptimizer)
+OPTIMIZERS.add("RMSProp", RMSPropOptimizer)
+OPTIMIZERS.add("WeightDecay", WeightDecayOptimizer)
+OPTIMIZERS.add("ClipNorm", ClipNormOptimizer)
 
 
 def parse_optimizer(text: str) -> Callable[[Any, Any], Optimizer]:
     """What makes the optimizer that a specification such as `Momentum(mu=0.9)` names, from x and Dx.
+
+    Weight decay and clipping go around another optimizer: `WeightDecay(Momentum(0.9), 0.0001)`.
 
     Raises:
         NervaError: if the specification has another shape, names no known optimizer, or a value is out of range.

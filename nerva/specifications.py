@@ -16,7 +16,8 @@ class Registry(Generic[T]):
 
     A component is a class or function. Its parameters are the arguments that its specification takes; their
     annotations (`float`, `int`, `str`, `list[int]`) say how the text is read. `given` names the parameters
-    that don't come from the text, such as the matrix that an optimizer updates.
+    that don't come from the text, such as the matrix that an optimizer updates. A parameter whose annotation is `of`
+    takes another component of this registry: `WarmUp(Constant(0.1), 5)`.
 
     A component of one's own is added by its name:
 
@@ -24,9 +25,10 @@ class Registry(Generic[T]):
         class CubeActivation(ActivationFunction): ...
     """
 
-    def __init__(self, kind: str, given: tuple[str, ...] = ()) -> None:
+    def __init__(self, kind: str, given: tuple[str, ...] = (), of: type[T] | None = None) -> None:
         self.kind = kind
         self.given = given
+        self.of = of
         self.components: dict[str, Callable[..., T]] = {}
 
     def add(self, name: str, component: Callable[..., T]) -> None:
@@ -55,8 +57,7 @@ class Registry(Generic[T]):
             NervaError: if the name is unknown, or an argument is unknown, missing, or not of its type.
         """
         call = parse_function_call(text)
-        if call.name not in self.components:
-            raise NervaError(f'unknown {self.kind} "{call.name}"; known: {", ".join(self._nearest(call.name))}')
+        self.check(call.name)
         component = self.components[call.name]
         types = get_type_hints(component.__init__ if inspect.isclass(component) else component)
         parameters = {
@@ -79,35 +80,43 @@ class Registry(Generic[T]):
                 raise NervaError(f'{self.kind} "{text}": {call.name} needs a value for "{key}"')
         return functools.partial(
             component,
-            **{key: _read(value, types.get(key, str), text, key) for key, value in arguments.items()},
+            **{key: self._read(key, value, types.get(key, str), text) for key, value in arguments.items()},
         )
 
     def parse(self, text: str) -> T:
         """The component that a specification names, for a registry without `given`."""
         return self.bind(text)()
 
-    def _nearest(self, name: str) -> list[str]:
-        """The known names, the most similar first."""
-        return sorted(
-            self.components,
-            key=lambda known: -difflib.SequenceMatcher(None, known.lower(), name.lower()).ratio(),
-        )
+    def check(self, name: str, *others: "Registry[Any]") -> None:
+        """Raises a NervaError if neither this registry nor one of the others knows a name: it lists those that they do.
+
+        The most similar come first.
+        """
+        known = [name for registry in (self, *others) for name in registry.components]
+        if name not in known:
+            nearest = sorted(known, key=lambda word: -difflib.SequenceMatcher(None, word.lower(), name.lower()).ratio())
+            raise NervaError(f'unknown {self.kind} "{name}"; known: {", ".join(nearest)}')
+
+    def _read(self, key: str, value: str, type_: Any, text: str) -> Any:
+        """The text of an argument in the type of its parameter."""
+        if type_ is self.of:
+            return self.parse(value)
+        what, read = _READERS[type_]
+        try:
+            return read(value)
+        except ValueError:
+            raise NervaError(f'"{text}": "{key}" should be {what}, not "{value}"') from None
+
+
+# How the text of a value is read, by the type of its parameter, and what is expected there.
+_READERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
+    float: ("a number", float),
+    float | None: ("a number", float),
+    int: ("a whole number", int),
+    str: ("a text", str),
+    list[int]: ("whole numbers", lambda value: [int(word) for word in value.strip("[]").split(",")]),
+}
 
 
 def _listed(parameters: dict[str, inspect.Parameter]) -> str:
     return ", ".join(f'"{name}"' for name in parameters) or "no arguments"
-
-
-def _read(value: str, type_: Any, text: str, key: str) -> Any:
-    """A value's text in the type of its parameter."""
-    readers: dict[Any, tuple[str, Callable[[str], Any]]] = {
-        float: ("a number", float),
-        int: ("a whole number", int),
-        str: ("a text", str),
-        list[int]: ("whole numbers", lambda v: [int(word) for word in v.strip("[]").split(",")]),
-    }
-    what, read = readers[type_]
-    try:
-        return read(value)
-    except ValueError:
-        raise NervaError(f'"{text}": "{key}" should be {what}, not "{value}"') from None

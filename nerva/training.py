@@ -15,7 +15,7 @@ from nerva.learning_rate import LearningRateScheduler, parse_learning_rate
 from nerva.loss_functions import LossFunction, parse_loss_function
 from nerva.matrix_operations import Matrix
 from nerva.multilayer_perceptron import MultilayerPerceptron, parse_multilayer_perceptron
-from nerva.utilities import StopWatch, pp, set_numpy_options
+from nerva.utilities import NervaError, StopWatch, pp, set_numpy_options
 from nerva.weight_initializers import Rng
 
 
@@ -47,10 +47,17 @@ def evaluate(M: MultilayerPerceptron, data_loader: DataLoader, loss: LossFunctio
     total_loss = 0.0
     total_correct = 0
     for X, T in data_loader.in_order():
-        Y = M.feedforward(X)
+        Y = _fitting(M.evaluate(X), T)
         total_loss += float(loss(Y, T))
         total_correct += int((from_one_hot(Y) == from_one_hot(T)).sum())
     return total_loss / data_loader.dataset_size, total_correct / data_loader.dataset_size
+
+
+def _fitting(Y: Matrix, T: Matrix) -> Matrix:
+    """Y, if the targets have its shape."""
+    if Y.shape != T.shape:
+        raise NervaError(f"the network gives outputs of shape {Y.shape}, but the targets have shape {T.shape}")
+    return Y
 
 
 def train_epoch(
@@ -59,7 +66,7 @@ def train_epoch(
     """One pass over the training set: for each batch a step with learning rate eta."""
     for k, (X, T) in enumerate(train_loader):
         N = X.shape[0]
-        Y = M.feedforward(X)
+        Y = _fitting(M.feedforward(X), T)
         DY = loss.gradient(Y, T) / N
         if TrainOptions.debug:
             print_batch_debug_info(epoch, k, M, X, Y, DY)
@@ -106,13 +113,13 @@ def training_epochs(
 
 def compute_accuracy(M: MultilayerPerceptron, data_loader: DataLoader) -> float:
     """The part of the samples for which the largest output is that of the right class."""
-    correct = sum(int((from_one_hot(M.feedforward(X)) == from_one_hot(T)).sum()) for X, T in data_loader.in_order())
+    correct = sum(int((from_one_hot(M.evaluate(X)) == from_one_hot(T)).sum()) for X, T in data_loader.in_order())
     return correct / data_loader.dataset_size
 
 
 def compute_loss(M: MultilayerPerceptron, data_loader: DataLoader, loss: LossFunction) -> float:
     """The mean loss over the samples."""
-    return sum(float(loss(M.feedforward(X), T)) for X, T in data_loader.in_order()) / data_loader.dataset_size
+    return sum(float(loss(M.evaluate(X), T)) for X, T in data_loader.in_order()) / data_loader.dataset_size
 
 
 def _columns(validation: bool) -> list[tuple[str, int, str]]:
@@ -285,7 +292,7 @@ def train(
     dataset_file: str,
     debug: bool,
     rng: Rng = None,
-) -> list[EpochRecord]:
+) -> tuple[MultilayerPerceptron, list[EpochRecord]]:
     """Makes a network from specifications, trains it on an `.npz` file, and prints a table.
 
     Args:
@@ -301,10 +308,10 @@ def train(
         dataset_file: an `.npz` file with Xtrain, Ttrain, Xtest and Ttest.
         debug: whether to print every batch.
         rng: where the weights and the order of the samples come from. Without it the weights can't be had again,
-            and the samples come in the order of the file.
+            and the samples come in the order of the file, as they do in nerva-numpy.
 
     Returns:
-        The records of which the table is made.
+        The network, and the records of which the table is made.
 
     Raises:
         NervaError: if a specification can't be parsed, or a file can't be read.
@@ -321,6 +328,7 @@ def train(
     if weights_and_bias_file:
         M.load_weights_and_bias(weights_and_bias_file)
     train_loader, test_loader = create_npz_dataloaders(dataset_file, batch_size, rng)
-    return stochastic_gradient_descent(
+    records = stochastic_gradient_descent(
         M, epochs, parse_loss_function(loss), parse_learning_rate(learning_rate), train_loader, test_loader
     )
+    return M, records

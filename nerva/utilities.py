@@ -1,5 +1,6 @@
 """Errors, specifications, printing, timing and `.npz` files."""
 
+import math
 import os
 import re
 import time
@@ -18,6 +19,20 @@ from nerva.matrix_operations import Matrix
 
 class NervaError(RuntimeError, ValueError):
     """A user's mistake: the message says what is wrong, where, and what would be right."""
+
+
+def positive(name: str, value: float) -> float:
+    """The value, if it is finite and greater than 0; else a NervaError."""
+    if not (value > 0 and math.isfinite(value)):
+        raise NervaError(f"{name} should be greater than 0, not {value}")
+    return value
+
+
+def not_negative(name: str, value: float) -> float:
+    """The value, if it is finite and 0 or more; else a NervaError."""
+    if not (value >= 0 and math.isfinite(value)):
+        raise NervaError(f"{name} should be 0 or more, not {value}")
+    return value
 
 
 def set_numpy_options() -> None:

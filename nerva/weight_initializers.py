@@ -17,7 +17,8 @@ from nerva.specifications import Registry
 Rng = np.random.Generator | None
 
 
-def _generator(rng: Rng) -> np.random.Generator:
+def generator(rng: Rng) -> np.random.Generator:
+    """The generator itself, or one of fresh entropy."""
     return np.random.default_rng() if rng is None else rng
 
 
@@ -28,22 +29,22 @@ def set_bias_zero(b: Matrix) -> None:
 
 def set_bias_uniform(b_: Matrix, a: float = 0.0, b: float = 1.0, rng: Rng = None) -> None:
     """b_ := samples of the uniform distribution on [a, b)."""
-    b_[...] = _generator(rng).uniform(a, b, size=b_.shape)
+    b_[...] = generator(rng).uniform(a, b, size=b_.shape)
 
 
 def set_bias_normal(b: Matrix, mean: float = 0.0, std: float = 1.0, rng: Rng = None) -> None:
     """b := samples of the normal distribution."""
-    b[...] = _generator(rng).normal(mean, std, size=b.shape)
+    b[...] = generator(rng).normal(mean, std, size=b.shape)
 
 
 def set_weights_uniform(W: Matrix, a: float = 0.0, b: float = 1.0, rng: Rng = None) -> None:
     """W := samples of the uniform distribution on [a, b)."""
-    W[...] = _generator(rng).uniform(a, b, size=W.shape)
+    W[...] = generator(rng).uniform(a, b, size=W.shape)
 
 
 def set_weights_normal(W: Matrix, mean: float = 0.0, std: float = 1.0, rng: Rng = None) -> None:
     """W := samples of the normal distribution."""
-    W[...] = _generator(rng).normal(mean, std, size=W.shape)
+    W[...] = generator(rng).normal(mean, std, size=W.shape)
 
 
 def set_weights_xavier_uniform(W: Matrix, rng: Rng = None) -> None:
@@ -72,6 +73,12 @@ def set_weights_he_normal(W: Matrix, rng: Rng = None) -> None:
     set_weights_normal(W, 0, math.sqrt(2 / D), rng)
 
 
+def set_weights_lecun_normal(W: Matrix, rng: Rng = None) -> None:
+    """W := normal with standard deviation √(1 / D) (LeCun et al. 1998); suits tanh."""
+    _, D = W.shape
+    set_weights_normal(W, 0, math.sqrt(1 / D), rng)
+
+
 def set_weights_zero(W: Matrix) -> None:
     """W := 0. All neurons of a layer then learn the same: of use for tests and for single-layer networks."""
     W[...] = 0
@@ -94,6 +101,7 @@ INITIALIZERS.add("XavierUniform", set_weights_xavier_uniform)
 INITIALIZERS.add("XavierNormal", set_weights_xavier_normal)
 INITIALIZERS.add("HeUniform", set_weights_he_uniform)
 INITIALIZERS.add("HeNormal", set_weights_he_normal)
+INITIALIZERS.add("LeCunNormal", set_weights_lecun_normal)
 
 
 @INITIALIZERS.register("Zero")

@@ -160,7 +160,7 @@ def test_train_by_specifications(digits, tmp_path, capsys) -> None:
     network(5).save_weights_and_bias(tmp_path / "weights.npz")
     arguments = (["ReLU", "Linear"], [64, 32, 10], ["Nesterov(0.9)"] * 2, ["HeNormal"] * 2, 50, 2)
     files = (str(tmp_path / "weights.npz"), str(tmp_path / "digits.npz"))
-    records = train(*arguments, "SoftmaxCrossEntropy", "Constant(0.1)", *files, False, np.random.default_rng(1))
+    _, records = train(*arguments, "SoftmaxCrossEntropy", "Constant(0.1)", *files, False, np.random.default_rng(1))
     assert records[0].train_loss == pytest.approx(evaluate(network(5), loaders(digits, 1)[0], LOSS)[0], rel=1e-5)
     assert records[-1].test_accuracy > 0.8
     assert "Total training time" in capsys.readouterr().out

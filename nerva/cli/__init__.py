@@ -15,6 +15,9 @@ VERBS = {
     "track": "Log a sweep's runs to MLflow, each once.",
     "compare": "Compare a sweep's runs: leaderboard, plots and summary.",
     "ui": "Open the MLflow UI on the results, for this machine only.",
+    "mlp": "Train a network with the flags and the table of nerva-numpy's mlp.py.",
+    "inspect": "Show what is in .npz files: datasets, weights, whole networks.",
+    "prove": "Prove the engine's equations, by running them on symbols.",
     "completion": "Print what makes a shell complete nerva's commands.",
 }
 

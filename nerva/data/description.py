@@ -20,7 +20,7 @@ class Dataset:
 
     name: str = "???"
     title: str = ""
-    source: str = ""  # "idx": four files in MNIST's format; "digits": scikit-learn's; "auto": a choice
+    source: str = ""  # "idx": MNIST's format; "cifar": CIFAR's; "digits": scikit-learn's; "auto": a choice
     features: int = 0
     classes: int = 0
     train: int = 0  # the number of samples, those for validation included

@@ -1,6 +1,8 @@
 """Prepared datasets: one `.npz` with Xtrain, Ttrain, Xtest and Ttest, and its provenance beside it."""
 
+import io
 import json
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,14 +112,45 @@ def _prepare_idx(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], o
     files = raw.collect(dataset, data_dir)
     arrays = {}
     for part in ("train", "test"):
-        images, labels = files[f"{part}_images"][1], files[f"{part}_labels"][1]
-        arrays[f"X{part}"] = images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+        images, labels = (
+            raw.read_idx(content, path) for path, content in (files[f"{part}_images"], files[f"{part}_labels"])
+        )
+        arrays[f"X{part}"] = _pixels(images.reshape(len(images), -1))
         arrays[f"T{part}"] = labels.astype(np.int64)
-    source = {
+    return arrays, _source(dataset, files)
+
+
+def _prepare_cifar(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], object]:
+    """CIFAR's binary version: records of a label and 3072 bytes, the red, green and blue planes of 32×32 pixels."""
+    files = raw.collect(dataset, data_dir)
+    path, content = files["archive"]
+    arrays = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            batches = {Path(member.name).name: member for member in archive.getmembers() if member.isfile()}
+            names = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
+            for part, members in names.items():
+                parts = [archive.extractfile(batches[name]) for name in members]
+                data = b"".join(file.read() for file in parts if file is not None)
+                records = np.frombuffer(data, np.uint8).reshape(-1, 1 + dataset.features)
+                arrays[f"X{part}"] = _pixels(records[:, 1:])
+                arrays[f"T{part}"] = records[:, 0].astype(np.int64)
+    except (tarfile.TarError, KeyError, ValueError) as error:
+        raise NervaError(f"{path} is not the binary version of CIFAR-10: {error}") from None
+    return arrays, _source(dataset, files)
+
+
+def _pixels(X: Matrix) -> Matrix:
+    """Bytes as float32 in [0, 1]."""
+    return X.astype(np.float32) / np.float32(255)
+
+
+def _source(dataset: Dataset, files: dict[str, tuple[Path, bytes]]) -> object:
+    """Which files were read, and by which checksum they were known."""
+    return {
         name: {"file": path.name, "sha256": dataset.files[name].sha256, "md5": dataset.files[name].md5}
         for name, (path, _) in files.items()
     }
-    return arrays, source
 
 
 def _prepare_digits(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], object]:
@@ -137,4 +170,4 @@ def _prepare_digits(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix]
     return {"Xtrain": Xtrain, "Ttrain": Ttrain, "Xtest": Xtest, "Ttest": Ttest}, source
 
 
-_SOURCES = {"idx": _prepare_idx, "digits": _prepare_digits}
+_SOURCES = {"idx": _prepare_idx, "cifar": _prepare_cifar, "digits": _prepare_digits}

@@ -133,24 +133,24 @@ def _no_terminal() -> bool:
     return not sys.stderr.isatty()
 
 
-def collect(dataset: Dataset, data_dir: Path) -> dict[str, tuple[Path, Matrix]]:
-    """Every raw file of a dataset, checked and read; what isn't there is downloaded.
+def collect(dataset: Dataset, data_dir: Path) -> dict[str, tuple[Path, bytes]]:
+    """Every raw file of a dataset, checked and uncompressed; what isn't there is downloaded.
 
     Args:
         dataset: the dataset.
         data_dir: raw files are looked for, and downloaded to, `raw` in this folder; see `folders`.
 
     Returns:
-        For each file its path and its array of bytes.
+        For each file its path and its uncompressed bytes.
 
     Raises:
         NervaError: if a file is damaged, or is not there and can't be fetched; the message says what to do.
     """
     # Everything that is there is checked before anything is downloaded.
     located = locate(dataset, data_dir)
-    arrays = {n: (path, read_idx(read_checked(path, dataset.files[n]), path)) for n, path in located.items()}
+    contents = {name: (path, read_checked(path, dataset.files[name])) for name, path in located.items()}
     for name in dataset.files:
-        if name not in arrays:
+        if name not in contents:
             try:
                 path = fetch(dataset, name, data_dir)
             except NervaError as error:
@@ -159,8 +159,8 @@ def collect(dataset: Dataset, data_dir: Path) -> dict[str, tuple[Path, Matrix]]:
                     f"Put {_archives(dataset)} into {data_dir / 'raw' / dataset.name}/, or into a folder "
                     f"{dataset.name}/ beside which NERVA_DATA_DIR points, and try again."
                 ) from None
-            arrays[name] = (path, read_idx(read_checked(path, dataset.files[name]), path))
-    return arrays
+            contents[name] = (path, read_checked(path, dataset.files[name]))
+    return contents
 
 
 def _archives(dataset: Dataset) -> str:

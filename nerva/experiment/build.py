@@ -9,6 +9,7 @@ import numpy as np
 
 from nerva.datasets import DataLoader
 from nerva.experiment.config import Config, specification
+from nerva.layers import parse_layer
 from nerva.learning_rate import LearningRateScheduler, parse_learning_rate
 from nerva.loss_functions import LossFunction, parse_loss_function
 from nerva.matrix_operations import Matrix
@@ -40,12 +41,13 @@ def build(config: Config, arrays: dict[str, Matrix]) -> Training:
     """
     # Two independent streams, so that one more draw for the weights does not change the order of the samples.
     weights, order = (np.random.default_rng(seed) for seed in np.random.SeedSequence(config.seed).spawn(2))
-    n = len(config.model.layers)
+    layers = config.model.layers
+    trained = [layer for layer in layers if parse_layer(layer, 1, 1).parameters]
     M = parse_multilayer_perceptron(
-        config.model.layers,
+        layers,
         config.sizes,
-        [specification(config.optimizer)] * n,
-        [config.model.weights] * n,
+        [specification(config.optimizer)] * len(trained),
+        [config.model.weights] * (len(config.sizes) - 1),
         weights,
     )
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nerva.activation_functions import parse_activation
 from nerva.data.description import Dataset
+from nerva.layers import has_weights, parse_layer
 from nerva.learning_rate import parse_learning_rate
 from nerva.loss_functions import parse_loss_function
 from nerva.matrix_operations import zeros
@@ -101,7 +101,7 @@ def canonical(config: Config) -> dict[str, Any]:
     return {
         "data": {"checksum": config.data.checksum, "validation": config.data.validation},
         "sizes": config.sizes,
-        "layers": [layer if layer == "Linear" else str(parse_activation(layer)) for layer in config.model.layers],
+        "layers": [repr(parse_layer(layer, 1, 1)) for layer in config.model.layers],
         "weights": config.model.weights,
         "optimizer": str(optimizer(zeros(0), zeros(0))),
         "learning_rate": str(parse_learning_rate(specification(config.learning_rate))),
@@ -134,14 +134,14 @@ def validate(config: Config) -> None:
         )
     for size in model.hidden:
         _at_least("each size in model.hidden", size, 1)
-    if len(model.layers) != len(model.hidden) + 1:
-        raise NervaError(
-            f"model.layers has {len(model.layers)} layers, {model.layers}, but model.hidden has "
-            f"{len(model.hidden)} sizes, {model.hidden}: there should be one layer more than hidden sizes"
-        )
     for layer in model.layers:
-        if layer != "Linear":
-            _parse("model.layers", parse_activation, layer)
+        _parse("model.layers", lambda text: parse_layer(text, 1, 1), layer)
+    sized = sum(has_weights(layer) for layer in model.layers)
+    if sized != len(model.hidden) + 1:
+        raise NervaError(
+            f"model.layers has {sized} layers with weights, {model.layers}, but model.hidden has "
+            f"{len(model.hidden)} sizes, {model.hidden}: there should be one such layer more than hidden sizes"
+        )
     _parse("model.weights", parse_weight_initializer, model.weights)
     _parse("optimizer", parse_optimizer, specification(config.optimizer))
     _parse("learning_rate", parse_learning_rate, specification(config.learning_rate))

@@ -104,11 +104,11 @@ def _train(config: Config, arrays: dict[str, Any], folder: RunFolder) -> dict[st
             # The first of equals: it was had with less training.
             if not best or record.validation_accuracy > best["validation_accuracy"]:
                 best = _figures(record)
-                best_weights = {name: x.copy() for name, x in t.M.weights_and_bias().items()}
+                best_weights = {name: x.copy() for name, x in t.M.to_dict().items()}
         for line in table_foot(sum(record.seconds for record in records), validation=True):
             log.info(line)
-    save_dict_to_npz(folder.weights, t.M.weights_and_bias())
-    save_dict_to_npz(folder.best, best_weights if best else t.M.weights_and_bias())
+    save_dict_to_npz(folder.weights, t.M.to_dict())
+    save_dict_to_npz(folder.best, best_weights if best else t.M.to_dict())
     if reason:
         log.error("run %s failed: %s", folder.run_id, reason)
     return {

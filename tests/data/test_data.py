@@ -2,10 +2,12 @@
 
 import gzip
 import hashlib
+import io
 import json
 import shutil
 import socket
 import struct
+import tarfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -123,8 +125,7 @@ def test_raw_files_are_found(dataset, tmp_path, monkeypatch, compressed: bool, n
     else:
         put(tmp_path / "data" / "raw" / "tiny", compressed)
     files = collect(dataset, tmp_path / "data")
-    for name, (_, array) in files.items():
-        np.testing.assert_array_equal(array, ARRAYS[name])
+    assert {name: content for name, (_, content) in files.items()} == CONTENTS
 
 
 def test_the_named_folder_comes_first(dataset, tmp_path, monkeypatch) -> None:
@@ -194,8 +195,7 @@ def test_contents_that_are_not_idx(content: bytes) -> None:
 
 def test_a_download(dataset, tmp_path, mirror) -> None:
     dataset = replace(dataset, mirrors=[mirror.url])
-    arrays = collect(dataset, tmp_path)
-    np.testing.assert_array_equal(arrays["test_images"][1], ARRAYS["test_images"])
+    assert collect(dataset, tmp_path)["test_images"][1] == CONTENTS["test_images"]
     assert sorted(path.name for path in (tmp_path / "raw" / "tiny").iterdir()) == sorted(ARCHIVES)
     asked = len(mirror.asked)
     collect(dataset, tmp_path)
@@ -224,12 +224,12 @@ def test_the_next_mirror_is_asked(dataset, tmp_path, mirror, trouble: str) -> No
     url = nowhere() if trouble == "nobody" else bad.url
     try:
         # Cut off: the server announces the whole length and then closes.
-        arrays = collect(replace(dataset, mirrors=[url, mirror.url]), tmp_path)
+        contents = collect(replace(dataset, mirrors=[url, mirror.url]), tmp_path)
     finally:
         bad.shutdown()
         bad.server_close()
         thread.join()
-    np.testing.assert_array_equal(arrays["train_images"][1], ARRAYS["train_images"])
+    assert contents["train_images"][1] == CONTENTS["train_images"]
 
 
 def test_no_mirror_gives_it(dataset, tmp_path, mirror) -> None:
@@ -342,6 +342,41 @@ def test_auto_refuses_a_file_that_is_no_choice(dataset, tmp_path) -> None:
     (tmp_path / "auto.json").write_text("{")
     with pytest.raises(NervaError, match=r"auto\.json should record a choice"):
         choose(dataset, "digits", tmp_path)
+
+
+def cifar(train: np.ndarray, test: np.ndarray) -> bytes:
+    """An archive like that of CIFAR-10's binary version."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        parts = {f"data_batch_{i + 1}.bin": part for i, part in enumerate(np.split(train, 5))} | {
+            "test_batch.bin": test
+        }
+        for name, records in parts.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = records.size
+            archive.addfile(member, io.BytesIO(records.tobytes()))
+    return out.getvalue()
+
+
+def test_cifar(tmp_path) -> None:
+    train, test = (
+        np.hstack([np.arange(n)[:, None] % 5, RNG.integers(0, 256, (n, 12))]).astype(np.uint8) for n in (20, 6)
+    )
+    content = cifar(train, test)
+    dataset = Dataset(name="cifar", source="cifar", features=12, classes=5, train=20, test=6)
+    dataset.files = {"archive": RawFile("cifar.tar.gz", md5=hashlib.md5(content).hexdigest())}
+    raw = tmp_path / "raw" / "cifar"
+    raw.mkdir(parents=True)
+    (raw / "cifar.tar.gz").write_bytes(content)
+    data = load_npz_dataset(prepare(dataset, tmp_path).npz)
+    np.testing.assert_array_equal(data["Ttrain"], train[:, 0])
+    np.testing.assert_allclose(data["Xtest"], test[:, 1:] / 255, rtol=1e-6)
+    (tmp_path / "cifar.json").unlink()
+    broken = gzip.compress(b"no archive")
+    (raw / "cifar.tar.gz").write_bytes(broken)
+    dataset.files["archive"].md5 = hashlib.md5(broken).hexdigest()
+    with pytest.raises(NervaError, match=r"cifar\.tar\.gz is not the binary version of CIFAR-10"):
+        prepare(dataset, tmp_path)
 
 
 def test_mnist(mnist_dir, tmp_path, monkeypatch) -> None:

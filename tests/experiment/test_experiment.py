@@ -81,9 +81,9 @@ MISTAKES = {
     "optimizer.mu=2": "optimizer: mu is the part of the last step that is kept: 0 to 1, not 2",
     "optimizer.name=Momentun": 'unknown optimizer "Momentun"; known: Momentum',
     "loss.name=Softmax": 'unknown loss function "Softmax"',
-    "model.hidden=[8,8]": "model.layers has 2 layers, ['ReLU', 'Linear'], but model.hidden has 2 sizes, [8, 8]",
+    "model.hidden=[8,8]": "model.layers has 2 layers with weights, ['ReLU', 'Linear'], but model.hidden has 2 sizes",
     "model.hidden=[0]": "each size in model.hidden should be 1 or more, not 0",
-    "model.layers=[Relu,Linear]": 'model.layers: unknown activation "Relu"; known: ReLU',
+    "model.layers=[Relu,Linear]": 'model.layers: unknown layer "Relu"; known: ReLU',
     "model.weights=Xavier": 'model.weights: unknown weight initializer "Xavier"; known: Xavier',
     "experiment_name=a/b": "experiment_name names a folder",
     "+experiment=quik": 'there is no "quik" in conf/experiment; did you mean "quick"?',
@@ -198,6 +198,7 @@ def test_a_run(results, caplog) -> None:
     assert what["last"]["test_loss"] == rows[-1]["test_loss"]
     assert what["data"]["sha256"] == config.data.sha256
     weights = load_dict_from_npz(folder.weights)
+    assert weights.pop("architecture").tolist() == ['[["ReLU", 64, 64], ["Linear", 64, 10]]']
     assert {name: w.dtype for name, w in weights.items()} == dict.fromkeys(("W1", "b1", "W2", "b2"), np.float32)
     assert folder.read_config()["optimizer"] == {"name": "Momentum", "mu": 0.9}
     log = folder.log.read_text()

@@ -1,0 +1,210 @@
+"""Proofs of the engine's equations, by running them on symbols.
+
+What trains a network is run here as it stands, on matrices of SymPy symbols, and what comes out is compared with exact
+derivatives, entry by entry. For a layer, the loss is the sum of DY ⊙ Y with a matrix DY of symbols: gradients depend on
+the loss by its derivative DY alone, so that what holds for this loss holds for all. A proof is for one shape; the
+equations are the same for all shapes.
+"""
+
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from nerva import activation_functions, layers, loss_functions, softmax_functions
+from nerva.matrix_operations import Matrix
+from nerva.proof.exact import coefficients, is_zero, symbols, without_maxima
+
+# Samples, inputs and outputs. In the second, a matrix and its transpose can't be taken for each other.
+SHAPES = ((1, 1, 1), (2, 1, 3), (2, 3, 2))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one equation."""
+
+    what: str  # the layer or function
+    equation: str  # the gradient that is proved
+    shape: tuple[int, ...]
+    proved: bool
+    seconds: float
+    difference: str = ""  # the first entry that differs, if one does
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The modules whose equations are proved; tests put changed ones in their place."""
+
+    activation_functions: ModuleType = activation_functions
+    softmax_functions: ModuleType = softmax_functions
+    loss_functions: ModuleType = loss_functions
+    layers: ModuleType = layers
+
+
+# --- what is proved ---------------------------------------------------------------------------------------------
+
+
+def prove(shapes: tuple[tuple[int, int, int], ...] = SHAPES, engine: Engine | None = None) -> Iterator[Result]:
+    """Proves every activation, softmax function, loss and layer, one gradient after the other.
+
+    Args:
+        shapes: for which (N, D, K) losses and layers are proved.
+        engine: the modules; those of nerva unless said otherwise.
+    """
+    engine = engine or Engine()
+    for act in activations(engine):
+        yield from prove_activation(act)
+    for name in ("softmax", "stable_softmax", "log_softmax", "stable_log_softmax"):
+        yield from prove_softmax(name, engine)
+    for N, _, K in shapes:
+        for name in loss_names(engine):
+            yield from prove_loss(name, N, K, engine)
+    for N, D, K in shapes:
+        for layer in all_layers(D, K, engine):
+            yield from prove_layer(layer, N)
+
+
+def activations(engine: Engine) -> list[Any]:
+    """Every registered activation, with symbols for its parameters."""
+    made = []
+    for component in engine.activation_functions.ACTIVATIONS.components.values():
+        act = component(*_symbols_for(component))
+        if hasattr(act, "x"):
+            act.x = np.array(sp.symbols("al tl ar tr", real=True), dtype=object)
+        made.append(act)
+    return made
+
+
+def _symbols_for(component: Callable[..., Any]) -> list[Any]:
+    """A symbol for alpha, where there is one."""
+    return [sp.Symbol("alpha", real=True)] if "alpha" in inspect.signature(component).parameters else []
+
+
+def all_layers(D: int, K: int, engine: Engine) -> list[Any]:
+    """Every registered layer, and a layer with each activation, with symbols for all parameters."""
+    module = engine.layers
+    made = []
+    for name, component in module.LAYERS.components.items():
+        sizes = (D, K) if module.has_weights(name) else (D,)
+        made.append(component(*sizes))
+    for act in activations(engine):
+        trainable = hasattr(act, "x")
+        made.append(module.SReLULayer(D, K, act) if trainable else module.ActivationLayer(D, K, act))
+    for layer in made:
+        for name in layer.parameters:
+            setattr(layer, name, symbols(name.lower(), *getattr(layer, name).shape))
+        if hasattr(layer, "p"):
+            layer.p = sp.Symbol("p", positive=True)
+    return made
+
+
+# The losses by the names of their functions; each has a form for vectors and one for matrices.
+def loss_names(engine: Engine) -> list[str]:
+    """The names of the gradients of losses, for matrices (with a capital) and for vectors."""
+    return [name for name in vars(engine.loss_functions) if "_loss_gradient" in name]
+
+
+# --- how ---------------------------------------------------------------------------------------------------------
+
+
+def prove_activation(act: Any) -> Iterator[Result]:
+    """act.gradient(X) is the derivative of act(X)."""
+    X = symbols("x", 1, 1)
+    name = _name(act)
+    yield _compare(name, "gradient", (1, 1), lambda: (act.gradient(X), _derivatives(act(X)[0, 0], X)))
+
+
+def prove_softmax(name: str, engine: Engine) -> Iterator[Result]:
+    """The Jacobian of a softmax function has the derivatives of its outputs."""
+    for K in (1, 2, 3):
+        X = symbols("x", 1, K)
+        function = getattr(engine.softmax_functions, name)
+        jacobian = getattr(engine.softmax_functions, f"{name}_jacobian")
+
+        def both(X: Matrix = X, function: Any = function, jacobian: Any = jacobian) -> tuple[Matrix, Matrix]:
+            Y = without_maxima(function(X))
+            expected = np.vstack([_derivatives(y, X) for y in Y[0]])
+            return without_maxima(jacobian(X)), expected
+
+        yield _compare(name, "jacobian", (1, K), both)
+
+
+def prove_loss(name: str, N: int, K: int, engine: Engine) -> Iterator[Result]:
+    """The gradient of a loss has its derivatives with respect to Y."""
+    module = engine.loss_functions
+    gradient = getattr(module, name)
+    one_hot = name.endswith("_one_hot")
+    loss = getattr(module, name.removesuffix("_one_hot").removesuffix("_gradient"))
+    shape = (K,) if name[0].islower() else (N, K)
+    Y, T = symbols("y", *shape), symbols("t", *shape)
+    if one_hot:  # each row sums to 1
+        T[..., -1] = 1 - T[..., :-1].sum(axis=-1)
+
+    def both() -> tuple[Matrix, Matrix]:
+        value = without_maxima(np.array([loss(Y, T)], dtype=object))[0]
+        return without_maxima(gradient(Y, T)), _derivatives(value, Y)
+
+    yield _compare(name.removesuffix("_one_hot").removesuffix("_gradient"), name, shape, both)
+
+
+def prove_layer(layer: Any, N: int) -> Iterator[Result]:
+    """DX and the gradient of each parameter are the derivatives of the sum of DY ⊙ Y."""
+    D, K = layer.input_size(), layer.output_size()
+    X, DY = symbols("x", N, D), symbols("d", N, K)
+    Y = layer.feedforward(X)
+    layer.backpropagate(Y, DY)
+    loss = sum((DY * without_maxima(Y)).flat)
+    for name, x in (("X", X), *((name, getattr(layer, name)) for name in layer.parameters)):
+
+        def both(name: str = name, x: Matrix = x) -> tuple[Matrix, Matrix]:
+            return without_maxima(getattr(layer, f"D{name}")), _derivatives(loss, x)
+
+        yield _compare(f"{_name(layer)} layer", f"D{name}", (N, D, K), both, DY)
+
+
+def _derivatives(expression: Any, X: Matrix) -> Matrix:
+    """The derivatives of an expression with respect to each element of X."""
+    derivatives = np.empty(X.shape, dtype=object)
+    for index in np.ndindex(*X.shape):
+        derivatives[index] = sp.diff(expression, X[index])
+    return derivatives
+
+
+def _compare(
+    what: str,
+    equation: str,
+    shape: tuple[int, ...],
+    both: Callable[[], tuple[Matrix, Matrix]],
+    linear: Matrix | None = None,
+) -> Result:
+    """Compares a computed gradient with the exact one, entry by entry; both may be linear in some symbols."""
+    start = time.perf_counter()
+    try:
+        computed, expected = both()
+    except AssertionError as error:
+        return Result(what, equation, shape, False, time.perf_counter() - start, str(error))
+    difference = ""
+    if computed.shape != expected.shape:
+        difference = f"shape {computed.shape}, expected {expected.shape}"
+    for index in np.ndindex(*expected.shape) if not difference else ():
+        rest = sp.sympify(computed[index] - expected[index])
+        # Each summand of a linear expression has kinks of its own: taken together, there are too many cases.
+        parts = [rest] if linear is None or not rest.has(sp.Piecewise) else coefficients(rest, linear)
+        if not all(is_zero(part) for part in parts):
+            where = ", ".join(str(i + 1) for i in index)
+            difference = f"entry ({where}) is {computed[index]}, expected {expected[index]}"
+            break
+    return Result(what, equation, shape, not difference, time.perf_counter() - start, difference)
+
+
+def _name(component: Any) -> str:
+    """A component's name, without its class's ending."""
+    name = type(component).__name__
+    if name == "ActivationLayer":
+        return _name(component.act)
+    return name.removesuffix("Activation").removesuffix("Layer")

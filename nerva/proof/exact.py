@@ -1,0 +1,112 @@
+"""Matrices of symbols, and whether two expressions are the same function."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from nerva.matrix_operations import Matrix
+
+
+def symbols(name: str, *shape: int) -> Matrix:
+    """A matrix of real symbols: x11, x12, …, or a vector of them."""
+    matrix = np.empty(shape, dtype=object)
+    for index in np.ndindex(*shape):
+        matrix[index] = sp.Symbol(name + "".join(str(i + 1) for i in index), real=True)
+    return matrix
+
+
+def without_maxima(Y: Matrix) -> Matrix:
+    """The expressions with every maximum replaced by 0, if they don't depend on them.
+
+    `rows_max` gives symbols that say nothing of what they are the maximum of. What is left of a stable softmax after
+    this is the plain one, and it is the same function for every value of the maximum: its derivative with respect to
+    the maximum is 0.
+
+    Raises:
+        AssertionError: if an expression depends on a maximum; then it is not what the plain form computes.
+    """
+    plain = np.empty(Y.shape, dtype=object)
+    for index in np.ndindex(*Y.shape):
+        y = sp.sympify(Y[index])
+        maxima = [s for s in y.free_symbols if isinstance(s, sp.Dummy) and s.name == "maximum"]
+        for maximum in maxima:
+            if not is_zero(sp.diff(y, maximum)):
+                raise AssertionError(f"{y} depends on the maximum that is subtracted")
+        plain[index] = y.subs(dict.fromkeys(maxima, 0))
+    return plain
+
+
+def is_zero(expression: Any) -> bool:
+    """Whether an expression is 0 for all values of its symbols.
+
+    Exact, but not complete: True is a proof, and False means that none was found.
+    """
+    e = sp.sympify(expression)
+    if e == 0:
+        return True
+    if e.has(sp.Piecewise):
+        return all(is_zero(branch) for branch in _branches(e))
+    # Exponentials of sums as products, and then as variables of their own: what is left is a quotient of polynomials.
+    e = sp.expand(e.rewrite(sp.exp), power_exp=True, log=False)
+    e = _exponentials_as_variables(e)
+    numerator, _ = sp.fraction(sp.together(e))
+    if sp.expand(numerator) == 0:
+        return True
+    return bool(sp.simplify(e) == 0)
+
+
+def _branches(e: Any) -> Iterator[Any]:
+    """What e is on each side of its conditions.
+
+    Every condition compares an expression with another. Their difference is positive or negative; where it is 0 there
+    is a kink, and no derivative to compare with. A side that can't be is looked at as well, which does no harm.
+    """
+    conditions = {c for piecewise in e.atoms(sp.Piecewise) for _, c in piecewise.args if c != True}  # noqa: E712
+    sides: dict[Any, list[tuple[Any, bool]]] = {}
+    for condition in conditions:
+        difference = sp.expand(condition.lhs - condition.rhs)
+        above = isinstance(condition, sp.Gt | sp.Ge)  # whether the condition holds where the difference is positive
+        if difference.could_extract_minus_sign():
+            difference, above = -difference, not above
+        sides.setdefault(difference, []).append((condition, above))
+    for signs in itertools.product((True, False), repeat=len(sides)):
+        decided = {
+            condition: sp.true if positive == above else sp.false
+            for positive, same in zip(signs, sides.values(), strict=True)
+            for condition, above in same
+        }
+        yield _decide(e, decided)
+
+
+def _decide(e: Any, decided: dict[Any, Any]) -> Any:
+    """e with the pieces that hold."""
+    if isinstance(e, sp.Piecewise):
+        for value, condition in e.args:
+            if decided.get(condition, condition) == True:  # noqa: E712
+                return _decide(value, decided)
+        raise AssertionError(f"no piece of {e} holds")
+    return e.func(*(_decide(argument, decided) for argument in e.args)) if e.args else e
+
+
+def coefficients(e: Any, linear: Matrix) -> list[Any]:
+    """The coefficients of an expression with respect to symbols in which it should be linear, and what is left.
+
+    The expression is 0 if all of them are.
+    """
+    return list(sp.collect(sp.expand(e), list(linear.flat), evaluate=False).values())
+
+
+def _exponentials_as_variables(e: Any) -> Any:
+    """e with exp(n a) replaced by vⁿ for whole numbers n, with one positive symbol v for each a."""
+    variables: dict[Any, Any] = {}
+
+    def replaced(argument: Any) -> Any:
+        factor, rest = argument.as_coeff_Mul()
+        if not factor.is_integer:
+            factor, rest = sp.Integer(1), argument
+        return variables.setdefault(rest, sp.Dummy("v", positive=True)) ** factor
+
+    return e.replace(lambda x: isinstance(x, sp.exp), lambda x: replaced(x.args[0]))

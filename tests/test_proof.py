@@ -1,0 +1,204 @@
+"""The proofs: that all equations are proved, and that a wrong sign anywhere in a gradient is noticed."""
+
+import ast
+import copy
+import inspect
+import types
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import sympy as sp
+
+from nerva import activation_functions, layers, loss_functions, softmax_functions
+from nerva.proof import (
+    Engine,
+    Result,
+    activations,
+    all_layers,
+    loss_names,
+    prove,
+    prove_activation,
+    prove_layer,
+    prove_loss,
+    prove_softmax,
+)
+from nerva.proof.exact import is_zero, symbols, without_maxima
+
+SMALL = (2, 2, 2)
+
+
+@pytest.fixture(scope="module")
+def results() -> list[Result]:
+    return list(prove())
+
+
+def test_every_equation_is_proved(results) -> None:
+    assert [result for result in results if not result.proved] == []
+
+
+def test_nothing_is_left_out(results) -> None:
+    proved = {result.what for result in results}
+    assert proved >= {f"{name} layer" for name in activation_functions.ACTIVATIONS.components}
+    assert proved >= set(activation_functions.ACTIVATIONS.components)
+    assert proved >= {f"{name} layer" for name in layers.LAYERS.components}
+    assert proved >= {name for name in vars(softmax_functions) if name.endswith("softmax") and name[0] != "_"}
+    assert proved >= {name for name in vars(loss_functions) if name.endswith("_loss")}
+    equations = {(result.what, result.equation) for result in results}
+    assert {e for what, e in equations if what == "SReLU layer"} == {"DX", "DW", "Db", "Dx"}
+    assert {e for what, e in equations if what == "BatchNormalization layer"} == {"DX", "Dbeta", "Dgamma"}
+    shapes = {result.shape for result in results if result.what == "Softmax layer"}
+    assert shapes == {(1, 1, 1), (2, 1, 3), (2, 3, 2)}
+
+
+# --- mutations ----------------------------------------------------------------------------------------------------
+
+
+def equations_of(tree: ast.Module) -> Iterator[ast.FunctionDef]:
+    """The functions that compute gradients."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and (
+            node.name == "backpropagate" or "gradient" in node.name or "jacobian" in node.name
+        ):
+            yield node
+
+
+def sites(function: ast.FunctionDef) -> Iterator[tuple[ast.AST, str]]:
+    """The places in a function where a sign can be changed."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
+            yield node, "swap"
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            yield node, "drop"
+        elif isinstance(node, ast.Assign | ast.Return) and isinstance(node.value, ast.Call | ast.BinOp | ast.UnaryOp):
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            if all(isinstance(target, ast.Name) for target in targets):
+                yield node, "negate"
+        elif isinstance(node, ast.Lambda):
+            yield node, "negate body"
+
+
+def change(node: ast.AST, how: str) -> None:
+    """Changes one sign."""
+    if how == "swap":
+        node.op = ast.Sub() if isinstance(node.op, ast.Add) else ast.Add()
+    elif how == "drop":
+        node.op = ast.UAdd()
+    elif how == "negate":
+        node.value = ast.UnaryOp(ast.USub(), node.value)
+    else:
+        node.body = ast.UnaryOp(ast.USub(), node.body)
+
+
+def mutants(module: types.ModuleType) -> Iterator[tuple[str, str, types.ModuleType]]:
+    """A module with one sign of a gradient changed, for each sign: with the place, and the function's class or name."""
+    tree = ast.parse(inspect.getsource(module))
+    owners = {
+        f: node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for f in node.body
+        if isinstance(f, ast.FunctionDef)
+    }
+    functions = list(equations_of(tree))
+    for i, function in enumerate(functions):
+        for j, (node, how) in enumerate(sites(function)):
+            changed = copy.deepcopy(tree)
+            change(*list(sites(list(equations_of(changed))[i]))[j])
+            mutant = types.ModuleType(module.__name__)
+            exec(compile(ast.fix_missing_locations(changed), module.__file__, "exec"), mutant.__dict__)
+            where = f"{function.name}, line {node.lineno}: {how} {ast.unparse(node)}"
+            yield where, owners.get(function, function.name), mutant
+
+
+def of_activations(owner: str, mutant: types.ModuleType) -> Iterator[Result]:
+    for act in activations(Engine(activation_functions=mutant)):
+        yield from prove_activation(act)
+
+
+def of_softmax(owner: str, mutant: types.ModuleType) -> Iterator[Result]:
+    for name in ("softmax", "stable_softmax", "log_softmax", "stable_log_softmax"):
+        yield from prove_softmax(name, Engine(softmax_functions=mutant))
+
+
+def of_losses(owner: str, mutant: types.ModuleType) -> Iterator[Result]:
+    for name in [owner] if owner in loss_names(Engine()) else []:
+        for N in (1, 2):
+            yield from prove_loss(name, N, 2, Engine(loss_functions=mutant))
+
+
+def of_layers(owner: str, mutant: types.ModuleType) -> Iterator[Result]:
+    N, D, K = SMALL
+    for layer in all_layers(D, K, Engine(layers=mutant)):
+        if owner in [cls.__name__ for cls in type(layer).__mro__]:
+            yield from prove_layer(layer, N)
+
+
+MODULES = {
+    "activation_functions": (activation_functions, of_activations, 15),
+    "softmax_functions": (softmax_functions, of_softmax, 8),
+    "loss_functions": (loss_functions, of_losses, 20),
+    "layers": (layers, of_layers, 40),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_wrong_sign_is_noticed(name: str) -> None:
+    module, proofs, at_least = MODULES[name]
+    unnoticed, changed = [], 0
+    for where, owner, mutant in mutants(module):
+        # A class of activations or losses only calls the function that has the equation.
+        if isinstance(getattr(module, owner, None), type) and name != "layers":
+            continue
+        changed += 1
+        if all(result.proved for result in proofs(owner, mutant)):
+            unnoticed.append(where)
+    assert unnoticed == []
+    assert changed >= at_least
+
+
+# --- what the proofs rest on ------------------------------------------------------------------------------------
+
+x, y = sp.symbols("x y", real=True)
+ZERO = [
+    0,
+    sp.exp(x + y) - sp.exp(x) * sp.exp(y),
+    1 / (1 + sp.exp(-x)) - sp.exp(x) / (sp.exp(x) + 1),
+    sp.tanh(x) - (sp.exp(2 * x) - 1) / (sp.exp(2 * x) + 1),
+    sp.Piecewise((x, x > 0), (0, True)) - sp.Piecewise((0, x < 0), (x, True)),
+    sp.exp(sp.Piecewise((x, x < 0), (0, True))) - sp.Piecewise((1, x > 0), (sp.exp(x), True)),
+    (x + y) ** 2 - x**2 - 2 * x * y - y**2,
+]
+NOT_ZERO = [
+    1,
+    x,
+    sp.exp(x) - sp.exp(-x),
+    sp.exp(x) - 1 - x,
+    sp.Piecewise((x, x > 0), (0, True)) - sp.Piecewise((x, x > 1), (0, True)),
+    sp.Piecewise((x, x > 0), (0, True)) - x,
+    sp.tanh(x) - x,
+]
+
+
+@pytest.mark.parametrize("expression", ZERO)
+def test_zero(expression) -> None:
+    assert is_zero(expression)
+
+
+@pytest.mark.parametrize("expression", NOT_ZERO)
+def test_not_zero(expression) -> None:
+    assert not is_zero(expression)
+
+
+def test_a_maximum_must_cancel() -> None:
+    X = symbols("x", 1, 3)
+    np.testing.assert_array_equal(
+        [is_zero(a - b) for a, b in zip(*map(np.ravel, stable_and_plain(X)), strict=True)], [True] * 3
+    )
+    m = sp.Dummy("maximum", real=True)
+    with pytest.raises(AssertionError, match="depends on the maximum"):
+        without_maxima(np.array([sp.exp(x - m)], dtype=object))
+
+
+def stable_and_plain(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return without_maxima(softmax_functions.stable_softmax(X)), softmax_functions.softmax(X)
