@@ -138,7 +138,7 @@ def load_npz_dataset(filename: str | PathLike[str]) -> dict[str, Matrix]:
 
 
 def create_npz_dataloaders(
-    filename: str | PathLike[str], batch_size: int, rng: Rng = None
+    filename: str | PathLike[str], batch_size: int = 1, rng: Rng = None
 ) -> tuple[DataLoader, DataLoader]:
     """Loaders for the training and the test set of an `.npz` file with Xtrain, Ttrain, Xtest and Ttest.
 

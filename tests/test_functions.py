@@ -1,7 +1,5 @@
 """Activations, softmax functions and losses: values, gradients by differences, dtypes, far ends."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
@@ -12,6 +10,7 @@ from nerva.loss_functions import LOSSES, parse_loss_function
 from tests.conftest import assert_gradient, differences
 
 SPECIFICATIONS = ["ReLU", "LeakyReLU(0.1)", "LeakyReLU(alpha=2)", "AllReLU(0.3)", "HyperbolicTangent", "Sigmoid"]
+SPECIFICATIONS += ["SReLU(al=0.1, tl=-0.9, ar=0.2, tr=0.9)", "ELU", "ELU(0.7)", "GELU", "SiLU", "Softplus"]
 RNG = np.random.default_rng(7)
 # Away from 0, where some have a kink.
 POINTS = RNG.uniform(0.1, 3, size=(4, 5)) * RNG.choice([-1, 1], size=(4, 5))
@@ -46,6 +45,11 @@ def test_activation_values() -> None:
     np.testing.assert_array_equal(parse_activation("AllReLU(0.5)")(X), [-1, 0, 3])
     np.testing.assert_allclose(parse_activation("Sigmoid")(X), [0.119203, 0.5, 0.952574], rtol=1e-5)
     assert repr(parse_activation("LeakyReLU(0.5)")) == "LeakyReLU(alpha=0.5)"
+    np.testing.assert_allclose(parse_activation("SReLU(0.5, -1, 0.25, 2)")(X), [-1.5, 0, 2.25])
+    np.testing.assert_allclose(parse_activation("ELU(2)")(X), [2 * (np.exp(-2) - 1), 0, 3])
+    np.testing.assert_allclose(parse_activation("GELU")(X), [-0.04550026, 0, 2.9959503], rtol=1e-6)
+    np.testing.assert_allclose(parse_activation("SiLU")(X), [-0.23840584, 0, 2.85772238], rtol=1e-6)
+    np.testing.assert_allclose(parse_activation("Softplus")(X), [0.12692801, 0.69314718, 3.04858735], rtol=1e-6)
 
 
 SOFTMAX = {
@@ -79,21 +83,67 @@ def test_jacobian_needs_one_row() -> None:
         sf.softmax_jacobian(POINTS)
 
 
+# Where the logarithms of these are defined, so that they can be outputs of a softmax layer, too.
+PROBABILITIES = sf.softmax(POINTS)
+
+
 @pytest.mark.parametrize("name", LOSSES.components)
 def test_loss_gradient(name: str) -> None:
     loss = parse_loss_function(name)
-    assert_gradient(loss.gradient(POINTS, TARGETS), lambda Y: float(loss(Y, TARGETS)), POINTS)
+    assert_gradient(loss.gradient(PROBABILITIES, TARGETS), lambda Y: float(loss(Y, TARGETS)), PROBABILITIES)
     assert repr(loss) == name
 
 
 @pytest.mark.parametrize("name", LOSSES.components)
-def test_loss_keeps_the_dtype_and_is_finite(name: str) -> None:
+def test_loss_keeps_the_dtype(name: str) -> None:
+    loss = parse_loss_function(name)
+    for dtype in (np.float32, np.float64):
+        Y, T = PROBABILITIES.astype(dtype), TARGETS.astype(dtype)
+        assert loss(Y, T).dtype == dtype
+        assert loss.gradient(Y, T).dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["SquaredError", "SoftmaxCrossEntropy", "LogisticCrossEntropy"])
+def test_losses_of_logits_are_finite_far_out(name: str) -> None:
     loss = parse_loss_function(name)
     Y = np.array([[1000, -1000, 0.5]], dtype=np.float32)
-    T = np.array([[0, 1, 0]], dtype=np.float32)
-    assert loss.gradient(Y, T).dtype == np.float32
+    for T in np.eye(3, dtype=np.float32):
+        assert np.isfinite(loss(Y, T[None]))
+        assert np.isfinite(loss.gradient(Y, T[None])).all()
+
+
+@pytest.mark.parametrize("name", ["CrossEntropy", "NegativeLogLikelihood"])
+def test_losses_of_probabilities_are_finite_where_the_target_is_likely(name: str) -> None:
+    loss = parse_loss_function(name)
+    Y = sf.stable_softmax(np.array([[1000, -1000, 0.5]], dtype=np.float32))
+    T = np.array([[1, 0, 0]], dtype=np.float32)
+    assert loss(Y, T) == 0
     assert np.isfinite(loss.gradient(Y, T)).all()
-    assert np.isfinite(loss(Y, T))
+
+
+VECTOR_FORMS = [
+    "squared_error",
+    "cross_entropy",
+    "softmax_cross_entropy",
+    "stable_softmax_cross_entropy",
+    "logistic_cross_entropy",
+    "negative_log_likelihood",
+]
+
+
+@pytest.mark.parametrize("name", VECTOR_FORMS)
+@pytest.mark.parametrize("row", [False, True])
+def test_forms_for_vectors_and_matrices_agree(name: str, row: bool) -> None:
+    """Vectors, and matrices of one row, which is what nerva-numpy takes for one."""
+    y, t = (PROBABILITIES[:1], TARGETS[:1]) if row else (PROBABILITIES[0], TARGETS[0])
+    capital = name[0].upper() + name[1:]
+    value, gradient = getattr(lf, f"{name}_loss"), getattr(lf, f"{name}_loss_gradient")
+    assert float(np.squeeze(value(y, t))) == pytest.approx(
+        getattr(lf, f"{capital}_loss")(PROBABILITIES[:1], TARGETS[:1])
+    )
+    expected = getattr(lf, f"{capital}_loss_gradient")(PROBABILITIES[:1], TARGETS[:1])
+    assert gradient(y, t).shape == y.shape
+    np.testing.assert_allclose(gradient(y, t), expected.reshape(y.shape))
 
 
 def test_loss_values() -> None:
@@ -103,12 +153,9 @@ def test_loss_values() -> None:
     np.testing.assert_allclose(lf.Stable_softmax_cross_entropy_loss(Y, T), np.log(1 + np.exp(-1)))
 
 
-PAIRS: list[tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]]] = [
-    (lf.squared_error_loss_gradient, lf.Squared_error_loss_gradient),
-    (lf.Stable_softmax_cross_entropy_loss_gradient_one_hot, lf.Stable_softmax_cross_entropy_loss_gradient),
-]
-
-
-@pytest.mark.parametrize(("one", "other"), PAIRS)
-def test_forms_of_a_gradient_agree(one: Callable[..., np.ndarray], other: Callable[..., np.ndarray]) -> None:
-    np.testing.assert_allclose(one(POINTS, TARGETS), other(POINTS, TARGETS))
+@pytest.mark.parametrize("name", [name for name in vars(lf) if name.endswith("_one_hot")])
+def test_gradients_for_one_hot_targets(name: str) -> None:
+    general = getattr(lf, name.removesuffix("_one_hot"))
+    vector = name[0].islower()
+    y, t = (POINTS[0], TARGETS[0]) if vector else (POINTS, TARGETS)
+    np.testing.assert_allclose(getattr(lf, name)(y, t), general(y, t), atol=1e-12)

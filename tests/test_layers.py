@@ -3,22 +3,51 @@
 import numpy as np
 import pytest
 
-from nerva.layers import ActivationLayer, LinearLayer, parse_linear_layer
-from nerva.multilayer_perceptron import MultilayerPerceptron, parse_multilayer_perceptron
+from nerva.activation_functions import ACTIVATIONS
+from nerva.layers import LAYERS as KNOWN_LAYERS
+from nerva.layers import (
+    ActivationLayer,
+    BatchNormalizationLayer,
+    DropoutLayer,
+    Layer,
+    LinearLayer,
+    parse_layer,
+    parse_linear_layer,
+)
+from nerva.multilayer_perceptron import (
+    MultilayerPerceptron,
+    load_multilayer_perceptron,
+    parse_multilayer_perceptron,
+)
+from nerva.optimizers import OPTIMIZERS as KNOWN_OPTIMIZERS
 from nerva.optimizers import MomentumOptimizer, parse_optimizer
 from nerva.utilities import NervaError
 from tests.conftest import assert_gradient
 
-LAYERS = ["Linear", "ReLU", "LeakyReLU(0.1)", "AllReLU(0.2)", "HyperbolicTangent", "Sigmoid"]
-OPTIMIZERS = ["GradientDescent", "Momentum(0.9)", "Nesterov(mu=0.9)"]
+LAYERS = ["Linear", "ReLU", "LeakyReLU(0.1)", "AllReLU(0.2)", "HyperbolicTangent", "Sigmoid", "ELU", "GELU", "SiLU"]
+LAYERS += ["Softplus", "SReLU(al=0.1, tl=-0.2, ar=0.3, tr=0.4)", "Softmax", "LogSoftmax", "BatchNormalization"]
+LAYERS += ["BatchNormalization(0.1)", "Dropout(0.3)"]
+OPTIMIZERS = ["GradientDescent", "Momentum(0.9)", "Nesterov(mu=0.9)", "Adam", "AdamW(decay=0.1)", "RMSProp"]
+OPTIMIZERS += ["WeightDecay(Momentum(0.9), 0.1)", "ClipNorm(Adam, 0.5)"]
 SHAPES = [(3, 4, 2), (1, 1, 1), (1, 5, 3), (6, 1, 1)]
 
 
-def make(layer: str, D: int, K: int, dtype: type, optimizer: str = "GradientDescent") -> LinearLayer:
-    made = parse_linear_layer(layer, D, K, optimizer, "XavierNormal", np.random.default_rng(1))
-    made.W = made.W.astype(dtype)
-    made.b = np.linspace(-0.5, 0.6, K).astype(dtype)
+def make(layer: str, D: int, K: int, dtype: type, optimizer: str = "GradientDescent") -> Layer:
+    """A layer with parameters that are neither 0 nor 1."""
+    rng = np.random.default_rng(1)
+    made = parse_layer(layer, D, K, rng)
+    for name in made.parameters:
+        if name != "x":
+            setattr(made, name, rng.normal(size=getattr(made, name).shape))
+        setattr(made, name, getattr(made, name).astype(dtype))
+    made.set_optimizer(optimizer)
     return made
+
+
+def test_every_component_is_tested() -> None:
+    tested = {specification.split("(")[0] for specification in LAYERS}
+    assert tested == set(ACTIVATIONS.components) | set(KNOWN_LAYERS.components)
+    assert {specification.split("(")[0] for specification in OPTIMIZERS} == set(KNOWN_OPTIMIZERS.components)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -26,19 +55,28 @@ def make(layer: str, D: int, K: int, dtype: type, optimizer: str = "GradientDesc
 def test_gradients(specification: str, shape: tuple[int, int, int]) -> None:
     N, D, K = shape
     rng = np.random.default_rng(3)
-    X, DY = rng.normal(size=(N, D)), rng.normal(size=(N, K))
     layer = make(specification, D, K, np.float64)
-    layer.backpropagate(layer.feedforward(X), DY)
-    DW, Db, DX = layer.DW.copy(), layer.Db.copy(), layer.DX
+    X, DY = rng.normal(size=(N, D)), rng.normal(size=(N, layer.output_size()))
+    Y = layer.feedforward(X)
+    layer.backpropagate(Y, DY)
+    computed = {name: np.array(getattr(layer, f"D{name}")) for name in ("X", *layer.parameters)}
+    dropped = getattr(layer, "R", None)
 
-    def loss(X: np.ndarray, W: np.ndarray, b: np.ndarray) -> float:
-        layer.W, layer.b = W, b
-        return float((layer.feedforward(X) * DY).sum())
+    def loss(name: str, value: np.ndarray) -> float:
+        """The loss with another value for the inputs or a parameter."""
+        old = X if name == "X" else getattr(layer, name)
+        if name != "X":
+            setattr(layer, name, value)
+        inputs = value if name == "X" else X
+        # What was dropped stays so.
+        Y = layer.feedforward(inputs) if dropped is None else inputs * dropped / (1 - layer.p)
+        if name != "X":
+            setattr(layer, name, old)
+        return float((Y * DY).sum())
 
-    W, b = layer.W, layer.b
-    assert_gradient(DX, lambda X: loss(X, W, b), X)
-    assert_gradient(DW, lambda W: loss(X, W, b), W)
-    assert_gradient(Db, lambda b: loss(X, W, b), b)
+    for name, gradient in computed.items():
+        at = X if name == "X" else getattr(layer, name)
+        assert_gradient(gradient, lambda value, name=name: loss(name, value), at)
 
 
 @pytest.mark.parametrize("eta", [0.1, np.float64(0.1), np.float32(0.1)])
@@ -51,8 +89,53 @@ def test_float32_stays_float32(specification: str, optimizer: str, eta: float) -
         Y = layer.feedforward(X)
         layer.backpropagate(Y, Y)
         layer.optimize(eta)
-    arrays = (Y, layer.DX, layer.W, layer.b, layer.DW, layer.Db)
+    names = [*layer.parameters, *(f"D{name}" for name in layer.parameters), *layer.statistics]
+    arrays = [Y, layer.DX, layer.evaluate(X), *(getattr(layer, name) for name in names)]
     assert [a.dtype for a in arrays] == [np.float32] * len(arrays)
+
+
+@pytest.mark.parametrize("specification", LAYERS)
+def test_shapes_that_do_not_fit_are_named_with_the_layer(specification: str) -> None:
+    layer = make(specification, 4, 3, np.float32)
+    name = specification.split("(")[0]
+    for X in (np.ones((2, 5), np.float32), np.ones(4, np.float32)):
+        with pytest.raises(NervaError, match=rf"layer {name}.* takes N×4 inputs, not inputs of shape"):
+            layer.feedforward(X)
+    Y = layer.feedforward(np.ones((2, 4), np.float32))
+    with pytest.raises(NervaError, match=rf"layer {name}.* gave outputs of shape \(2, \d\), but DY has shape \(3, 3\)"):
+        layer.backpropagate(Y, np.ones((3, 3), np.float32))
+
+
+def test_dropout() -> None:
+    X = np.ones((1000, 50), np.float32)
+    layer, same = (DropoutLayer(50, 0.3, np.random.default_rng(5)) for _ in range(2))
+    Y = layer.feedforward(X)
+    assert set(np.unique(Y)) == {np.float32(0), np.float32(1) / np.float32(0.7)}
+    assert (Y == 0).mean() == pytest.approx(0.3, abs=0.01)
+    assert Y.mean() == pytest.approx(1, abs=0.02)
+    np.testing.assert_array_equal(Y, same.feedforward(X))
+    assert (layer.feedforward(X) != Y).any()
+    assert layer.evaluate(X) is X
+    with pytest.raises(NervaError, match="less than 1, not 1"):
+        DropoutLayer(3, 1)
+
+
+def test_batch_normalization_by_the_batch_and_by_running_averages() -> None:
+    rng = np.random.default_rng(0)
+    by_batch, by_average = BatchNormalizationLayer(3), BatchNormalizationLayer(3, momentum=0.2)
+    for _ in range(60):
+        X = rng.normal([1, 2, 3], [0.5, 1, 2], size=(500, 3)).astype(np.float32)
+        Y = by_batch.feedforward(X)
+        np.testing.assert_allclose(Y.mean(axis=0), 0, atol=1e-5)
+        np.testing.assert_allclose(Y.std(axis=0), 1, atol=1e-3)
+        np.testing.assert_array_equal(by_average.feedforward(X), Y)
+    np.testing.assert_allclose(by_average.running_mean, [1, 2, 3], atol=0.1)
+    np.testing.assert_allclose(by_average.running_Sigma, [0.25, 1, 4], rtol=0.1)
+    one = np.array([[1.5, 2, 3]], np.float32)
+    np.testing.assert_allclose(by_average.evaluate(one), [[1, 0, 0]], atol=0.15)
+    np.testing.assert_array_equal(by_batch.evaluate(one), 0)  # a batch of one has only its own mean
+    with pytest.raises(NervaError, match="0 to 1, not 2"):
+        BatchNormalizationLayer(3, momentum=2)
 
 
 def test_updates() -> None:
@@ -123,11 +206,87 @@ def test_weights_that_do_not_fit_are_refused(tmp_path) -> None:
         MultilayerPerceptron([]).load_weights_and_bias(tmp_path / "elsewhere.npz")
 
 
+EVERYTHING = ["ReLU", "BatchNormalization(0.1)", "Dropout(0.2)", "SReLU", "Softmax"]
+
+
+def everything(seed: int) -> MultilayerPerceptron:
+    M = parse_multilayer_perceptron(
+        EVERYTHING, [3, 4, 5, 2], ["Adam"] * 4, ["HeNormal"] * 3, np.random.default_rng(seed)
+    )
+    for _ in range(3):
+        Y = M.feedforward(np.random.default_rng(seed).normal(size=(7, 3)).astype(np.float32))
+        M.backpropagate(Y, Y)
+        M.optimize(0.1)
+    return M
+
+
+def test_a_whole_network_is_saved_and_loaded_bit_for_bit(tmp_path) -> None:
+    M = everything(1)
+    M.save(tmp_path / "network.npz")
+    other = load_multilayer_perceptron(tmp_path / "network.npz")
+    assert [repr(layer) for layer in other.layers[:3]] == ["ReLU", "BatchNormalization(momentum=0.1)", "Dropout(p=0.2)"]
+    assert list(M.state()) == [
+        *("W1", "b1", "W2", "b2", "W3", "b3"),
+        *("2.beta", "2.gamma", "2.running_mean", "2.running_Sigma", "4.x"),
+    ]
+    for name, x in M.state().items():
+        np.testing.assert_array_equal(x, other.state()[name])
+    X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    np.testing.assert_array_equal(M.evaluate(X), other.evaluate(X))
+    # What only wants weights and biases finds them there.
+    third = everything(2)
+    third.load_weights_and_bias(tmp_path / "network.npz")
+    np.testing.assert_array_equal(third.layers[4].W, M.layers[4].W)
+    assert (third.layers[1].gamma != M.layers[1].gamma).any()
+
+
+def test_files_that_hold_no_whole_network_are_refused(tmp_path) -> None:
+    M = everything(1)
+    M.save_weights_and_bias(tmp_path / "weights.npz")
+    with pytest.raises(NervaError, match="not a file that holds a whole network"):
+        load_multilayer_perceptron(tmp_path / "weights.npz")
+    arrays = M.to_dict()
+    np.savez(tmp_path / "part.npz", **{name: x for name, x in arrays.items() if name != "2.gamma"})
+    with pytest.raises(NervaError, match=r"part\.npz has no 2\.gamma"):
+        load_multilayer_perceptron(tmp_path / "part.npz")
+    arrays["architecture"] = np.array(['[["Unknown", 3, 4]]'])
+    np.savez(tmp_path / "unknown.npz", **arrays)
+    with pytest.raises(NervaError, match='unknown layer "Unknown"'):
+        load_multilayer_perceptron(tmp_path / "unknown.npz")
+
+
+def test_what_is_not_finite_is_named_before_it_spreads() -> None:
+    M = everything(1)
+    X = np.zeros((2, 3), np.float32)
+    X[1, 2] = np.nan
+    with np.errstate(invalid="ignore"):
+        M.feedforward(X)  # nobody looks, unless asked to
+    M.check = True
+    with pytest.raises(NervaError, match=r"the input of layer 1 \(ReLU\) has nan in row 1, column 2"):
+        M.feedforward(X)
+    M.layers[3].W[0, 1] = np.inf
+    infinite = r"the input of layer 5 \(Softmax\) has (inf|nan|-inf) in row 0"
+    with np.errstate(invalid="ignore"), pytest.raises(NervaError, match=infinite):
+        M.feedforward(np.abs(np.random.default_rng(0).normal(size=(20, 3))).astype(np.float32))
+    M = everything(1)
+    M.check = True
+    Y = M.feedforward(np.ones((2, 3), np.float32))
+    with pytest.raises(
+        NervaError, match=r"the gradient of the output of layer 5 \(Softmax\) has inf in row 0, column 1"
+    ):
+        M.backpropagate(Y, np.array([[0, np.inf], [0, 0]], np.float32))
+
+
 def test_numbers_of_specifications_must_fit() -> None:
-    with pytest.raises(NervaError, match="2 layers need 3 sizes, not 2"):
+    with pytest.raises(NervaError, match="2 layers with weights need 3 sizes, not 2"):
         parse_multilayer_perceptron(["ReLU", "Linear"], [3, 2], ["GradientDescent"] * 2, ["Zero"] * 2)
-    with pytest.raises(NervaError, match="1 layers need 1 optimizers, not 2"):
+    with pytest.raises(NervaError, match="1 layers with parameters need 1 optimizers, not 2"):
         parse_multilayer_perceptron(["Linear"], [3, 2], ["GradientDescent"] * 2, ["Zero"])
+
+
+def test_only_layers_with_weights_are_linear() -> None:
+    with pytest.raises(NervaError, match='"Dropout" is not a layer with weights'):
+        parse_linear_layer("Dropout", 2, 2, "Adam", "HeNormal")
 
 
 def test_sizes() -> None:

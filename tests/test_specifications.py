@@ -68,6 +68,13 @@ MISTAKES = {
     "Momentum(1.5)": "0 to 1, not 1.5",
     "Momentum(0.9, 0.8)": 'Momentum takes "mu"',
     "GradientDescent(0.1)": "GradientDescent takes no arguments",
+    "Adam(beta1=1)": "beta1 should be 0 or more and less than 1, not 1",
+    "Adam(epsilon=0)": "epsilon should be greater than 0",
+    "AdamW(decay=-1)": "decay should be 0 or more, not -1",
+    "RMSProp(rho=-0.1)": "rho should be 0 or more",
+    "WeightDecay(Momentum(0.9))": 'needs a value for "decay"',
+    "WeightDecay(Momentun(0.9), 0.1)": 'unknown optimizer "Momentun"; known: Momentum',
+    "ClipNorm(Adam, 0)": "norm should be greater than 0",
 }
 
 
@@ -89,6 +96,11 @@ SCHEDULES = {
     "StepBased(0.1,0.5,2)": [0.1, 0.05, 0.05, 0.025],
     "MultiStepLR(0.1;1,3;0.1)": [0.1, 0.01, 0.01, 0.001],
     "MultiStepLR(lr=0.1, milestones=[1, 3], gamma=0.1)": [0.1, 0.01, 0.01, 0.001],
+    "Cosine(0.1, 2)": [0.1, 0.05, 0, 0],
+    "Cosine(lr=0.1, epochs=3, final=0.04)": [0.1, 0.085, 0.055, 0.04],
+    "WarmUp(Constant(0.1), 2)": [0.05, 0.1, 0.1, 0.1],
+    "WarmUp(MultiStepLR(0.1;1,3;0.1), 4)": [0.025, 0.005, 0.0075, 0.001],
+    "WarmUp(schedule=WarmUp(schedule=Constant(0.1), epochs=2), epochs=1)": [0.05, 0.1, 0.1, 0.1],
     "Exponential(0.1, 0.5)": [0.1, 0.1 * np.exp(-0.5), 0.1 * np.exp(-1), 0.1 * np.exp(-1.5)],
 }
 
@@ -115,6 +127,9 @@ def test_every_schedule_is_tested() -> None:
         "TimeBased(0.1, -1)",
         "StepBased(0.1, 0.5, 0)",
         "MultiStepLR(0.1;3,1;0.1)",
+        "Cosine(0.1, 0)",
+        "WarmUp(Constant(0.1), 0)",
+        "WarmUp(Constant(-1), 3)",
     ],
 )
 def test_schedules_out_of_range(text: str) -> None:
@@ -132,6 +147,7 @@ INITIAL = {
     "XavierNormal": (0, (2 / 500) ** 0.5),
     "HeUniform": (0, (2 / 200) ** 0.5),
     "HeNormal": (0, (2 / 200) ** 0.5),
+    "LeCunNormal": (0, (1 / 200) ** 0.5),
     "Zero": (0, 0),
 }
 
