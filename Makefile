@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help run test test-slow ui lint format bench lock setup clean
+.PHONY: help run test test-slow ui lint docs format bench lock setup clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
 
@@ -27,6 +27,11 @@ lint: .venv/dev ## formatting, style and types
 	mypy
 	snakefmt --check Snakefile workflow
 	python workflow/scripts/lint.py
+	$(MANUAL) --check manual.md
+
+MANUAL = cd docs && cog -P -p "from excerpts import *"
+docs: .venv/dev ## put the code into docs/manual.md
+	$(MANUAL) -r manual.md
 
 format: .venv/dev ## format everything
 	ruff format

@@ -79,13 +79,6 @@ def zeros(m: int, n: int | None = None, dtype: npt.DTypeLike = np.float32) -> Ma
     return np.zeros(m if n is None else (m, n), dtype=dtype)
 
 
-def first_not_finite(X: Matrix) -> tuple[int, ...] | None:
-    """Where the first element is that is infinite or not a number; None if there is no such element."""
-    if np.isfinite(X).all():
-        return None
-    return tuple(int(i) for i in np.argwhere(~np.isfinite(X))[0])
-
-
 def vector(elements: Sequence[Any], dtype: npt.DTypeLike = np.float32) -> Matrix:
     """The vector of these numbers; of SymPy expressions, if there is one among them."""
     symbolic = any(type(element).__module__.startswith("sympy") for element in elements)
@@ -338,6 +331,13 @@ def bernoulli(p: float, rng: np.random.Generator, like: Matrix) -> Matrix:
     if _symbolic(like):
         return _each(lambda _: _sympy().Dummy("random"), like)
     return (rng.random(like.shape, dtype=np.float32) < p).astype(like.dtype)
+
+
+def first_not_finite(X: Matrix) -> tuple[int, ...] | None:
+    """Where the first element is that is infinite or not a number; None if there is no such element."""
+    if np.isfinite(X).all():
+        return None
+    return tuple(int(i) for i in np.argwhere(~np.isfinite(X))[0])
 
 
 def assign(X: Matrix, Y: Matrix) -> Matrix:
