@@ -38,7 +38,7 @@ format: .venv/dev ## format everything
 	ruff check --fix
 	snakefmt Snakefile workflow
 
-bench: setup ## timings, into benchmarks/
+bench: .venv/dev ## the engine's speed beside nerva-numpy's and scikit-learn's
 	python benchmarks/engine.py
 
 setup: .venv/run ## make .venv

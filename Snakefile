@@ -3,7 +3,7 @@
 #   snakemake --cores 4
 #   snakemake --cores 4 --config experiment=flagship data=mnist overrides="train.epochs=2 model=small"
 #
-# `experiment` names a file of conf/experiment, `data` one of conf/data; `overrides` are Hydra's.
+# `experiment` names a file of conf/experiment, `data` one of conf/data; `overrides` are Hydra's, with spaces between.
 from snakemake.utils import min_version
 
 min_version("9.9")
@@ -24,4 +24,5 @@ rule all:
 
 
 onsuccess:
-    print(Path(COMPARED["summary"]).read_text(), end="")
+    if COMPARED["summary"].exists():
+        print(COMPARED["summary"].read_text(), end="")

@@ -129,7 +129,10 @@ def load_npz_dataset(filename: str | PathLike[str]) -> dict[str, Matrix]:
         raise NervaError(f"{filename} has no {' and no '.join(missing)}; it has {', '.join(data) or 'nothing'}")
     for part in ("train", "test"):
         X, T = data[f"X{part}"], data[f"T{part}"]
-        if X.ndim != 2 or len(X) != len(T) or len(X) == 0:
+        for name, array in ((f"X{part}", X), (f"T{part}", T)):
+            if array.dtype.kind not in "biuf":
+                raise NervaError(f"{filename}: {name} should hold numbers, not {array.dtype}")
+        if X.ndim != 2 or T.ndim == 0 or len(X) != len(T) or len(X) == 0:
             raise NervaError(f"{filename}: X{part} {X.shape} and T{part} {T.shape} should have a row a sample")
         data[f"X{part}"] = np.asarray(X, dtype=np.float32)
     if data["Xtrain"].shape[1] != data["Xtest"].shape[1]:

@@ -24,14 +24,14 @@ class NervaError(RuntimeError, ValueError):
 def positive(name: str, value: float) -> float:
     """The value, if it is finite and greater than 0; else a NervaError."""
     if not (value > 0 and math.isfinite(value)):
-        raise NervaError(f"{name} should be greater than 0, not {value}")
+        raise NervaError(f"{name} should be greater than 0 and finite, not {value}")
     return value
 
 
 def not_negative(name: str, value: float) -> float:
     """The value, if it is finite and 0 or more; else a NervaError."""
     if not (value >= 0 and math.isfinite(value)):
-        raise NervaError(f"{name} should be 0 or more, not {value}")
+        raise NervaError(f"{name} should be 0 or more and finite, not {value}")
     return value
 
 
@@ -207,8 +207,10 @@ def load_dict_from_npz(filename: str | PathLike[str]) -> dict[str, Matrix]:
             return {name: data[name] for name in data.files}
     except FileNotFoundError:
         raise NervaError(f"{filename}: there is no such file") from None
-    except (ValueError, OSError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise NervaError(f"{filename} is not a readable .npz file of plain arrays ({error})") from error
+    except (ValueError, TypeError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        # NumPy's advice is to unpickle, which is never done here.
+        reason = "it holds Python objects" if "allow_pickle" in str(error) else error
+        raise NervaError(f"{filename} is not a readable .npz file of plain arrays ({reason})") from error
 
 
 def save_dict_to_npz(filename: str | PathLike[str], data: dict[str, Matrix]) -> None:

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nerva.matrix_operations import Matrix
+from nerva.matrix_operations import Matrix, zeros
 from nerva.specifications import Registry
+from nerva.utilities import NervaError, not_negative
 
 Rng = np.random.Generator | None
 
@@ -29,22 +30,26 @@ def set_bias_zero(b: Matrix) -> None:
 
 def set_bias_uniform(b_: Matrix, a: float = 0.0, b: float = 1.0, rng: Rng = None) -> None:
     """b_ := samples of the uniform distribution on [a, b)."""
-    b_[...] = generator(rng).uniform(a, b, size=b_.shape)
+    set_weights_uniform(b_, a, b, rng)
 
 
 def set_bias_normal(b: Matrix, mean: float = 0.0, std: float = 1.0, rng: Rng = None) -> None:
     """b := samples of the normal distribution."""
-    b[...] = generator(rng).normal(mean, std, size=b.shape)
+    set_weights_normal(b, mean, std, rng)
 
 
 def set_weights_uniform(W: Matrix, a: float = 0.0, b: float = 1.0, rng: Rng = None) -> None:
     """W := samples of the uniform distribution on [a, b)."""
+    if not (math.isfinite(a) and math.isfinite(b) and a <= b and math.isfinite(b - a)):
+        raise NervaError(f"the uniform distribution on [a, b) needs finite numbers a ≤ b, not {a} and {b}")
     W[...] = generator(rng).uniform(a, b, size=W.shape)
 
 
 def set_weights_normal(W: Matrix, mean: float = 0.0, std: float = 1.0, rng: Rng = None) -> None:
     """W := samples of the normal distribution."""
-    W[...] = generator(rng).normal(mean, std, size=W.shape)
+    if not math.isfinite(mean):
+        raise NervaError(f"the mean of a normal distribution should be finite, not {mean}")
+    W[...] = generator(rng).normal(mean, not_negative("the standard deviation", std), size=W.shape)
 
 
 def set_weights_xavier_uniform(W: Matrix, rng: Rng = None) -> None:
@@ -115,7 +120,9 @@ def parse_weight_initializer(text: str) -> Callable[..., None]:
     Raises:
         NervaError: if the specification has another shape, or names no known initializer.
     """
-    return INITIALIZERS.bind(text)
+    initialize = INITIALIZERS.bind(text)
+    initialize(zeros(1, 1), rng=np.random.default_rng(0))  # values out of range are told now
+    return initialize
 
 
 class HasWeights(Protocol):

@@ -15,7 +15,7 @@ def test_help_lists_the_verbs(run: Command) -> None:
     assert result.returncode == 0
     for verb, what in VERBS.items():
         assert verb in result.stdout
-        assert what in result.stdout
+        assert what in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -40,6 +40,39 @@ def test_mistakes(run: Command) -> None:
     failed_plainly(
         run("nerva", "train", "data=mnist", NERVA_DATA_DIR="/nowhere"), "NERVA_DATA_DIR names /nowhere", "mnist/"
     )
+
+
+def test_things_in_the_way(run: Command, tmp_path) -> None:
+    failed_plainly(run("nerva", "ui"), "there is nothing at sqlite:///results/mlflow.db yet")
+    failed_plainly(run("nerva", "ui", "tracking=off"), "tracking is off")
+    failed_plainly(run("nerva", "ui", "--port", "99999"), "99999", code=2)
+    failed_plainly(run("nerva", "track", "quick", "data=digits"), "none of the 12 runs of digits-quick is made yet")
+    assert not (tmp_path / "results" / "mlflow.db").exists()
+    (tmp_path / "results").write_text("a file")
+    failed_plainly(run("nerva", "train", "data=digits"), "results")
+
+
+def test_mlp(run: Command, tmp_path) -> None:
+    assert run("nerva", "prepare", "digits").returncode == 0
+    arguments = ("nerva", "mlp", "--load-dataset", "results/data/digits.npz", "--epochs", "2", "--batch-size", "50")
+    network = ("--layers", "ReLU;Dropout(0.1);Linear", "--layer-sizes", "64,32,10", "--seed", "1")
+    first = run(*arguments, *network, "--save-weights", "network.npz", "--learning-rate", "Constant(0.1)")
+    assert first.returncode == 0, first.stderr
+    assert "test_acc" in first.stdout
+    inspected = run("nerva", "inspect", "network.npz", "results/data/digits.npz").stdout
+    assert "layer 2: Dropout(p=0.1), 32 → 32" in inspected
+    assert "10 classes, 145 to 153 samples in each" in inspected
+    # It goes on where it was.
+    more = run(*arguments, *network, "--load-weights", "network.npz", "--learning-rate", "Constant(0.1)")
+    row = [line for line in more.stdout.splitlines() if line.startswith("    0 |")]
+    assert row[0].split("|")[2:5] == first.stdout.splitlines()[5].split("|")[2:5]
+    small = ("--layers", "ReLU;Linear")
+    failed_plainly(run(*arguments, *small, "--layer-sizes", "64;32;9"), "outputs of shape (50, 9), but the targets")
+    failed_plainly(run(*arguments, *small, "--layer-sizes", "63,32,10"), "layer ReLU takes N×63 inputs")
+    failed_plainly(run(*arguments, *small, "--layer-sizes", "64,x,10"), "--layer-sizes should be whole numbers")
+    failed_plainly(run(*arguments, *small, "--layer-sizes", "64,10"), "2 layers with weights need 3 sizes, not 2")
+    failed_plainly(run(*arguments, "--layers", "Rely", "--layer-sizes", "64,10"), 'unknown layer "Rely"; known: ReLU')
+    failed_plainly(run("nerva", "inspect", "nowhere.npz"), "nowhere.npz: there is no such file")
 
 
 def test_mnist_that_is_not_there_says_what_to_do(run: Command, tmp_path) -> None:

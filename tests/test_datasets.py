@@ -115,6 +115,20 @@ def test_npz_that_are_refused(tmp_path) -> None:
         load_npz_dataset(path)
 
 
+@pytest.mark.parametrize("bad", [np.array(3), np.array(["a"] * 7), np.ones(7, complex)])
+def test_npz_with_other_things_than_numbers(tmp_path, bad: np.ndarray) -> None:
+    np.savez(tmp_path / "data.npz", Xtrain=X, Ttrain=bad, Xtest=X, Ttest=T)
+    with pytest.raises(NervaError, match=r"data\.npz: .*Ttrain.* should h"):
+        load_npz_dataset(tmp_path / "data.npz")
+
+
+def test_an_npy_file_is_no_npz_file(tmp_path) -> None:
+    with (tmp_path / "data.npz").open("wb") as file:
+        np.save(file, X)
+    with pytest.raises(NervaError, match="not a readable"):
+        load_npz_dataset(tmp_path / "data.npz")
+
+
 def test_a_flipped_byte_in_an_npz_is_noticed(tmp_path) -> None:
     path = tmp_path / "data.npz"
     np.savez(path, Xtrain=X, Ttrain=T, Xtest=X, Ttest=T)

@@ -70,7 +70,7 @@ MISTAKES = {
     "GradientDescent(0.1)": "GradientDescent takes no arguments",
     "Adam(beta1=1)": "beta1 should be 0 or more and less than 1, not 1",
     "Adam(epsilon=0)": "epsilon should be greater than 0",
-    "AdamW(decay=-1)": "decay should be 0 or more, not -1",
+    "AdamW(decay=-1)": "decay should be 0 or more and finite, not -1",
     "RMSProp(rho=-0.1)": "rho should be 0 or more",
     "WeightDecay(Momentum(0.9))": 'needs a value for "decay"',
     "WeightDecay(Momentun(0.9), 0.1)": 'unknown optimizer "Momentun"; known: Momentum',

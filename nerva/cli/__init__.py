@@ -62,6 +62,11 @@ def main() -> None:
     except RunFailedError as error:
         print(f"nerva: {error}", file=sys.stderr)
         sys.exit(3)
-    except NervaError as error:
+    except (NervaError, MemoryError) as error:
         print(f"nerva: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"nerva: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(1)

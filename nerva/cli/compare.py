@@ -1,6 +1,7 @@
 """`nerva compare`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,5 +29,17 @@ def command(experiment: str, overrides: tuple[str, ...]) -> None:
         raise NervaError(f"{len(missing)} of {len(folders)} runs of {config.title} are not made yet; try: {command}")
     comparison = load(folders, config.title, config.data.note)
     folder = Path(config.results_dir) / config.title
-    write(comparison, folder)
-    click.echo(summary(comparison, folder), nl=False)
+    ui = _ui(config)
+    write(comparison, folder, ui)
+    click.echo(summary(comparison, folder, ui), nl=False)
+
+
+def _ui(config: Any) -> str:
+    """How to see the runs in MLflow's UI, if they are there."""
+    if not config.tracking.enabled:
+        return ""
+    if config.tracking.uri != f"sqlite:///{config.results_dir}/mlflow.db":
+        return str(config.tracking.uri)
+    elsewhere = f"nerva ui results_dir={config.results_dir}"
+    command = "make ui (or: nerva ui)" if config.results_dir == "results" else elsewhere
+    return f"{command}, then http://127.0.0.1:5000, «Model training»"

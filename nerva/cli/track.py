@@ -16,11 +16,16 @@ def command(experiment: str, overrides: tuple[str, ...]) -> None:
     from nerva.experiment.compose import expand
     from nerva.experiment.folder import RunFolder
     from nerva.experiment.tracking import track
+    from nerva.utilities import NervaError
 
     points = expand(experiment, overrides)
     config = points[0].config
     folders = [RunFolder.of(config.results_dir, point.run_id) for point in points]
     ended = [folder for folder in folders if folder.is_whole()]
+    if not config.tracking.enabled:
+        raise NervaError("tracking is off; say tracking=mlflow")
+    if not ended:
+        raise NervaError(f"none of the {len(folders)} runs of {config.title} is made yet; train them first")
     logged = track(ended, config.title, config.tracking.uri, config.results_dir)
     there = len(ended) - logged
     click.echo(f"{config.title}: {logged} runs logged to {config.tracking.uri}, {there} were there already")

@@ -6,7 +6,7 @@ from nerva.cli import arguments
 
 
 @click.command()
-@click.option("--port", default=5000, show_default=True, help="Where to listen, on this machine only.")
+@click.option("--port", default=5000, type=click.IntRange(1, 65535), show_default=True, help="Where to listen.")
 @arguments.overrides
 def command(port: int, overrides: tuple[str, ...]) -> None:
     """Open the MLflow UI on the results, for this machine only.
@@ -15,11 +15,18 @@ def command(port: int, overrides: tuple[str, ...]) -> None:
     """
     import os
     import sys
+    from pathlib import Path
 
     from nerva.experiment.compose import compose
+    from nerva.utilities import NervaError
 
     # The data does not matter, and to choose it could take a while.
-    uri = compose(["data=digits", *overrides]).tracking.uri
+    tracking = compose(["data=digits", *overrides]).tracking
+    uri = tracking.uri
+    if not tracking.enabled:
+        raise NervaError("tracking is off; say tracking=mlflow")
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise NervaError(f"there is nothing at {uri} yet; make some runs first, with make run or nerva train")
     click.echo(f"http://127.0.0.1:{port} shows {uri}. Runs are under «Model training». Ctrl-C ends it.", err=True)
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     arguments = ["-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]

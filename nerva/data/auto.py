@@ -38,7 +38,7 @@ def choose(preferred: Dataset, otherwise: str, data_dir: Path) -> AutoChoice:
     data_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(data_dir / ".auto.lock"):
         if path.exists():
-            return read_choice(path)
+            return read_choice(path, (preferred.name, otherwise))
         choice = _choose(preferred, otherwise, data_dir)
         with whole_or_absent(path) as temporary:
             temporary.write_text(json.dumps(asdict(choice), indent=2) + "\n")
@@ -51,14 +51,17 @@ def choose(preferred: Dataset, otherwise: str, data_dir: Path) -> AutoChoice:
     return choice
 
 
-def read_choice(path: Path) -> AutoChoice:
+def read_choice(path: Path, candidates: tuple[str, str]) -> AutoChoice:
     """The choice that a file records.
 
     Raises:
-        NervaError: if it isn't such a file.
+        NervaError: if it isn't such a file, or records another choice than between the candidates.
     """
     try:
-        return AutoChoice(**json.loads(path.read_text()))
+        choice = AutoChoice(**json.loads(path.read_text()))
+        if choice.chosen not in candidates:
+            raise ValueError
+        return choice
     except (ValueError, TypeError):
         raise NervaError(f"{path} should record a choice of data; delete it, to choose anew") from None
 

@@ -1,5 +1,6 @@
 """Prepared datasets: one `.npz` with Xtrain, Ttrain, Xtest and Ttest, and its provenance beside it."""
 
+import hashlib
 import io
 import json
 import tarfile
@@ -76,17 +77,24 @@ def load_prepared(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], 
         NervaError: if a file is missing or damaged, or the arrays are not those that were prepared and declared.
     """
     prepared = Prepared.of(dataset, data_dir)
-    arrays = load_npz_dataset(prepared.npz)
     try:
-        recorded = json.loads(prepared.provenance.read_text())["sha256"]
+        arrays = load_npz_dataset(prepared.npz)
+    except NervaError as error:
+        raise NervaError(f"{error}; delete it, and it is prepared again") from None
+    try:
+        provenance = json.loads(prepared.provenance.read_text())
+        name, recorded = provenance["name"], provenance["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         raise NervaError(f"{prepared.provenance} is missing or damaged; delete it, and {prepared.npz}") from None
     sha256 = checksum(arrays)
+    if name != dataset.name:
+        raise NervaError(f"{prepared.npz} was prepared from {name}, not from {dataset.name}; delete it")
     if sha256 != (dataset.sha256 or recorded):
         raise NervaError(
             f"{prepared.npz} is not what was prepared: its sha256 is {sha256}, and should be "
             f"{dataset.sha256 or recorded}; delete it, and it is prepared again"
         )
+    _check(dataset, arrays, sha256)
     return arrays, sha256
 
 
@@ -146,10 +154,10 @@ def _pixels(X: Matrix) -> Matrix:
 
 
 def _source(dataset: Dataset, files: dict[str, tuple[Path, bytes]]) -> object:
-    """Which files were read, and by which checksum they were known."""
+    """Which files were read, and what was in them."""
     return {
-        name: {"file": path.name, "sha256": dataset.files[name].sha256, "md5": dataset.files[name].md5}
-        for name, (path, _) in files.items()
+        name: {"file": path.name, "sha256_of_uncompressed": hashlib.sha256(content).hexdigest()}
+        for name, (path, content) in files.items()
     }
 
 

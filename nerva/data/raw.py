@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import logging
 import os
 import struct
 import sys
@@ -94,6 +95,8 @@ def fetch(dataset: Dataset, name: str, data_dir: Path, timeout: tuple[float, flo
     from requests.adapters import HTTPAdapter, Retry
     from tqdm import tqdm
 
+    # What it says of each new attempt would bury the one message at the end.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     file = dataset.files[name]
     target = data_dir / "raw" / dataset.name / file.archive
     session = requests.Session()
@@ -119,7 +122,7 @@ def fetch(dataset: Dataset, name: str, data_dir: Path, timeout: tuple[float, flo
             reasons.append(f"{url}: {_cause(error)}")
         except NervaError:
             reasons.append(f"{url}: it gave something else than the file, or only a part of it")
-    raise NervaError(f"{file.archive} could not be fetched:\n  " + "\n  ".join(reasons))
+    raise NervaError(f"{file.archive} could not be fetched:\n  " + "\n  ".join(reasons or ["data.mirrors is empty"]))
 
 
 def _cause(error: BaseException) -> str:
@@ -156,8 +159,9 @@ def collect(dataset: Dataset, data_dir: Path) -> dict[str, tuple[Path, bytes]]:
             except NervaError as error:
                 raise NervaError(
                     f"{dataset.title or dataset.name} is not there and {error}\n"
-                    f"Put {_archives(dataset)} into {data_dir / 'raw' / dataset.name}/, or into a folder "
-                    f"{dataset.name}/ beside which NERVA_DATA_DIR points, and try again."
+                    f"Looked for in {' and '.join(map(str, folders(dataset, data_dir)))}. "
+                    f"Put {_archives(dataset)} into {data_dir / 'raw' / dataset.name}, or into a folder named "
+                    f"{dataset.name} and let NERVA_DATA_DIR name the folder that this one is in."
                 ) from None
             contents[name] = (path, read_checked(path, dataset.files[name]))
     return contents

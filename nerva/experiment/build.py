@@ -55,7 +55,7 @@ def build(config: Config, arrays: dict[str, Matrix]) -> Training:
         X, T = arrays[f"X{part}"][samples], arrays[f"T{part}"][samples]
         return DataLoader(X, T, min(batch_size, len(X)), config.data.classes, rng)
 
-    split = config.data.train - config.data.validation
+    split = len(arrays["Ttrain"]) - config.data.validation
     evaluation = config.train.evaluation_batch_size
     return Training(
         M,

@@ -4,6 +4,7 @@ A configuration is what runs share that differ in the seed only. Configurations 
 the mean over seeds of each run's best epoch; test accuracy, at that same epoch, is only reported.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from nerva.experiment.config import specification
 from nerva.experiment.folder import RunFolder
 from nerva.utilities import NervaError, whole_or_absent
 
@@ -50,13 +50,13 @@ def load(folders: Sequence[RunFolder], title: str, note: str = "") -> Comparison
         raise NervaError(f"{title} has no runs to compare")
     rows, curves = [], []
     summaries = [folder.read_summary() for folder in folders]
-    labels = _labels([folder.read_config() for folder in folders])
+    labels = _labels([summary["determined_by"] for summary in summaries])
     for folder, summary, label in zip(folders, summaries, labels, strict=True):
-        best = summary["best"]
+        best = summary["best"] or dict.fromkeys(("epoch", "validation_accuracy", "test_accuracy"), math.nan)
         rows.append(
             {
                 "configuration": label,
-                "seed": folder.read_config()["seed"],
+                "seed": summary["determined_by"]["seed"],
                 "run_id": folder.run_id,
                 "configuration_id": summary["configuration_id"],
                 "status": summary["status"],
@@ -99,27 +99,27 @@ def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
     return board.reset_index(drop=True)
 
 
-def _labels(configs: Sequence[dict[str, Any]]) -> list[str]:
+def _labels(determined_by: Sequence[dict[str, Any]]) -> list[str]:
     """What tells the configurations of a sweep apart: the parts in which they differ, seeds aside."""
 
-    def parts(config: dict[str, Any]) -> dict[str, str]:
-        named = {key: specification(config[key]) for key in ("optimizer", "learning_rate", "loss")}
-        for section in ("model", "train"):
-            named |= {key: f"{key} {_short(value)}" for key, value in config[section].items()}
-        return named | {"validation": f"validation {config['data']['validation']}"}
+    def parts(canonical: dict[str, Any]) -> dict[str, str]:
+        named = {key: canonical[key] for key in ("optimizer", "learning_rate", "loss")}
+        named |= {key: f"{key} {_short(canonical[key])}" for key in ("sizes", "layers", "weights")}
+        named |= {key: f"{key} {value}" for key, value in canonical["train"].items()}
+        return named | {"validation": f"validation {canonical['data']['validation']}"}
 
-    described = [parts(config) for config in configs]
+    described = [parts(canonical) for canonical in determined_by]
     differing = [key for key in described[0] if len({parts[key] for parts in described}) > 1]
     # A sweep over seeds only has one configuration, which is known by its network.
-    shown = differing or ["hidden", "optimizer", "learning_rate"]
+    shown = differing or ["sizes", "optimizer", "learning_rate"]
     return [", ".join(parts[key] for key in shown) for parts in described]
 
 
 def _short(value: Any) -> str:
-    return "-".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def write(comparison: Comparison, folder: Path) -> list[Path]:
+def write(comparison: Comparison, folder: Path, ui: str = "") -> list[Path]:
     """Writes leaderboard.csv, the plots as PNG and SVG, and summary.txt; returns what was written."""
     written = [folder / "leaderboard.csv"]
     with whole_or_absent(written[0]) as temporary:
@@ -132,7 +132,7 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
                 figure.savefig(temporary, dpi=150, metadata={"Date": None} if suffix == "svg" else None)
     written.append(folder / "summary.txt")
     with whole_or_absent(written[-1]) as temporary:
-        temporary.write_text(summary(comparison, folder))
+        temporary.write_text(summary(comparison, folder, ui))
     return written
 
 
@@ -148,8 +148,8 @@ def _table(comparison: Comparison) -> pd.DataFrame:
     return table[[*first, *(column for column in table.columns if column not in first)]]
 
 
-def summary(comparison: Comparison, folder: Path) -> str:
-    """A few lines for the terminal: the best configuration, where the results lie, how to see more."""
+def summary(comparison: Comparison, folder: Path, ui: str = "") -> str:
+    """A few lines for the terminal: the best configuration, where the results lie, how to see more in `ui`."""
     runs, board = comparison.runs, comparison.board
     failed = runs[runs["status"] == "failed"]
     best = board.iloc[0]
@@ -169,10 +169,9 @@ def summary(comparison: Comparison, folder: Path) -> str:
         f"  failed       {run['configuration']}, seed {run['seed']}: {run['reason']}"
         for run in failed.to_dict("records")
     ]
-    lines += [
-        f"  results      {folder}/: leaderboard.csv, learning_curves.png, leaderboard.png",
-        "  MLflow UI    make ui (or: nerva ui), then http://127.0.0.1:5000, «Model training»",
-    ]
+    lines.append(f"  results      {folder}/: leaderboard.csv, learning_curves.png, leaderboard.png")
+    if ui:
+        lines.append(f"  MLflow UI    {ui}")
     return "\n".join(lines) + "\n"
 
 

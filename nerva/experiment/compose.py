@@ -2,7 +2,9 @@
 
 import dataclasses
 import difflib
+import operator
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
@@ -41,6 +44,18 @@ class Point:
     overrides: list[str]
 
 
+def split(text: str) -> list[str]:
+    """The overrides in a text, with spaces between them, but for those in quotes and brackets, which belong to them.
+
+    Raises:
+        NervaError: if a quote or a bracket is not closed.
+    """
+    part = r"""(?:[^\s'"\[\](){}]|'[^']*'|"[^"]*"|\[[^\[\]]*\]|\{[^{}]*\}|\([^()]*\))+"""
+    if not re.fullmatch(rf"\s*(?:{part}(?:\s+|$))*", text):
+        raise NervaError(f"overrides: a quote or a bracket is not closed in {text}")
+    return re.findall(part, text)
+
+
 def compose(overrides: Sequence[str]) -> Config:
     """The configuration that overrides of `conf/config.yaml` give; `data=auto` is replaced by the set chosen.
 
@@ -68,9 +83,11 @@ def expand(experiment: str, overrides: Sequence[str] = ()) -> list[Point]:
     asked = [f"+experiment={experiment}", *overrides]
     with _hydra():
         points = _points(_master(asked), asked)
-    if len(titles := {point.config.title for point in points}) > 1:
-        raise NervaError(f"runs on one dataset are compared at a time, not {' and '.join(sorted(titles))}")
-    return points
+    for what in ("title", "results_dir", "tracking.uri", "tracking.enabled"):
+        values = {str(operator.attrgetter(what)(point.config)) for point in points}
+        if len(values) > 1:
+            raise NervaError(f"the runs of a sweep should have one {what}, not {' and '.join(sorted(values))}")
+    return list({point.run_id: point for point in points}.values())
 
 
 def _master(overrides: Sequence[str]) -> DictConfig:
@@ -86,12 +103,11 @@ def _parser() -> OverridesParser:
 def _points(cfg: DictConfig, overrides: Sequence[str]) -> list[Point]:
     """The points that Hydra's basic sweeper makes of the sweep in a configuration and of overrides."""
     params = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.params or {}).items()]
-    points = {}
+    points = []
     for point in BasicSweeper.split_arguments(_parser().parse_overrides([*params, *overrides]), None)[0]:
         config, _ = _settle(hydra.compose("config", point), point)
-        # A point that a sweep has twice is one run.
-        points[run_id(config)] = Point(run_id(config), config, point)
-    return list(points.values())
+        points.append(Point(run_id(config), config, point))
+    return points
 
 
 def application(task: Callable[[Config, list[str]], None], arguments: Sequence[str]) -> None:
@@ -113,7 +129,7 @@ def application(task: Callable[[Config, list[str]], None], arguments: Sequence[s
             failures.append(error)
 
     # argparse, which Hydra uses, wants all overrides in one place; a person does not care.
-    arguments = sorted(arguments, key=lambda argument: argument.startswith("-") or "=" not in argument)
+    arguments = sorted(arguments, key=lambda a: a.startswith("-") or not ("=" in a or a.startswith("~")))
     sys.argv = ["nerva train", *arguments]
     # Hydra prints errors itself unless this is set; ours are printed where all of nerva's are.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -140,9 +156,16 @@ def _check_sweep(arguments: Sequence[str]) -> None:
 def _settle(cfg: DictConfig, overrides: Sequence[str]) -> tuple[Config, list[str]]:
     """A composed configuration as an object, with its overrides; `data=auto` is replaced by the set chosen."""
     settled = list(overrides)
+    for override in settled:
+        key = override.lstrip("+").partition("=")[0]
+        if key in ("data.name", "data.title", "data.source"):
+            raise NervaError(f"{key} says what the data are, and can't be overridden; choose another file of conf/data")
     if cfg.data.source == "auto":
         preferred, otherwise = cfg.data.candidates
-        choice = choose(_object(hydra.compose("config", [f"data={preferred}"])).data, otherwise, _object(cfg).data_dir)
+        # What the overrides say of the data, they say of the one that is looked for, too.
+        details = [override for override in settled if override.lstrip("+").startswith("data.")]
+        candidate = _object(hydra.compose("config", [*details, f"data={preferred}"])).data
+        choice = choose(candidate, otherwise, _object(cfg).data_dir)
         settled = [*(o for o in overrides if not o.startswith("data=")), f"data={choice.chosen}"]
         cfg = hydra.compose("config", settled)
         cfg.data.note = f"chosen by data=auto: {choice.reason}"
@@ -151,9 +174,23 @@ def _settle(cfg: DictConfig, overrides: Sequence[str]) -> tuple[Config, list[str
 
 def _object(cfg: DictConfig) -> Config:
     OmegaConf.resolve(cfg)
+    _check_keys(cfg, "")
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, Config)
     return config
+
+
+def _check_keys(node: DictConfig, prefix: str) -> None:
+    """Raises a NervaError for a key that no type has: Hydra lets `+train.epoch=3` add one."""
+    type_ = OmegaConf.get_type(node)
+    if not dataclasses.is_dataclass(type_):
+        return
+    known = [field.name for field in dataclasses.fields(type_)]
+    for key in map(str, node):
+        if key not in known:
+            raise NervaError(f'there is no "{key}" in {prefix or "the configuration"}{_nearest(key, known)}')
+        if isinstance(node[key], DictConfig):
+            _check_keys(node[key], f"{prefix}.{key}" if prefix else key)
 
 
 @contextmanager
@@ -171,6 +208,8 @@ def _errors() -> Iterator[None]:
         raise
     except (HydraException, OmegaConfBaseException) as error:
         raise NervaError(_message(error)) from error
+    except yaml.YAMLError as error:
+        raise NervaError(f"a configuration file is not YAML: {' '.join(str(error).split())}") from error
     except ValueError as error:
         # Some mistakes, `data=3` among them, Hydra tells by a plain ValueError.
         if not traceback.extract_tb(error.__traceback__)[-1].filename.startswith(str(Path(hydra.__file__).parent)):

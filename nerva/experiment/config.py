@@ -1,5 +1,6 @@
 """What a run is made of: the types behind `conf/`, and the checks that they can't express."""
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -118,7 +119,8 @@ def validate(config: Config) -> None:
         NervaError: if something is out of range, or does not fit; the message names the key.
     """
     data, model, train = config.data, config.model, config.train
-    _at_least("seed", config.seed, 0)
+    if not 0 <= config.seed < 2**63:
+        raise NervaError(f"seed should be 0 to {2**63 - 1}, not {config.seed}")
     _at_least("train.epochs", train.epochs, 1)
     _at_least("train.evaluation_batch_size", train.evaluation_batch_size, 1)
     if not 1 <= data.validation < data.train:
@@ -145,6 +147,14 @@ def validate(config: Config) -> None:
     _parse("model.weights", parse_weight_initializer, model.weights)
     _parse("optimizer", parse_optimizer, specification(config.optimizer))
     _parse("learning_rate", parse_learning_rate, specification(config.learning_rate))
+    schedule = parse_learning_rate(specification(config.learning_rate))
+    for epoch in range(train.epochs):
+        try:
+            finite = math.isfinite(schedule(epoch))
+        except OverflowError:
+            finite = False
+        if not finite:
+            raise NervaError(f"learning_rate: {schedule} is too large for a number at epoch {epoch}")
     _parse("loss", parse_loss_function, specification(config.loss))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", config.experiment_name):
         raise NervaError(

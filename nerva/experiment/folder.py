@@ -11,6 +11,7 @@ run.json       what came of it; written last, so where it is, the rest is whole
 import csv
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,22 @@ from omegaconf import OmegaConf
 from nerva.experiment.config import Config
 from nerva.training import EpochRecord
 from nerva.utilities import NervaError, whole_or_absent
+
+# What a summary has, at the least.
+SUMMARY = (
+    "run_id",
+    "configuration_id",
+    "determined_by",
+    "status",
+    "reason",
+    "best",
+    "data",
+    "code",
+    "git_commit",
+    "training_seconds",
+    "started",
+    "ended",
+)
 
 
 class RunFolder:
@@ -46,8 +63,19 @@ class RunFolder:
 
     def is_whole(self) -> bool:
         """Whether the run has ended and all of its files are there."""
-        files = (self.summary, self.config, self.metrics, self.weights, self.best)
-        return all(file.exists() for file in files)
+        files = (self.config, self.metrics, self.weights, self.best, self.log)
+        if not all(file.exists() for file in files):
+            return False
+        try:
+            return str(self.read_summary()["run_id"]) == self.run_id
+        except NervaError:
+            return False
+
+    def clear(self) -> None:
+        """Takes away what an attempt that did not end has left."""
+        self.summary.unlink(missing_ok=True)
+        for unfinished in self.path.glob(".*.tmp*"):
+            unfinished.unlink()
 
     def write_config(self, config: Config) -> None:
         """Writes the resolved configuration."""
@@ -71,8 +99,21 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The rows, as numbers. Whatever could not be measured is nan."""
+
+        def number(text: str) -> float:
+            return math.nan if text == "None" else float(text)
+
+        names = {*(field.name for field in dataclasses.fields(EpochRecord)), "time"}
         with self.metrics.open(newline="") as file:
-            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+            rows = list(csv.DictReader(file))
+        try:
+            if not rows or set(rows[0]) != names:
+                raise ValueError("not the columns of a run's metrics")
+            return [{key: number(value) for key, value in row.items()} for row in rows]
+        except (ValueError, TypeError) as error:
+            raise NervaError(
+                f"{self.metrics} is damaged ({error}); delete {self.path}, and the run is made again"
+            ) from None
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Writes what came of the run."""
@@ -87,7 +128,10 @@ class RunFolder:
         """
         try:
             summary = json.loads(self.summary.read_text())
-        except (OSError, ValueError) as error:
+            missing = [key for key in SUMMARY if key not in summary]
+        except (OSError, ValueError, TypeError) as error:
             raise NervaError(f"{self.summary} can't be read ({error}): the run has not ended") from None
+        if missing:
+            raise NervaError(f"{self.summary} has no {missing[0]}; delete {self.path}, and the run is made again")
         assert isinstance(summary, dict)
         return summary

@@ -18,7 +18,7 @@ import nerva
 from nerva.data import load_prepared, prepare
 from nerva.experiment import PACKAGE
 from nerva.experiment.build import build
-from nerva.experiment.config import Config
+from nerva.experiment.config import Config, canonical
 from nerva.experiment.folder import RunFolder
 from nerva.experiment.identity import code_fingerprint, configuration_id, run_id
 from nerva.training import EpochRecord, table_foot, table_head, table_row, training_epochs
@@ -52,7 +52,7 @@ def run(config: Config, overrides: Sequence[str]) -> RunFolder:
         prepare(config.data, config.data_dir)
         arrays, checksum = load_prepared(config.data, config.data_dir)
         folder.path.mkdir(exist_ok=True)
-        folder.summary.unlink(missing_ok=True)
+        folder.clear()
         folder.write_config(config)
         with _logged_to(folder):
             summary = _train(config, arrays, folder)
@@ -60,6 +60,7 @@ def run(config: Config, overrides: Sequence[str]) -> RunFolder:
             {
                 "run_id": folder.run_id,
                 "configuration_id": configuration_id(config),
+                "determined_by": canonical(config),
                 **summary,
                 "overrides": list(overrides),
                 "data": {"name": config.data.name, "title": config.data.title, "sha256": checksum},
@@ -114,7 +115,7 @@ def _train(config: Config, arrays: dict[str, Any], folder: RunFolder) -> dict[st
     return {
         "status": "failed" if reason else "finished",
         "reason": reason,
-        "best": best,
+        "best": None if reason else best,
         "last": _figures(records[-1]),
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds"),
         "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -143,6 +144,8 @@ def _environment() -> dict[str, Any]:
 
 def _git_commit() -> str | None:
     """The commit of the checkout that this package is in, if it is in one and git is there."""
+    if not (PACKAGE.parent / ".git").exists():
+        return None  # installed, perhaps below somebody else's checkout
     command = ["git", "-C", str(PACKAGE.parent), "rev-parse", "HEAD"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -23,7 +23,15 @@ from nerva.experiment.folder import RunFolder
 from nerva.utilities import NervaError
 
 # What of a configuration says nothing about a run.
-_NOT_PARAMETERS = ("data.note", "tracking", "results_dir", "data.files", "data.mirrors", "data.candidates")
+_NOT_PARAMETERS = (
+    "experiment_name",
+    "data.note",
+    "tracking",
+    "results_dir",
+    "data.files",
+    "data.mirrors",
+    "data.candidates",
+)
 
 # As many metrics as MLflow takes at once.
 _BATCH = 1000
@@ -81,6 +89,11 @@ def _experiment(client: MlflowClient, name: str, uri: str, results_dir: Path) ->
         local = uri.startswith("sqlite:")
         location = (results_dir / "mlartifacts" / name).absolute().as_uri() if local else None
         return str(client.create_experiment(name, artifact_location=location))
+    if found.lifecycle_stage == "deleted":
+        raise NervaError(
+            f"the experiment {name} was deleted in MLflow at {uri}; restore it there (mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}), or give this one another experiment_name"
+        )
     return str(found.experiment_id)
 
 
@@ -145,7 +158,7 @@ def _metrics(folder: RunFolder, summary: dict[str, Any]) -> list[Metric]:
     ]
     # One figure a run, all at step 0: MLflow draws those as bars, side by side.
     ended = _milliseconds(summary["ended"])
-    return metrics + [Metric(f"best/{key}", value, ended, 0) for key, value in summary["best"].items()]
+    return metrics + [Metric(f"best/{key}", value, ended, 0) for key, value in (summary["best"] or {}).items()]
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -160,9 +173,10 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _name(config: dict[str, Any]) -> str:
-    """What tells a run from its neighbours in a list."""
-    components = (specification(config["optimizer"]), specification(config["learning_rate"]))
-    return f"{' '.join(components)} seed {config['seed']}"
+    """What tells a run from its neighbours in a list, which shows the first words only."""
+    schedule = config["learning_rate"]
+    rate = f"lr={schedule['lr']}" if schedule["name"] == "Constant" else specification(schedule)
+    return f"{rate} seed={config['seed']} {specification(config['optimizer'])}"
 
 
 def _milliseconds(time: str) -> int:

@@ -256,7 +256,7 @@ def test_prepared_data(dataset, tmp_path) -> None:
     provenance = json.loads(prepared.provenance.read_text())
     assert provenance["shapes"] == {"Xtrain": [20, 12], "Ttrain": [20], "Xtest": [10, 12], "Ttest": [10]}
     assert provenance["samples_per_class"] == {"train": [4] * 5, "test": [2] * 5}
-    assert provenance["source"]["test_labels"]["sha256"] == dataset.files["test_labels"].sha256
+    assert provenance["source"]["test_labels"]["sha256_of_uncompressed"] == dataset.files["test_labels"].sha256
     arrays, sha256 = load_prepared(dataset, tmp_path)
     assert sha256 == provenance["sha256"]
     assert set(arrays) == {"Xtrain", "Ttrain", "Xtest", "Ttest"}
@@ -339,9 +339,10 @@ def test_auto_refuses_damaged_files(dataset, tmp_path) -> None:
 
 
 def test_auto_refuses_a_file_that_is_no_choice(dataset, tmp_path) -> None:
-    (tmp_path / "auto.json").write_text("{")
-    with pytest.raises(NervaError, match=r"auto\.json should record a choice"):
-        choose(dataset, "digits", tmp_path)
+    for text in ("{", '{"chosen": "auto", "reason": ""}', '{"chosen": 3, "reason": ""}', "[]"):
+        (tmp_path / "auto.json").write_text(text)
+        with pytest.raises(NervaError, match=r"auto\.json should record a choice"):
+            choose(dataset, "digits", tmp_path)
 
 
 def cifar(train: np.ndarray, test: np.ndarray) -> bytes:

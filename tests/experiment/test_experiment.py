@@ -13,7 +13,7 @@ import pytest
 
 from nerva.experiment import CONF
 from nerva.experiment.compare import leaderboard, load, summary, write
-from nerva.experiment.compose import compose, expand
+from nerva.experiment.compose import compose, expand, split
 from nerva.experiment.config import Config, canonical, specification, validate
 from nerva.experiment.folder import RunFolder
 from nerva.experiment.identity import configuration_id, fingerprint, run_id
@@ -73,8 +73,8 @@ MISTAKES = {
     "data.validation=1500": "data.validation should be 1 to 1499, not 1500",
     "data=mnits": 'there is no "mnits" in conf/data; did you mean "mnist"?',
     "data=3": "must be a string",
-    "seed=-1": "seed should be 0 or more, not -1",
-    "learning_rate.lr=-0.1": "learning_rate: lr should be greater than 0, not -0.1",
+    "seed=-1": "seed should be 0 to 9223372036854775807, not -1",
+    "learning_rate.lr=-0.1": "learning_rate: lr should be greater than 0 and finite, not -0.1",
     "learning_rate.rate=0.1": 'there is no "rate" in learning_rate',
     "+optimizer.nu=1": 'there is no "nu"; Momentum takes "mu"',
     "optimizer.mu=fast": '"mu" should be a number, not "fast"',
@@ -88,6 +88,15 @@ MISTAKES = {
     "experiment_name=a/b": "experiment_name names a folder",
     "+experiment=quik": 'there is no "quik" in conf/experiment; did you mean "quick"?',
     "nonsense": "missing EQUAL",
+    "+train.epoch=3": 'there is no "epoch" in train; did you mean "epochs"?',
+    "+seeds=3": 'there is no "seeds" in the configuration; did you mean "seed"?',
+    "data.name=mnist": "data.name says what the data are",
+    "data.train=1400": r"Xtrain has shape (1500, 64), but (1400, 64) is declared",
+    "data.features=100": r"Xtrain has shape (1500, 64), but (1500, 100) is declared",
+    "model.weights='Normal(0,-1)'": "the standard deviation should be 0 or more",
+    "model.weights='Uniform(1,nan)'": "finite numbers a ≤ b, not 1.0 and nan",
+    "learning_rate.lr=1e309": "should be greater than 0 and finite, not inf",
+    "seed=99999999999999999999": "seed should be 0 to 9223372036854775807",
 }
 
 
@@ -96,7 +105,24 @@ def test_mistakes_are_told_before_anything_is_written(mistake: str, results) -> 
     with pytest.raises(NervaError) as raised:
         run(compose([mistake] if mistake.startswith("data=") else ["data=digits", mistake]), [])
     assert MISTAKES[mistake] in str(raised.value)
-    assert not list(results.glob("runs/*"))
+    assert not list(results.glob("runs/[!.]*"))
+
+
+def test_a_schedule_that_grows_beyond_all_numbers() -> None:
+    config = configured("learning_rate=step_based", "learning_rate.drop_rate=1e10", "learning_rate.change_rate=0.01")
+    with pytest.raises(NervaError, match=r"learning_rate: StepBased.* is too large for a number at epoch 0"):
+        validate(config)
+
+
+def test_a_file_that_is_no_yaml(tmp_path) -> None:
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "bad.yaml").write_text("# @package _global_\ntrain: [1,\n")
+    command = ["nerva", "train", "--config-dir", str(tmp_path / "conf"), "data=digits", "+experiment=bad"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "a configuration file is not YAML" in result.stderr
+    assert "bad.yaml" in result.stderr
 
 
 def test_auto_is_replaced_by_what_was_chosen(results) -> None:
@@ -138,15 +164,40 @@ def test_a_sweep_with_a_mistake_in_one_point_is_refused() -> None:
         expand("quick", ["data=digits", "train.epochs=5,0"])
     with pytest.raises(NervaError, match=r'there is no experiment "fast".*flagship, quick'):
         expand("fast")
-    with pytest.raises(NervaError, match=r"one dataset .* at a time, not digits-quick and mnist-quick"):
+    with pytest.raises(NervaError, match="should have one title, not digits-quick and mnist-quick"):
         expand("quick", ["data=digits,mnist"])
+    with pytest.raises(NervaError, match="should have one title, not digits-a and digits-b"):
+        expand("quick", ["data=digits", "experiment_name=a,b"])
+    with pytest.raises(NervaError, match="should have one results_dir"):
+        expand("quick", ["data=digits", "results_dir=a,b"])
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"),
+    [
+        ("", []),
+        (" seed=1   train.epochs=2 ", ["seed=1", "train.epochs=2"]),
+        ("model.layers=[ReLU, Linear] seed=1,2", ["model.layers=[ReLU, Linear]", "seed=1,2"]),
+        ("model.layers=['LeakyReLU(0.1)',Linear]", ["model.layers=['LeakyReLU(0.1)',Linear]"]),
+        ("""model.weights='Normal(0, 0.1)' a="b c" """, ["model.weights='Normal(0, 0.1)'", 'a="b c"']),
+        ("seed=range(1, 4)", ["seed=range(1, 4)"]),
+    ],
+)
+def test_overrides_in_one_text(text: str, overrides: list[str]) -> None:
+    assert split(text) == overrides
+
+
+@pytest.mark.parametrize("text", ["model.weights='Normal(0,0.1)", "model.layers=[ReLU", "seed=range(1"])
+def test_overrides_that_are_not_closed(text: str) -> None:
+    with pytest.raises(NervaError, match="a quote or a bracket is not closed"):
+        split(text)
 
 
 # --- identity ---------------------------------------------------------------------------------------------------
 
 
 def test_what_does_not_matter_does_not_count(tmp_path) -> None:
-    same = ["tracking=mlflow", "experiment_name=other", f"results_dir={tmp_path}", "data.title=x", "data.mirrors=[]"]
+    same = ["tracking=mlflow", "experiment_name=other", f"results_dir={tmp_path}", "data.mirrors=[]"]
     same += ["learning_rate.lr=1e-2", "optimizer.mu=0.90", "model.layers=['ReLU()',Linear]"]
     assert {run_id(configured(override)) for override in same} == {run_id(configured())}
 
@@ -250,10 +301,43 @@ def test_a_run_that_diverges_ends_as_failed(caplog) -> None:
     what = folder.read_summary()
     assert what["status"] == "failed"
     assert what["reason"] == "the loss is nan after epoch 1: training diverged"
-    assert what["best"]["epoch"] == 0
+    assert what["best"] is None
     assert what["last"]["train_loss"] == "nan"
     assert len(folder.read_metrics()) == 2
     assert "training diverged" in folder.log.read_text()
+
+
+def test_a_run_that_is_not_finite_from_the_start() -> None:
+    good = run(configured(), [])
+    bad = run(configured("model.weights='Uniform(0,1e38)'"), [])
+    assert bad.read_summary()["reason"].endswith("after epoch 0: training diverged")
+    comparison = load([good, bad], "digits-test")
+    assert list(comparison.board["failed"]) == [0, 1]
+    assert comparison.runs["validation_accuracy"].isna().tolist() == [False, True]
+
+
+def test_spellings_of_a_number_are_one_configuration() -> None:
+    folders = [
+        run(configured("learning_rate.lr=1", "seed=1"), []),
+        run(configured("learning_rate.lr=1.0", "seed=2"), []),
+    ]
+    assert len(load(folders, "digits-test").board) == 1
+
+
+def test_unfinished_files_of_a_run_that_was_killed_are_removed() -> None:
+    folder = run(configured(), [])
+    folder.summary.unlink()
+    (folder.path / ".metrics.csv.4711.tmp.csv").write_text("half")
+    run(configured(), [])
+    assert not list(folder.path.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.csv"])
+def test_damaged_folders_are_told(name: str) -> None:
+    folder = run(configured(), [])
+    (folder.path / name).write_text("{}")
+    with pytest.raises(NervaError, match=rf"{name} .*; delete .*{folder.run_id}"):
+        load([folder], "digits-test")
 
 
 def test_metrics_come_back_bit_for_bit(results) -> None:
@@ -402,7 +486,7 @@ def test_comparison(results) -> None:
 def test_comparison_of_one_run(results) -> None:
     text, table = compared(results, "seed=1")
     assert "(one seed)" in text
-    assert "best         hidden 64, Momentum(mu=0.9), Constant(lr=0.01)" in text
+    assert "best         sizes 64-64-10, Momentum(mu=0.9), Constant(lr=0.01)" in text
     assert len(table) == 2
 
 

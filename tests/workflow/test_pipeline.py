@@ -125,7 +125,9 @@ def test_multirun_is_found_by_the_pipeline(tmp_path) -> None:
     assert result.returncode == 0
     assert trained(result) == 0
     assert "digits-quick: 4 runs of 2 configurations" in result.stdout
-    assert (tmp_path / "results" / "digits-quick" / "tracked.txt").read_text().startswith("digits-quick: 0 runs logged")
+    assert (
+        next(tmp_path.glob("results/digits-quick/tracked-*.txt")).read_text().startswith("digits-quick: 0 runs logged")
+    )
 
 
 def test_a_run_that_diverges_is_shown_as_failed_and_the_others_go_on(run: Command, tmp_path) -> None:
@@ -135,6 +137,57 @@ def test_a_run_that_diverges_is_shown_as_failed_and_the_others_go_on(run: Comman
     assert "failed       Constant(lr=1e+30), seed 1: the loss is nan after epoch 1: training diverged" in result.stdout
     assert sorted(summary["status"] for summary in runs(tmp_path).values()) == ["failed", "finished"]
     assert NOTHING in pipeline(run, "data=digits", overrides).stderr
+
+
+SMALL = "optimizer=momentum learning_rate.lr=0.1 seed=1 train.epochs=1"
+
+
+def test_a_results_folder_with_a_space_in_its_name(run: Command, tmp_path) -> None:
+    result = pipeline(run, "data=digits", f"overrides={SMALL}", NERVA_RESULTS_DIR=str(tmp_path / "my results"))
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "my results" / "digits-quick" / "leaderboard.csv").exists()
+    assert f"nerva ui results_dir={tmp_path}/my results" in result.stdout
+
+
+def test_a_store_that_is_lost_or_another_is_filled_again(run: Command, tmp_path) -> None:
+    assert pipeline(run, "data=digits", f"overrides={SMALL}").returncode == 0
+    (tmp_path / "results" / "mlflow.db").unlink()
+    result = pipeline(run, "data=digits", f"overrides={SMALL}")
+    assert "(Rule: track)" in result.stdout + result.stderr
+    assert (tmp_path / "results" / "mlflow.db").exists()
+    pipeline(run, "data=digits", f"overrides={SMALL} tracking.uri=sqlite:///{tmp_path}/other.db")
+    assert (tmp_path / "other.db").exists()
+
+
+def test_specifications_with_arguments(run: Command, tmp_path) -> None:
+    layers = "model.layers=['LeakyReLU(0.1)',Linear]"
+    result = pipeline(run, "data=digits", f"overrides={layers} {SMALL}")
+    assert result.returncode == 0, result.stderr
+    (summary,) = runs(tmp_path).values()
+    assert summary["determined_by"]["layers"] == ["LeakyReLU(alpha=0.1)", "Linear"]
+
+
+def test_a_part_of_the_pipeline(run: Command, tmp_path) -> None:
+    result = run(*SNAKEMAKE, "results/data/digits.npz", "--config", "data=digits")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "results" / "data" / "digits.json").exists()
+
+
+@pytest.mark.slow
+def test_flagship(run: Command, tmp_path, mnist_dir) -> None:
+    """The network of nerva-numpy's README on all of MNIST, which takes some minutes."""
+    for config, least in ((["overrides=train.epochs=3"], 0.96), ([], 0.975)):
+        result = run(
+            *SNAKEMAKE, "--config", "experiment=flagship", "data=mnist", *config,
+            timeout=3000, NERVA_DATA_DIR=str(mnist_dir),
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        with (tmp_path / "results" / "mnist-flagship" / "leaderboard.csv").open() as file:
+            best = next(csv.DictReader(file))
+        assert (best["row"], best["seeds"]) == ("configuration", "3")
+        assert float(best["test_accuracy"]) >= least
+        again = run(*SNAKEMAKE, "--config", "experiment=flagship", "data=mnist", *config)
+        assert NOTHING in again.stderr
 
 
 def test_tracking_off(run: Command, tmp_path) -> None:

@@ -8,6 +8,7 @@ from snakemake.utils import validate
 
 from nerva.experiment import compose
 from nerva.experiment.folder import RunFolder
+from nerva.experiment.identity import digest
 from nerva.utilities import NervaError
 
 # The jobs' `nerva` is that of the Python which runs Snakemake, also if its environment isn't activated. What
@@ -16,10 +17,10 @@ shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executab
 
 
 validate(config, "../schemas/config.schema.yaml")
-OVERRIDES = [f"data={config['data']}", *shlex.split(config["overrides"])]
 try:
+    OVERRIDES = [f"data={config['data']}", *compose.split(config["overrides"])]
     POINTS = {point.run_id: point for point in compose.expand(config["experiment"], OVERRIDES)}
-except NervaError as error:
+except (NervaError, OSError) as error:
     raise WorkflowError(str(error))
 
 FIRST = next(iter(POINTS.values()))

@@ -24,4 +24,4 @@ rule compare:
     message:
         f"Comparing {len(POINTS)} runs"
     shell:
-        "nerva compare {params.arguments} > {log} 2>&1"
+        "nerva compare {params.arguments} > {log:q} 2>&1"

@@ -13,5 +13,5 @@ rule prepare:
     message:
         f"Preparing {CONFIG.data.title}"
     shell:
-        # A progress bar is for the terminal, the rest for the log, too.
-        "nerva prepare {params.arguments} 2>&1 | tee {log}"
+        # What it says on the way, a progress bar among it, goes to the terminal.
+        "nerva prepare {params.arguments} | tee {log:q}"

@@ -1,11 +1,15 @@
-TRACKED = [SWEEP / "tracked.txt"] if CONFIG.tracking.enabled else []
+# What was logged to another store, or to one that is gone, is still to be logged.
+MARKER = SWEEP / f"tracked-{digest(CONFIG.tracking.uri)[:8]}.txt"
+TRACKED = [MARKER] if CONFIG.tracking.enabled else []
+if CONFIG.tracking.uri.startswith("sqlite:///") and not Path(CONFIG.tracking.uri.removeprefix("sqlite:///")).exists():
+    MARKER.unlink(missing_ok=True)
 
 
 rule track:
     input:
         SUMMARIES,
     output:
-        SWEEP / "tracked.txt",
+        MARKER,
     log:
         RESULTS / "logs" / "track" / f"{CONFIG.title}.log",
     threads: 1
@@ -16,4 +20,4 @@ rule track:
     message:
         f"Logging {len(POINTS)} runs to {CONFIG.tracking.uri}"
     shell:
-        "nerva track {params.arguments} > {output} 2> {log}"
+        "nerva track {params.arguments} > {output:q} 2> {log:q}"

@@ -19,4 +19,4 @@ rule train:
         "Training run {wildcards.run}: {params.overrides}"
     shell:
         # 3: the run diverged. That is a result, which its folder says and the leaderboard shows.
-        "nerva train {params.overrides} > {log} 2>&1 || [ $? = 3 ]"
+        "nerva train {params.overrides} > {log:q} 2>&1 || [ $? = 3 ]"
