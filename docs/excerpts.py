@@ -28,7 +28,7 @@ def code(*names: str) -> str:
             first = function.body[0]
             del lines[first.lineno - 1 : first.end_lineno]
         parts.append("\n".join(lines).rstrip())
-    return "```python\n" + "\n\n".join(parts) + "\n```"
+    return "```python\n" + "\n\n\n".join(parts) + "\n```"
 
 
 def layer(name: str, *methods: str) -> str:
