@@ -71,9 +71,8 @@ def main() -> None:
     ours = statistics.median(seconds["nerva"])
     for name, taken in seconds.items():
         median = statistics.median(taken)
-        print(
-            f"{name:<14} {median:6.2f} s an epoch, {median / ours:4.2f} times nerva's ({min(taken):.2f}-{max(taken):.2f})"
-        )
+        spread = f"{min(taken):.2f}-{max(taken):.2f}"
+        print(f"{name:<14} {median:6.2f} s an epoch, {median / ours:4.2f} times nerva's ({spread})")
 
 
 if __name__ == "__main__":
