@@ -190,35 +190,46 @@ class RMSPropOptimizer(GradientDescentOptimizer):
         return f"RMSProp(rho={float(self.rho)}, epsilon={float(self.epsilon)})"
 
 
-class WeightDecayOptimizer(GradientDescentOptimizer):
-    """Another optimizer, with Dx + decay x for Dx: the gradient of the loss plus decay/2 ‖x‖²."""
+class ChangedGradientOptimizer(GradientDescentOptimizer):
+    """Another optimizer, which is given a gradient that is made from Dx."""
 
-    def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, optimizer: str, decay: float) -> None:
+    def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, optimizer: str) -> None:
         super().__init__(x, Dx)
-        self.decay = not_negative("decay", decay)
         self.gradient = self.Dx
         self.optimizer = parse_optimizer(optimizer)(x, Attribute(self, "gradient"))
 
+    def changed(self, Dx: Matrix) -> Matrix:
+        """The gradient that the other optimizer gets."""
+        raise NotImplementedError
+
     def update(self, eta: float) -> None:
-        self.gradient = self.Dx + float(self.decay) * self.x
+        self.gradient = self.changed(self.Dx)
         self.optimizer.update(eta)
+
+
+class WeightDecayOptimizer(ChangedGradientOptimizer):
+    """Another optimizer, with Dx + decay x for Dx: the gradient of the loss plus decay/2 ‖x‖²."""
+
+    def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, optimizer: str, decay: float) -> None:
+        super().__init__(x, Dx, optimizer)
+        self.decay = not_negative("decay", decay)
+
+    def changed(self, Dx: Matrix) -> Matrix:
+        return Dx + float(self.decay) * self.x
 
     def __repr__(self) -> str:
         return f"WeightDecay(optimizer={self.optimizer}, decay={float(self.decay)})"
 
 
-class ClipNormOptimizer(GradientDescentOptimizer):
+class ClipNormOptimizer(ChangedGradientOptimizer):
     """Another optimizer, with Dx norm / max(norm, ‖Dx‖) for Dx: no gradient of a parameter is longer than norm."""
 
     def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, optimizer: str, norm: float) -> None:
-        super().__init__(x, Dx)
+        super().__init__(x, Dx, optimizer)
         self.norm = positive("norm", norm)
-        self.gradient = self.Dx
-        self.optimizer = parse_optimizer(optimizer)(x, Attribute(self, "gradient"))
 
-    def update(self, eta: float) -> None:
-        self.gradient = self.Dx * (float(self.norm) / max(float(self.norm), norm(self.Dx)))
-        self.optimizer.update(eta)
+    def changed(self, Dx: Matrix) -> Matrix:
+        return Dx * (float(self.norm) / max(float(self.norm), norm(Dx)))
 
     def __repr__(self) -> str:
         return f"ClipNorm(optimizer={self.optimizer}, norm={float(self.norm)})"

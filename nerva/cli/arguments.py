@@ -1,9 +1,15 @@
 """Arguments that verbs share, and how a shell completes them."""
 
+from typing import TYPE_CHECKING
+
 import click
 from click.shell_completion import CompletionItem
 
 from nerva.experiment import CONF
+
+if TYPE_CHECKING:
+    from nerva.experiment.config import Config
+    from nerva.experiment.folder import RunFolder
 
 
 def _options(group: str) -> list[str]:
@@ -32,6 +38,16 @@ class Override(click.ParamType[str]):
         keys = {group: f"+{group}" if group == "experiment" else group for group in groups}
         choices = [f"{key}={option}" for group, key in keys.items() for option in _options(group)]
         return [CompletionItem(choice) for choice in choices if choice.startswith(incomplete)]
+
+
+def sweep(experiment: str, overrides: tuple[str, ...]) -> "tuple[Config, list[RunFolder]]":
+    """The configuration of a sweep's first run, and the folders of all of its runs."""
+    from nerva.experiment.compose import expand
+    from nerva.experiment.folder import RunFolder
+
+    points = expand(experiment, overrides)
+    config = points[0].config
+    return config, [RunFolder.of(config.results_dir, point.run_id) for point in points]
 
 
 experiment = click.argument("experiment", type=Option("experiment"))

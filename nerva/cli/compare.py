@@ -17,13 +17,9 @@ def command(experiment: str, overrides: tuple[str, ...]) -> None:
     OVERRIDES are Hydra's, the same as those with which the runs were made.
     """
     from nerva.experiment.compare import load, summary, write
-    from nerva.experiment.compose import expand
-    from nerva.experiment.folder import RunFolder
     from nerva.utilities import NervaError
 
-    points = expand(experiment, overrides)
-    config = points[0].config
-    folders = [RunFolder.of(config.results_dir, point.run_id) for point in points]
+    config, folders = arguments.sweep(experiment, overrides)
     if missing := [folder.run_id for folder in folders if not folder.is_whole()]:
         command = " ".join(["nerva train -m", f"+experiment={experiment}", *overrides])
         raise NervaError(f"{len(missing)} of {len(folders)} runs of {config.title} are not made yet; try: {command}")

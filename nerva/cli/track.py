@@ -13,14 +13,10 @@ def command(experiment: str, overrides: tuple[str, ...]) -> None:
 
     OVERRIDES are Hydra's, the same as those with which the runs were made.
     """
-    from nerva.experiment.compose import expand
-    from nerva.experiment.folder import RunFolder
     from nerva.experiment.tracking import track
     from nerva.utilities import NervaError
 
-    points = expand(experiment, overrides)
-    config = points[0].config
-    folders = [RunFolder.of(config.results_dir, point.run_id) for point in points]
+    config, folders = arguments.sweep(experiment, overrides)
     ended = [folder for folder in folders if folder.is_whole()]
     if not config.tracking.enabled:
         raise NervaError("tracking is off; say tracking=mlflow")
