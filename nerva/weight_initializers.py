@@ -1,17 +1,18 @@
 """Initial weights and biases, and the parser of their specifications.
 
-W is a K×D matrix (D inputs, K outputs) and b a vector of K; both are filled in place and keep their dtype.
+W is a K×D matrix (D inputs, K outputs) and b a vector of K. A function fills them, in their dtype, and returns the
+array that holds them, which callers keep: see `matrix_operations.assign`.
 Randomness comes from the `numpy.random.Generator` that is passed: the same generator state, the same weights.
 Without one, a generator of fresh entropy is used, and the weights can't be had again.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from nerva.matrix_operations import Matrix, zeros
+from nerva.matrix_operations import Matrix, assign, zeros, zeros_like
 from nerva.specifications import Registry
 from nerva.utilities import NervaError, not_negative
 
@@ -23,83 +24,84 @@ def generator(rng: Rng) -> np.random.Generator:
     return np.random.default_rng() if rng is None else rng
 
 
-def set_bias_zero(b: Matrix) -> None:
+def set_bias_zero(b: Matrix) -> Matrix:
     """b := 0."""
-    b[...] = 0
+    return assign(b, zeros_like(b))
 
 
-def set_bias_uniform(b_: Matrix, a: float = 0.0, b: float = 1.0, rng: Rng = None) -> None:
+def set_bias_uniform(b_: Matrix, a: float = 0.0, b: float = 1.0, rng: Rng = None) -> Matrix:
     """b_ := samples of the uniform distribution on [a, b)."""
-    set_weights_uniform(b_, a, b, rng)
+    return set_weights_uniform(b_, a, b, rng)
 
 
-def set_bias_normal(b: Matrix, mean: float = 0.0, std: float = 1.0, rng: Rng = None) -> None:
+def set_bias_normal(b: Matrix, mean: float = 0.0, std: float = 1.0, rng: Rng = None) -> Matrix:
     """b := samples of the normal distribution."""
-    set_weights_normal(b, mean, std, rng)
+    return set_weights_normal(b, mean, std, rng)
 
 
-def set_weights_uniform(W: Matrix, a: float = 0.0, b: float = 1.0, rng: Rng = None) -> None:
+def set_weights_uniform(W: Matrix, a: float = 0.0, b: float = 1.0, rng: Rng = None) -> Matrix:
     """W := samples of the uniform distribution on [a, b)."""
     if not (math.isfinite(a) and math.isfinite(b) and a <= b and math.isfinite(b - a)):
         raise NervaError(f"the uniform distribution on [a, b) needs finite numbers a ≤ b, not {a} and {b}")
-    W[...] = generator(rng).uniform(a, b, size=W.shape)
+    return assign(W, generator(rng).uniform(a, b, size=W.shape).astype(W.dtype))
 
 
-def set_weights_normal(W: Matrix, mean: float = 0.0, std: float = 1.0, rng: Rng = None) -> None:
+def set_weights_normal(W: Matrix, mean: float = 0.0, std: float = 1.0, rng: Rng = None) -> Matrix:
     """W := samples of the normal distribution."""
     if not math.isfinite(mean):
         raise NervaError(f"the mean of a normal distribution should be finite, not {mean}")
-    W[...] = generator(rng).normal(mean, not_negative("the standard deviation", std), size=W.shape)
+    not_negative("the standard deviation", std)
+    return assign(W, generator(rng).normal(mean, std, size=W.shape).astype(W.dtype))
 
 
-def set_weights_xavier_uniform(W: Matrix, rng: Rng = None) -> None:
+def set_weights_xavier_uniform(W: Matrix, rng: Rng = None) -> Matrix:
     """W := uniform on ±√(6 / (D + K)) (Glorot and Bengio 2010); suits tanh and sigmoid."""
     K, D = W.shape
     limit = math.sqrt(6 / (D + K))
-    set_weights_uniform(W, -limit, limit, rng)
+    return set_weights_uniform(W, -limit, limit, rng)
 
 
-def set_weights_xavier_normal(W: Matrix, rng: Rng = None) -> None:
+def set_weights_xavier_normal(W: Matrix, rng: Rng = None) -> Matrix:
     """W := normal with standard deviation √(2 / (D + K)) (Glorot and Bengio 2010); suits tanh and sigmoid."""
     K, D = W.shape
-    set_weights_normal(W, 0, math.sqrt(2 / (D + K)), rng)
+    return set_weights_normal(W, 0, math.sqrt(2 / (D + K)), rng)
 
 
-def set_weights_he_uniform(W: Matrix, rng: Rng = None) -> None:
+def set_weights_he_uniform(W: Matrix, rng: Rng = None) -> Matrix:
     """W := uniform on ±√(6 / D) (He et al. 2015); suits ReLU."""
     _, D = W.shape
     limit = math.sqrt(6 / D)
-    set_weights_uniform(W, -limit, limit, rng)
+    return set_weights_uniform(W, -limit, limit, rng)
 
 
-def set_weights_he_normal(W: Matrix, rng: Rng = None) -> None:
+def set_weights_he_normal(W: Matrix, rng: Rng = None) -> Matrix:
     """W := normal with standard deviation √(2 / D) (He et al. 2015); suits ReLU."""
     _, D = W.shape
-    set_weights_normal(W, 0, math.sqrt(2 / D), rng)
+    return set_weights_normal(W, 0, math.sqrt(2 / D), rng)
 
 
-def set_weights_lecun_normal(W: Matrix, rng: Rng = None) -> None:
+def set_weights_lecun_normal(W: Matrix, rng: Rng = None) -> Matrix:
     """W := normal with standard deviation √(1 / D) (LeCun et al. 1998); suits tanh."""
     _, D = W.shape
-    set_weights_normal(W, 0, math.sqrt(1 / D), rng)
+    return set_weights_normal(W, 0, math.sqrt(1 / D), rng)
 
 
-def set_weights_zero(W: Matrix) -> None:
+def set_weights_zero(W: Matrix) -> Matrix:
     """W := 0. All neurons of a layer then learn the same: of use for tests and for single-layer networks."""
-    W[...] = 0
+    return assign(W, zeros_like(W))
 
 
-INITIALIZERS: Registry[None] = Registry("weight initializer", given=("W", "rng"))
+INITIALIZERS: Registry[Matrix] = Registry("weight initializer", given=("W", "rng"))
 
 
 @INITIALIZERS.register("Uniform")
-def _uniform(W: Matrix, rng: Rng, a: float = 0.0, b: float = 1.0) -> None:
-    set_weights_uniform(W, a, b, rng)
+def _uniform(W: Matrix, rng: Rng, a: float = 0.0, b: float = 1.0) -> Matrix:
+    return set_weights_uniform(W, a, b, rng)
 
 
 @INITIALIZERS.register("Normal")
-def _normal(W: Matrix, rng: Rng, a: float = 0.0, b: float = 1.0) -> None:
-    set_weights_normal(W, a, b, rng)
+def _normal(W: Matrix, rng: Rng, a: float = 0.0, b: float = 1.0) -> Matrix:
+    return set_weights_normal(W, a, b, rng)
 
 
 INITIALIZERS.add("XavierUniform", set_weights_xavier_uniform)
@@ -110,11 +112,11 @@ INITIALIZERS.add("LeCunNormal", set_weights_lecun_normal)
 
 
 @INITIALIZERS.register("Zero")
-def _zero(W: Matrix, rng: Rng) -> None:
-    set_weights_zero(W)
+def _zero(W: Matrix, rng: Rng) -> Matrix:
+    return set_weights_zero(W)
 
 
-def parse_weight_initializer(text: str) -> Callable[..., None]:
+def parse_weight_initializer(text: str) -> Callable[..., Matrix]:
     """The function of W and rng that a specification such as `XavierNormal` or `Uniform(a=-1, b=1)` names.
 
     Raises:
@@ -138,6 +140,5 @@ def set_layer_weights(layer: HasWeights, text: str, rng: Rng = None) -> None:
     Raises:
         NervaError: if the specification has another shape, or names no known initializer.
     """
-    initialize: Any = parse_weight_initializer(text)
-    initialize(layer.W, rng=rng)
-    set_bias_zero(layer.b)
+    layer.W = parse_weight_initializer(text)(layer.W, rng=rng)
+    layer.b = set_bias_zero(layer.b)
