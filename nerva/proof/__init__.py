@@ -3,7 +3,7 @@
 What trains a network is run here as it stands, on matrices of SymPy symbols, and what comes out is compared with exact
 derivatives, entry by entry. For a layer, the loss is the sum of DY ⊙ Y with a matrix DY of symbols: gradients depend on
 the loss by its derivative DY alone, so that what holds for this loss holds for all. A proof is for one shape; the
-equations are the same for all shapes.
+equations are the same for all shapes. What a layer does when it is evaluated has no gradient, and is not looked at.
 """
 
 import inspect
@@ -20,8 +20,9 @@ from nerva import activation_functions, layers, loss_functions, softmax_function
 from nerva.matrix_operations import Matrix
 from nerva.proof.exact import coefficients, is_zero, symbols, without_maxima
 
-# Samples, inputs and outputs. In the second, a matrix and its transpose can't be taken for each other.
-SHAPES = ((1, 1, 1), (2, 1, 3), (2, 3, 2))
+# Samples, inputs and outputs. In the second and third a matrix can't be taken for its transpose; and it takes three
+# samples to tell batch normalization from what it comes to for two, which are then each other's negative.
+SHAPES = ((1, 1, 1), (2, 1, 3), (3, 2, 1), (2, 3, 2))
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,24 @@ def prove(shapes: tuple[tuple[int, int, int], ...] = SHAPES, engine: Engine | No
     engine = engine or Engine()
     for act in activations(engine):
         yield from prove_activation(act)
-    for name in ("softmax", "stable_softmax", "log_softmax", "stable_log_softmax"):
-        yield from prove_softmax(name, engine)
-    for N, _, K in shapes:
+    for name in SOFTMAX_CLASSES:
+        yield from prove_softmax(getattr(engine.softmax_functions, name)())
+    for N, K in sorted({(N, K) for N, _, K in shapes}):
+        for loss in losses(engine):
+            yield from prove_loss(loss, N, K)
         for name in loss_names(engine):
-            yield from prove_loss(name, N, K, engine)
+            yield from prove_loss_function(name, N, K, engine)
     for N, D, K in shapes:
         for layer in all_layers(D, K, engine):
             yield from prove_layer(layer, N)
+
+
+SOFTMAX_CLASSES = ("SoftmaxFunction", "StableSoftmaxFunction", "LogSoftmaxFunction", "StableLogSoftmaxFunction")
+
+
+def losses(engine: Engine) -> list[Any]:
+    """Every registered loss."""
+    return [component() for component in engine.loss_functions.LOSSES.components.values()]
 
 
 def activations(engine: Engine) -> list[Any]:
@@ -113,55 +124,84 @@ def loss_names(engine: Engine) -> list[str]:
 
 
 def prove_activation(act: Any) -> Iterator[Result]:
-    """act.gradient(X) is the derivative of act(X)."""
-    X = symbols("x", 1, 1)
-    name = _name(act)
-    yield _compare(name, "gradient", (1, 1), lambda: (act.gradient(X), _derivatives(act(X)[0, 0], X)))
-
-
-def prove_softmax(name: str, engine: Engine) -> Iterator[Result]:
-    """The Jacobian of a softmax function has the derivatives of its outputs."""
-    for K in (1, 2, 3):
-        X = symbols("x", 1, K)
-        function = getattr(engine.softmax_functions, name)
-        jacobian = getattr(engine.softmax_functions, f"{name}_jacobian")
-
-        def both(X: Matrix = X, function: Any = function, jacobian: Any = jacobian) -> tuple[Matrix, Matrix]:
-            Y = without_maxima(function(X))
-            expected = np.vstack([_derivatives(y, X) for y in Y[0]])
-            return without_maxima(jacobian(X)), expected
-
-        yield _compare(name, "jacobian", (1, K), both)
-
-
-def prove_loss(name: str, N: int, K: int, engine: Engine) -> Iterator[Result]:
-    """The gradient of a loss has its derivatives with respect to Y."""
-    module = engine.loss_functions
-    gradient = getattr(module, name)
-    one_hot = name.endswith("_one_hot")
-    loss = getattr(module, name.removesuffix("_one_hot").removesuffix("_gradient"))
-    shape = (K,) if name[0].islower() else (N, K)
-    Y, T = symbols("y", *shape), symbols("t", *shape)
-    if one_hot:  # each row sums to 1
-        T[..., -1] = 1 - T[..., :-1].sum(axis=-1)
+    """act.gradient(X) has the derivatives of the elements of act(X), of which each depends on its own input only."""
+    X = symbols("x", 2, 2)
 
     def both() -> tuple[Matrix, Matrix]:
-        value = without_maxima(np.array([loss(Y, T)], dtype=object))[0]
-        return without_maxima(gradient(Y, T)), _derivatives(value, Y)
+        Y, gradient = act(X), act.gradient(X)
+        computed, expected = np.zeros((4, 4), dtype=object), np.zeros((4, 4), dtype=object)
+        for i, index in enumerate(np.ndindex(2, 2)):
+            computed[i, i] = gradient[index]
+            expected[i] = _derivatives(Y[index], X).ravel()
+        return computed, expected
 
-    yield _compare(name.removesuffix("_one_hot").removesuffix("_gradient"), name, shape, both)
+    yield _compare(_name(act), "gradient", (2, 2), both)
+
+
+def prove_softmax(function: Any) -> Iterator[Result]:
+    """The Jacobian of a softmax function has the derivatives of its outputs, at a row and beside other rows."""
+    for K in (1, 2, 3):
+        X = symbols("x", 2, K)
+
+        def both(X: Matrix = X) -> tuple[Matrix, Matrix]:
+            Y = without_maxima(function(X))
+            expected = np.vstack([np.vstack([_derivatives(y, X).ravel() for y in row]) for row in Y])
+            computed = np.zeros(expected.shape, dtype=object)
+            for i in range(2):
+                size = X.shape[1]
+                block = slice(i * size, (i + 1) * size)
+                computed[block, block] = without_maxima(function.jacobian(X[i : i + 1]))
+            return computed, expected
+
+        yield _compare(type(function).__name__, "jacobian", (2, K), both)
+
+
+def prove_loss(loss: Any, N: int, K: int) -> Iterator[Result]:
+    """loss.gradient(Y, T) has the derivatives of loss(Y, T) with respect to Y."""
+    Y, T = symbols("y", N, K), symbols("t", N, K)
+    yield _compare(f"{loss!r} loss", "gradient", (N, K), lambda: _loss_gradients(loss, loss.gradient, Y, T))
+
+
+def prove_loss_function(name: str, N: int, K: int, engine: Engine) -> Iterator[Result]:
+    """The same for a function by its name, such as Squared_error_loss_gradient; small letters are for vectors."""
+    module = engine.loss_functions
+    what = name.removesuffix("_one_hot").removesuffix("_gradient")
+    shape = (K,) if name[0].islower() else (N, K)
+    if shape == (K,) and N > 1:
+        return
+    Y, T = symbols("y", *shape), symbols("t", *shape)
+    if name.endswith("_one_hot"):  # each row sums to 1
+        T[..., -1] = 1 - T[..., :-1].sum(axis=-1)
+    yield _compare(what, name, shape, lambda: _loss_gradients(getattr(module, what), getattr(module, name), Y, T))
+
+
+def _loss_gradients(loss: Any, gradient: Any, Y: Matrix, T: Matrix) -> tuple[Matrix, Matrix]:
+    value = without_maxima(np.array([loss(Y, T)], dtype=object))[0]
+    return without_maxima(gradient(Y, T)), _derivatives(value, Y)
 
 
 def prove_layer(layer: Any, N: int) -> Iterator[Result]:
-    """DX and the gradient of each parameter are the derivatives of the sum of DY ⊙ Y."""
+    """DX and the gradient of each parameter are the derivatives of the sum of DY ⊙ Y.
+
+    It is the layer's second batch that is proved, so that nothing of the first may be left.
+    """
     D, K = layer.input_size(), layer.output_size()
     X, DY = symbols("x", N, D), symbols("d", N, K)
-    Y = layer.feedforward(X)
-    layer.backpropagate(Y, DY)
-    loss = sum((DY * without_maxima(Y)).flat)
+    state: dict[str, Any] = {}
+
+    def run() -> Any:
+        """Runs the layer once, for all of its gradients."""
+        if not state:
+            for inputs, gradient in ((symbols("u", N, D), symbols("e", N, K)), (X, DY)):
+                Y = layer.feedforward(inputs)
+                layer.backpropagate(Y, gradient)
+            state["loss"] = sum((DY * without_maxima(Y)).flat)
+        return state["loss"]
+
     for name, x in (("X", X), *((name, getattr(layer, name)) for name in layer.parameters)):
 
         def both(name: str = name, x: Matrix = x) -> tuple[Matrix, Matrix]:
+            loss = run()
             return without_maxima(getattr(layer, f"D{name}")), _derivatives(loss, x)
 
         yield _compare(f"{_name(layer)} layer", f"D{name}", (N, D, K), both, DY)
@@ -186,8 +226,8 @@ def _compare(
     start = time.perf_counter()
     try:
         computed, expected = both()
-    except AssertionError as error:
-        return Result(what, equation, shape, False, time.perf_counter() - start, str(error))
+    except Exception as error:  # whatever is wrong with an equation, it is not proved
+        return Result(what, equation, shape, False, time.perf_counter() - start, f"{type(error).__name__}: {error}")
     difference = ""
     if computed.shape != expected.shape:
         difference = f"shape {computed.shape}, expected {expected.shape}"
