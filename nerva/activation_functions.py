@@ -8,6 +8,7 @@ from collections.abc import Callable
 from nerva.matrix_operations import (
     Matrix,
     exp,
+    expm1,
     greater,
     hadamard,
     indicator,
@@ -25,6 +26,7 @@ from nerva.matrix_operations import (
     zeros_like,
 )
 from nerva.specifications import Registry
+from nerva.utilities import NervaError
 
 MatrixFunction = Callable[[Matrix], Matrix]
 
@@ -94,7 +96,7 @@ def Srelu_gradient(al: float, tl: float, ar: float, tr: float) -> MatrixFunction
 
 def Elu(alpha: float) -> MatrixFunction:
     """x where x > 0, and alpha (eˣ - 1) elsewhere."""
-    return lambda X: where(greater(X, 0), X, alpha * (exp(minimum(X, 0)) - 1), like=X)
+    return lambda X: where(greater(X, 0), X, alpha * expm1(minimum(X, 0)), like=X)
 
 
 def Elu_gradient(alpha: float) -> MatrixFunction:
@@ -219,6 +221,8 @@ class SReLUActivation(ActivationFunction):
     """The s-shaped rectified linear unit, whose slopes al, ar and thresholds tl ≤ tr a layer can train."""
 
     def __init__(self, al: float = 0.0, tl: float = 0.0, ar: float = 0.0, tr: float = 1.0) -> None:
+        if tl > tr:
+            raise NervaError(f"the threshold tl should be no more than tr, not {tl} and {tr}")
         self.x = vector([al, tl, ar, tr])
         self.Dx = zeros_like(self.x)
 

@@ -6,7 +6,7 @@ from os import PathLike
 
 import numpy as np
 
-from nerva.matrix_operations import Matrix
+from nerva.matrix_operations import Matrix, as_real
 from nerva.utilities import NervaError, load_dict_from_npz
 from nerva.weight_initializers import Rng
 
@@ -41,8 +41,9 @@ def from_one_hot(one_hot: Matrix) -> Matrix:
     return labels
 
 
-def _is_one_hot(T: Matrix) -> bool:
-    return T.ndim == 2 and T.shape[1] > 1
+def has_labels(T: Matrix) -> bool:
+    """Whether targets are labels, a vector or a column of whole numbers, and not a matrix to be used as it is."""
+    return T.ndim == 1 or (T.shape[1] == 1 and T.dtype.kind in "iub")
 
 
 class DataLoader:
@@ -56,8 +57,9 @@ class DataLoader:
         """
         Args:
             Xdata: the inputs, N×D.
-            Tdata: the targets: N labels (a vector or one column), or a matrix of N rows that is used as it is.
-            batch_size: the number of samples in a batch.
+            Tdata: the targets: N labels (whole numbers, a vector or one column), or a matrix of N rows that is used as
+                it is, such as one-hot rows, or a column of real numbers.
+            batch_size: the number of samples in a batch; one batch has all if there are fewer.
             num_classes: the number of classes; by default, one more than the largest label.
             rng: where the order of the samples comes from.
 
@@ -66,18 +68,19 @@ class DataLoader:
         """
         if len(Xdata) != len(Tdata):
             raise NervaError(f"{len(Xdata)} inputs can't go with {len(Tdata)} targets")
-        if not 1 <= batch_size <= len(Xdata):
-            raise NervaError(f"batch size {batch_size} should be 1 to {len(Xdata)}, the number of samples")
-        self.Xdata = Xdata
+        if batch_size < 1:
+            raise NervaError(f"batch size {batch_size} should be 1 or more")
+        self.Xdata = as_real(Xdata)
+        self.Tdata = Tdata
         self.batch_size = batch_size
-        self.dataset = Xdata
+        self.dataset = self.Xdata
         self.rng = rng
-        if _is_one_hot(Tdata):
-            self.num_classes = Tdata.shape[1]
-            self.Tdata = Tdata
-        else:
+        if has_labels(Tdata):
             self.num_classes = num_classes or int(Tdata.max()) + 1
-            self.Tdata = to_one_hot(Tdata, self.num_classes)
+            self._targets = to_one_hot(Tdata, self.num_classes).astype(self.Xdata.dtype)
+        else:
+            self.num_classes = Tdata.shape[1]
+            self._targets = Tdata.astype(self.Xdata.dtype)
 
     def __iter__(self) -> Iterator[tuple[Matrix, Matrix]]:
         if self.rng is None:
@@ -86,13 +89,13 @@ class DataLoader:
         order = self.rng.permutation(self.dataset_size)
         for start in range(0, self.dataset_size, self.batch_size):
             batch = order[start : start + self.batch_size]
-            yield self.Xdata[batch], self.Tdata[batch]
+            yield self.Xdata[batch], self._targets[batch]
 
     def in_order(self) -> Iterator[tuple[Matrix, Matrix]]:
         """The batches in the order of the dataset. It takes nothing from the generator."""
         for start in range(0, self.dataset_size, self.batch_size):
             batch = slice(start, start + self.batch_size)
-            yield self.Xdata[batch], self.Tdata[batch]
+            yield self.Xdata[batch], self._targets[batch]
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -112,7 +115,7 @@ def max_(X: Matrix) -> int | float:
 def infer_num_classes(Ttrain: Matrix, Ttest: Matrix) -> int:
     """The number of classes: the width of one-hot targets, or one more than the largest label of both."""
     for T in (Ttrain, Ttest):
-        if _is_one_hot(T):
+        if not has_labels(T):
             return int(T.shape[1])
     return int(max(max_(Ttrain), max_(Ttest))) + 1
 

@@ -16,6 +16,7 @@ from typing import Any
 from nerva.activation_functions import ACTIVATIONS, ActivationFunction, SReLUActivation
 from nerva.matrix_operations import (
     Matrix,
+    as_real,
     assign,
     bernoulli,
     column_repeat,
@@ -64,7 +65,10 @@ class Layer:
         raise NotImplementedError
 
     def evaluate(self, X: Matrix) -> Matrix:
-        """The outputs Y (N×K) for the inputs X (N×D), when the network is used and not trained."""
+        """The outputs Y (N×K) for the inputs X (N×D), when the network is used and not trained.
+
+        Most layers do the same as while training, and keep these inputs: backpropagate before this, not after.
+        """
         return self.feedforward(X)
 
     def input_size(self) -> int:
@@ -88,15 +92,16 @@ class Layer:
             self.optimizer.update(eta)
 
     def _takes(self, X: Matrix) -> Matrix:
-        """X, if it has D columns."""
+        """X, if it has D columns; whole numbers, such as pixels, as float32."""
         if X.ndim != 2 or X.shape[1] != self.input_size():
             raise NervaError(f"layer {self!r} takes N×{self.input_size()} inputs, not inputs of shape {X.shape}")
-        return X
+        return as_real(X)
 
-    def _gave(self, Y: Matrix, DY: Matrix) -> Matrix:
-        """DY, if it has the shape of Y."""
-        if DY.shape != Y.shape:
-            raise NervaError(f"layer {self!r} gave outputs of shape {Y.shape}, but DY has shape {DY.shape}")
+    def _gave(self, DY: Matrix) -> Matrix:
+        """DY, if it has the shape of the last outputs."""
+        shape = (self.X.shape[0], self.output_size())
+        if DY.shape != shape:
+            raise NervaError(f"layer {self!r} gave outputs of shape {shape}, but DY has shape {DY.shape}")
         return DY
 
 
@@ -113,7 +118,7 @@ class LinearLayer(Layer):
         self.Db = zeros(K)
 
     def feedforward(self, X: Matrix) -> Matrix:
-        self.X = self._takes(X)
+        X = self.X = self._takes(X)
         N, _ = X.shape
         W = self.W
         b = self.b
@@ -123,7 +128,7 @@ class LinearLayer(Layer):
         return Y
 
     def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
-        DY = self._gave(Y, DY)
+        DY = self._gave(DY)
         X = self.X
         W = self.W
 
@@ -164,7 +169,7 @@ class ActivationLayer(LinearLayer):
         self.act = act
 
     def feedforward(self, X: Matrix) -> Matrix:
-        self.X = self._takes(X)
+        X = self.X = self._takes(X)
         N, _ = X.shape
         W = self.W
         b = self.b
@@ -177,7 +182,7 @@ class ActivationLayer(LinearLayer):
         return Y
 
     def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
-        DY = self._gave(Y, DY)
+        DY = self._gave(DY)
         X = self.X
         W = self.W
         Z = self.Z
@@ -260,7 +265,7 @@ class SoftmaxLayer(LinearLayer):
         self.DZ: Any = None
 
     def feedforward(self, X: Matrix) -> Matrix:
-        self.X = self._takes(X)
+        X = self.X = self._takes(X)
         N, _ = X.shape
         W = self.W
         b = self.b
@@ -272,7 +277,7 @@ class SoftmaxLayer(LinearLayer):
         return Y
 
     def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
-        DY = self._gave(Y, DY)
+        DY = self._gave(DY)
         _, K = Y.shape
         X = self.X
         W = self.W
@@ -300,7 +305,7 @@ class LogSoftmaxLayer(LinearLayer):
         self.DZ: Any = None
 
     def feedforward(self, X: Matrix) -> Matrix:
-        self.X = self._takes(X)
+        X = self.X = self._takes(X)
         N, _ = X.shape
         W = self.W
         b = self.b
@@ -312,7 +317,7 @@ class LogSoftmaxLayer(LinearLayer):
         return Y
 
     def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
-        DY = self._gave(Y, DY)
+        DY = self._gave(DY)
         _, K = Y.shape
         X = self.X
         W = self.W
@@ -335,7 +340,7 @@ class LogSoftmaxLayer(LinearLayer):
 class BatchNormalizationLayer(Layer):
     """The batch normalization layer: Y = 1 gamma ⊙ Z + 1 beta, where Z is X with mean 0 and variance 1 in each column.
 
-    Mean and variance are those of the batch. With a momentum, running averages of both are kept while training, and
+    A small epsilon is added to the variance: a constant column gives 0. Mean and variance are those of the batch.
     `evaluate` uses them; without one, `evaluate` uses those of its batch, too.
 
     In the paper, DX has (N 𝕀 - 1 1ᵀ) DZ and diag(Zᵀ DZ); here are the same, without an N×N matrix.
@@ -365,7 +370,7 @@ class BatchNormalizationLayer(Layer):
         self.running_Sigma = ones(D)
 
     def feedforward(self, X: Matrix) -> Matrix:
-        self.X = self._takes(X)
+        X = self.X = self._takes(X)
         N, _ = X.shape
         gamma = self.gamma
         beta = self.beta
@@ -386,7 +391,7 @@ class BatchNormalizationLayer(Layer):
         return Y
 
     def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
-        DY = self._gave(Y, DY)
+        DY = self._gave(DY)
         N, _ = self.X.shape
         Z = self.Z
         gamma = self.gamma
@@ -408,7 +413,8 @@ class BatchNormalizationLayer(Layer):
     def evaluate(self, X: Matrix) -> Matrix:
         if self.momentum is None:
             return self.feedforward(X)
-        N, _ = self._takes(X).shape
+        X = self._takes(X)
+        N, _ = X.shape
         Z = hadamard(row_repeat(inv_sqrt(self.running_Sigma), N), X - row_repeat(self.running_mean, N))
         return hadamard(row_repeat(self.gamma, N), Z) + row_repeat(self.beta, N)
 
@@ -444,7 +450,7 @@ class DropoutLayer(Layer):
         self.R: Any = None
 
     def feedforward(self, X: Matrix) -> Matrix:
-        self.X = self._takes(X)
+        X = self.X = self._takes(X)
         p = self.p
 
         R = bernoulli(1 - p, self.rng, like=X)
@@ -454,7 +460,7 @@ class DropoutLayer(Layer):
         return Y
 
     def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
-        DY = self._gave(Y, DY)
+        DY = self._gave(DY)
         R = self.R
         p = self.p
 

@@ -146,9 +146,9 @@ def Negative_log_likelihood_loss(Y: Matrix, T: Matrix) -> Any:
 
 
 def Negative_log_likelihood_loss_gradient(Y: Matrix, T: Matrix) -> Matrix:
-    """-(1 ⊘ ((Y ⊙ T) 1) 1ᵀ) ⊙ T."""
+    """-T ⊘ ((Y ⊙ T) 1 1ᵀ)."""
     _, K = Y.shape
-    return -hadamard(column_repeat(reciprocal(rows_sum(hadamard(Y, T))), K), T)
+    return -divide(T, column_repeat(rows_sum(hadamard(Y, T)), K))
 
 
 class LossFunction:

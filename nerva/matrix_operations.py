@@ -71,7 +71,7 @@ def is_square(X: Matrix) -> bool:
 
 def dot(x: Matrix, y: Matrix) -> Any:
     """xᵀy, the inner product of two vectors of the same size."""
-    return np.dot(np.ravel(x), np.ravel(y))
+    return np.dot(np.squeeze(x), np.squeeze(y))
 
 
 def zeros(m: int, n: int | None = None, dtype: npt.DTypeLike = np.float32) -> Matrix:
@@ -196,6 +196,11 @@ def apply(f: Callable[[Matrix], Matrix], X: Matrix) -> Matrix:
 def exp(X: Matrix) -> Matrix:
     """eˣ of each element."""
     return _each(_sympy().exp, X) if _symbolic(X) else np.exp(X)
+
+
+def expm1(X: Matrix) -> Matrix:
+    """eˣ - 1 of each element; exact also where x is near 0."""
+    return exp(X) - 1 if _symbolic(X) else np.expm1(X)
 
 
 def log(X: Matrix) -> Matrix:
@@ -324,6 +329,11 @@ def where(condition: Matrix, X: Matrix | float, Y: Matrix | float, like: Matrix)
 def indicator(condition: Matrix, like: Matrix) -> Matrix:
     """1 where the condition holds and 0 elsewhere, in the dtype of `like`."""
     return where(condition, 1, 0, like) if _symbolic(like) else condition.astype(like.dtype)
+
+
+def as_real(X: Matrix) -> Matrix:
+    """X, but whole numbers and truth values as float32."""
+    return X.astype(np.float32) if X.dtype.kind in "biu" else X
 
 
 def bernoulli(p: float, rng: np.random.Generator, like: Matrix) -> Matrix:

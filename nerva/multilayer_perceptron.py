@@ -19,7 +19,8 @@ class MultilayerPerceptron:
         """
         Args:
             layers: the layers, the first of which gets the input.
-            check: whether every input and gradient is looked through, so that the first that isn't finite is named.
+            check: whether every input, parameter and gradient is looked through, so that the first that isn't finite is
+                named.
         """
         self.layers: list[Layer] = list(layers or [])
         self.check = check
@@ -31,17 +32,25 @@ class MultilayerPerceptron:
             NervaError: if a layer's input has the wrong shape or, with `check`, isn't finite; it names the layer.
         """
         for index, layer in enumerate(self.layers, 1):
-            if self.check:
-                _check_finite(X, f"the input of layer {index} ({layer!r})")
+            self._check(index, layer, X)
             X = layer.feedforward(X)
         if self.check:
             _check_finite(X, "the output of the network")
         return X
 
+    def _check(self, index: int, layer: Layer, X: Matrix) -> None:
+        """With `check`, looks through the parameters and the input of a layer."""
+        if self.check:
+            for name in layer.parameters:
+                _check_finite(getattr(layer, name), f"{name} of layer {index} ({layer!r})")
+            _check_finite(X, f"the input of layer {index} ({layer!r})")
+
     def evaluate(self, X: Matrix) -> Matrix:
         """The network's outputs (N×K) for the inputs X (N×D), when it is used and not trained."""
-        for layer in self.layers:
-            X = layer.evaluate(X)
+        for index, layer in enumerate(self.layers, 1):
+            self._check(index, layer, X)
+            # A layer written for nerva-numpy has no `evaluate`.
+            X = layer.evaluate(X) if isinstance(layer, Layer) else layer.feedforward(X)
         return X
 
     def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
@@ -54,6 +63,9 @@ class MultilayerPerceptron:
             if self.check:
                 _check_finite(DY, f"the gradient of the output of layer {index} ({layer!r})")
             layer.backpropagate(Y, DY)
+            if self.check:
+                for name in layer.parameters:
+                    _check_finite(getattr(layer, f"D{name}"), f"D{name} of layer {index} ({layer!r})")
             Y, DY = layer.X, layer.DX
 
     def optimize(self, eta: float) -> None:
@@ -93,7 +105,7 @@ class MultilayerPerceptron:
                 raise NervaError(f"{filename} has no {key}; it has {', '.join(data)}")
             if data[key].shape != x.shape:
                 raise NervaError(f"{filename}: {key} is {data[key].shape}, but the network's is {x.shape}")
-            setattr(layer, name, assign(x, data[key]))
+            setattr(layer, name, assign(x, data[key].astype(x.dtype)))
 
     def weights_and_bias(self) -> dict[str, Matrix]:
         """The weights and biases themselves, as W1, b1, W2, b2, …"""
@@ -131,7 +143,13 @@ class MultilayerPerceptron:
         self._load(self._names(), data, filename)
 
     def to_dict(self) -> dict[str, Matrix]:
-        """The whole network as arrays: its state, and its layers' specifications and sizes as `architecture`."""
+        """The whole network as arrays: its state, and its layers' specifications and sizes as `architecture`.
+
+        Raises:
+            NervaError: if a layer is not what its specification says, so that it could not be made again.
+        """
+        for index, layer in enumerate(self.layers, 1):
+            _check_specification(index, layer)
         layers = [[repr(layer), layer.input_size(), layer.output_size()] for layer in self.layers]
         return {"architecture": np.array([json.dumps(layers)]), **self.state()}
 
@@ -160,10 +178,24 @@ def load_multilayer_perceptron(filename: str | PathLike[str], rng: Rng = None) -
     return M
 
 
+def _check_specification(index: int, layer: Layer) -> None:
+    """Raises a NervaError if parsing what a layer prints does not give a layer of its kind."""
+    try:
+        again: Layer | None = parse_layer(repr(layer), layer.input_size(), layer.output_size())
+    except NervaError:
+        again = None
+    if type(again) is not type(layer) or type(getattr(again, "act", None)) is not type(getattr(layer, "act", None)):
+        raise NervaError(
+            f"layer {index} can't be saved: {layer!r} does not name a {type(layer).__name__} with its activation; "
+            "register its class, and let __repr__ give its specification"
+        )
+
+
 def _check_finite(X: Matrix, what: str) -> None:
     found = first_not_finite(X)
     if found is not None:
-        raise NervaError(f"{what} has {X[found]} in row {found[0]}, column {found[1]}")
+        place = "row {}, column {}".format(*found) if len(found) == 2 else f"place {found[0]}"
+        raise NervaError(f"{what} has {X[found]} in {place}")
 
 
 def parse_multilayer_perceptron(
@@ -194,6 +226,8 @@ def parse_multilayer_perceptron(
     ):
         if count != expected:
             raise NervaError(f"{sum(sized)} layers with weights need {expected} {what}, not {count}")
+    if any(size < 1 for size in sizes):
+        raise NervaError(f"the sizes of layers should be 1 or more, not {sizes}")
     layers = []
     D = sizes.pop(0)
     for text, weights in zip(layer_specifications, sized, strict=True):

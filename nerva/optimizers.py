@@ -69,6 +69,13 @@ class GradientDescentOptimizer(Optimizer):
         """The gradient."""
         return getattr(self._Dx.owner, self._Dx.name) if isinstance(self._Dx, Attribute) else self._Dx
 
+    @Dx.setter
+    def Dx(self, value: Matrix) -> None:
+        if isinstance(self._Dx, Attribute):
+            setattr(self._Dx.owner, self._Dx.name, value)
+        else:
+            self._Dx = value
+
     def update(self, eta: float) -> None:
         eta = float(eta)  # a NumPy float64 would turn float32 parameters into float64
         self.x = scale_add(1, self.x, -eta, self.Dx)

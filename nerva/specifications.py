@@ -15,9 +15,9 @@ class Registry(Generic[T]):
     """The known components of one kind.
 
     A component is a class or function. Its parameters are the arguments that its specification takes; their
-    annotations (`float`, `int`, `str`, `list[int]`) say how the text is read. `given` names the parameters
-    that don't come from the text, such as the matrix that an optimizer updates. A parameter whose annotation is `of`
-    takes another component of this registry: `WarmUp(Constant(0.1), 5)`.
+    annotations (`float`, `int`, `str`, `list[int]`) say how the text is read; without one, the default's type does.
+    `given` names the parameters that don't come from the text, such as the matrix that an optimizer updates. A parameter
+    whose annotation is `of` takes another component of this registry: `WarmUp(Constant(0.1), 5)`.
 
     A component of one's own is added by its name:
 
@@ -80,7 +80,10 @@ class Registry(Generic[T]):
                 raise NervaError(f'{self.kind} "{text}": {call.name} needs a value for "{key}"')
         return functools.partial(
             component,
-            **{key: self._read(key, value, types.get(key, str), text) for key, value in arguments.items()},
+            **{
+                key: self._read(key, value, types.get(key, _type_of(parameters[key])), text)
+                for key, value in arguments.items()
+            },
         )
 
     def parse(self, text: str) -> T:
@@ -101,9 +104,14 @@ class Registry(Generic[T]):
         """The text of an argument in the type of its parameter."""
         if type_ is self.of:
             return self.parse(value)
+        if type_ not in _READERS:
+            raise NervaError(f'"{text}": "{key}" has the type {type_}, which can\'t be read from a text')
         what, read = _READERS[type_]
         try:
-            return read(value)
+            result = read(value)
+            if result != result:
+                raise ValueError("not a number")
+            return result
         except ValueError:
             raise NervaError(f'"{text}": "{key}" should be {what}, not "{value}"') from None
 
@@ -116,6 +124,11 @@ _READERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
     str: ("a text", str),
     list[int]: ("whole numbers", lambda value: [int(word) for word in value.strip("[]").split(",")]),
 }
+
+
+def _type_of(parameter: inspect.Parameter) -> Any:
+    """The type of a parameter without annotation: that of its default, else a number."""
+    return float if parameter.default in (parameter.empty, None) else type(parameter.default)
 
 
 def _listed(parameters: dict[str, inspect.Parameter]) -> str:

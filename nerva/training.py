@@ -5,12 +5,12 @@ records as a table.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from nerva.datasets import DataLoader, create_npz_dataloaders, from_one_hot, to_one_hot
+from nerva.datasets import DataLoader, create_npz_dataloaders, from_one_hot, has_labels, to_one_hot
 from nerva.learning_rate import LearningRateScheduler, parse_learning_rate
 from nerva.loss_functions import LossFunction, parse_loss_function
 from nerva.matrix_operations import Matrix
@@ -46,11 +46,21 @@ def evaluate(M: MultilayerPerceptron, data_loader: DataLoader, loss: LossFunctio
     """The mean loss and the accuracy of a network over a dataset."""
     total_loss = 0.0
     total_correct = 0
-    for X, T in data_loader.in_order():
+    for X, T in _in_order(data_loader):
         Y = _fitting(M.evaluate(X), T)
         total_loss += float(loss(Y, T))
-        total_correct += int((from_one_hot(Y) == from_one_hot(T)).sum())
-    return total_loss / data_loader.dataset_size, total_correct / data_loader.dataset_size
+        total_correct += _correct(Y, T)
+    return total_loss / len(data_loader.dataset), total_correct / len(data_loader.dataset)
+
+
+def _in_order(data_loader: DataLoader) -> Iterable[tuple[Matrix, Matrix]]:
+    """The batches in the order of the dataset, or as they come from a loader of another kind."""
+    return data_loader.in_order() if isinstance(data_loader, DataLoader) else data_loader
+
+
+def _correct(Y: Matrix, T: Matrix) -> int:
+    """For how many samples the largest output is that of the right class."""
+    return int((from_one_hot(Y) == from_one_hot(T)).sum())
 
 
 def _fitting(Y: Matrix, T: Matrix) -> Matrix:
@@ -113,13 +123,14 @@ def training_epochs(
 
 def compute_accuracy(M: MultilayerPerceptron, data_loader: DataLoader) -> float:
     """The part of the samples for which the largest output is that of the right class."""
-    correct = sum(int((from_one_hot(M.evaluate(X)) == from_one_hot(T)).sum()) for X, T in data_loader.in_order())
-    return correct / data_loader.dataset_size
+    correct = sum(_correct(_fitting(M.evaluate(X), T), T) for X, T in _in_order(data_loader))
+    return correct / len(data_loader.dataset)
 
 
 def compute_loss(M: MultilayerPerceptron, data_loader: DataLoader, loss: LossFunction) -> float:
     """The mean loss over the samples."""
-    return sum(float(loss(M.evaluate(X), T)) for X, T in data_loader.in_order()) / data_loader.dataset_size
+    total = sum(float(loss(_fitting(M.evaluate(X), T), T)) for X, T in _in_order(data_loader))
+    return total / len(data_loader.dataset)
 
 
 def _columns(validation: bool) -> list[tuple[str, int, str]]:
@@ -271,8 +282,8 @@ def stochastic_gradient_descent_plain(
     Raises:
         NervaError: if the sizes don't fit, or a label is outside the classes.
     """
-    if Ttrain.ndim == 1 or Ttrain.shape[1] == 1:
-        Ttrain = to_one_hot(Ttrain, M.linear_layers()[-1].output_size())
+    if has_labels(Ttrain):
+        Ttrain = to_one_hot(Ttrain, M.layers[-1].output_size())
     order = (rng or np.random.default_rng()) if shuffle else None
     train_loader = DataLoader(Xtrain, Ttrain, batch_size, rng=order)
     for epoch in range(epochs):
@@ -292,6 +303,7 @@ def train(
     dataset_file: str,
     debug: bool,
     rng: Rng = None,
+    check: bool = False,
 ) -> tuple[MultilayerPerceptron, list[EpochRecord]]:
     """Makes a network from specifications, trains it on an `.npz` file, and prints a table.
 
@@ -309,6 +321,7 @@ def train(
         debug: whether to print every batch.
         rng: where the weights and the order of the samples come from. Without it the weights can't be had again,
             and the samples come in the order of the file, as they do in nerva-numpy.
+        check: whether the first number that isn't finite is named, and ends the training.
 
     Returns:
         The network, and the records of which the table is made.
@@ -325,6 +338,7 @@ def train(
         linear_layer_weight_initializers,
         rng,
     )
+    M.check = check
     if weights_and_bias_file:
         M.load_weights_and_bias(weights_and_bias_file)
     train_loader, test_loader = create_npz_dataloaders(dataset_file, batch_size, rng)

@@ -1,8 +1,10 @@
 """Errors, specifications, printing, timing and `.npz` files."""
 
+import importlib
 import math
 import os
 import re
+import sys
 import time
 import zipfile
 import zlib
@@ -10,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,21 @@ from nerva.matrix_operations import Matrix
 
 class NervaError(RuntimeError, ValueError):
     """A user's mistake: the message says what is wrong, where, and what would be right."""
+
+
+def import_here(name: str) -> ModuleType:
+    """Imports a module, from the current folder as well.
+
+    Raises:
+        NervaError: if there is no such module.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise NervaError(f'there is no module "{error.name}" to import, in {here} or installed') from error
 
 
 def positive(name: str, value: float) -> float:

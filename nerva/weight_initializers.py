@@ -6,6 +6,7 @@ Randomness comes from the `numpy.random.Generator` that is passed: the same gene
 Without one, a generator of fresh entropy is used, and the weights can't be had again.
 """
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Protocol
@@ -111,9 +112,7 @@ INITIALIZERS.add("HeNormal", set_weights_he_normal)
 INITIALIZERS.add("LeCunNormal", set_weights_lecun_normal)
 
 
-@INITIALIZERS.register("Zero")
-def _zero(W: Matrix, rng: Rng) -> Matrix:
-    return set_weights_zero(W)
+INITIALIZERS.add("Zero", set_weights_zero)
 
 
 def parse_weight_initializer(text: str) -> Callable[..., Matrix]:
@@ -122,8 +121,13 @@ def parse_weight_initializer(text: str) -> Callable[..., Matrix]:
     Raises:
         NervaError: if the specification has another shape, or names no known initializer.
     """
-    initialize = INITIALIZERS.bind(text)
-    initialize(zeros(1, 1), rng=np.random.default_rng(0))  # values out of range are told now
+    make = INITIALIZERS.bind(text)
+    random = "rng" in inspect.signature(make).parameters
+
+    def initialize(W: Matrix, rng: Rng = None) -> Matrix:
+        return make(W, rng=rng) if random else make(W)
+
+    initialize(zeros(1, 1), np.random.default_rng(0))  # values out of range are told now
     return initialize
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 
+import numpy as np
 import pytest
 
 from nerva.cli import VERBS
@@ -73,6 +74,37 @@ def test_mlp(run: Command, tmp_path) -> None:
     failed_plainly(run(*arguments, *small, "--layer-sizes", "64,10"), "2 layers with weights need 3 sizes, not 2")
     failed_plainly(run(*arguments, "--layers", "Rely", "--layer-sizes", "64,10"), 'unknown layer "Rely"; known: ReLU')
     failed_plainly(run("nerva", "inspect", "nowhere.npz"), "nowhere.npz: there is no such file")
+
+
+MINE = """
+from nerva.activation_functions import ACTIVATIONS, ReLUActivation
+
+@ACTIVATIONS.register("Mine")
+class MineActivation(ReLUActivation):
+    def __repr__(self): return "Mine"
+"""
+
+
+def test_components_of_ones_own(run: Command, tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    own = ("nerva", "train", "data=digits", "tracking=off", "train.epochs=1", "model.layers=[Mine,Linear]")
+    failed_plainly(run(*own), 'unknown layer "Mine"')
+    failed_plainly(run(*own, "imports=[yours]"), 'there is no module "yours" to import')
+    assert run(*own, "imports=[mine]").returncode == 0
+    (tmp_path / "mine.py").write_text(MINE + "# a comment\n")
+    assert "is there already" in run(*own, "imports=[mine]").stdout
+    (tmp_path / "mine.py").write_text(MINE + "\ndef other(): pass\n")
+    assert "is there already" not in run(*own, "imports=[mine]").stdout
+    mlp = ("nerva", "mlp", "--layers", "Mine;Linear", "--layer-sizes", "64,8,10", "--epochs", "1")
+    assert run(*mlp, "--load-dataset", "results/data/digits.npz", "--import", "mine").returncode == 0
+
+
+def test_a_number_that_is_not_finite_is_named(run: Command, tmp_path) -> None:
+    X = np.zeros((10, 2), np.float32)
+    X[3, 1] = np.nan
+    np.savez(tmp_path / "data.npz", Xtrain=X, Ttrain=np.arange(10) % 2, Xtest=X, Ttest=np.arange(10) % 2)
+    command = ("nerva", "mlp", "--layers", "Linear", "--layer-sizes", "2,2", "--load-dataset", "data.npz", "--check")
+    failed_plainly(run(*command), "the input of layer 1 (Linear) has nan in row 3, column 1")
 
 
 def test_mnist_that_is_not_there_says_what_to_do(run: Command, tmp_path) -> None:

@@ -72,10 +72,31 @@ def test_targets_that_are_one_hot_already_stay() -> None:
     np.testing.assert_array_equal(next(iter(loader))[1], to_one_hot(T, 3))
 
 
-@pytest.mark.parametrize("size", [0, -1, 8])
+@pytest.mark.parametrize("size", [0, -1])
 def test_batch_sizes_that_are_refused(size: int) -> None:
-    with pytest.raises(NervaError, match=f"batch size {size} should be 1 to 7"):
+    with pytest.raises(NervaError, match=f"batch size {size} should be 1 or more"):
         DataLoader(X, T, size)
+
+
+def test_a_batch_may_be_larger_than_the_dataset() -> None:
+    (batch,) = DataLoader(X, T, 100)
+    assert len(batch[0]) == 7
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, bool, np.int64, np.float64])
+def test_batches_are_float32(dtype: type) -> None:
+    one_hot = to_one_hot(T, 3)
+    for targets in (T, one_hot.astype(dtype)):
+        x, t = next(iter(DataLoader(X.astype(np.uint8), targets, 4, 3)))
+        assert (x.dtype, t.dtype) == (np.float32, np.float32)
+        np.testing.assert_array_equal(t, one_hot[:4])
+
+
+def test_a_column_of_real_numbers_is_a_target() -> None:
+    column = np.linspace(0, 1, 7)[:, None]
+    loader = DataLoader(X, column, 7)
+    assert loader.num_classes == 1
+    np.testing.assert_allclose(next(iter(loader))[1], column, rtol=1e-6)
 
 
 def test_inputs_and_targets_must_fit() -> None:

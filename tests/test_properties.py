@@ -24,7 +24,7 @@ real32 = st.floats(-100, 100, width=32)
 activations = st.one_of(
     st.sampled_from(["ReLU", "HyperbolicTangent", "Sigmoid", "GELU", "SiLU", "Softplus"]),
     st.builds("{}(alpha={})".format, st.sampled_from(["LeakyReLU", "AllReLU", "ELU"]), real32),
-    st.builds("SReLU(al={}, tl={}, ar={}, tr={})".format, real32, real32, real32, real32),
+    st.builds("SReLU(al={}, tl={}, ar={}, tr={})".format, real32, st.floats(-9, 0), real32, st.floats(0, 9)),
 )
 simple_optimizers = st.one_of(
     st.just("GradientDescent"),

@@ -186,6 +186,33 @@ def test_a_component_of_ones_own() -> None:
         registry.add("Cube", CubeActivation)
 
 
+def test_types_of_parameters() -> None:
+    registry: Registry[object] = Registry("thing")
+
+    class Plain:
+        def __init__(self, a, b=0.5, n=2, name="x") -> None:
+            self.values = (a, b, n, name)
+
+    class Odd:
+        def __init__(self, a: complex = 1j) -> None:
+            pass
+
+    registry.add("Plain", Plain)
+    registry.add("Odd", Odd)
+    assert registry.parse("Plain(3, n=4, name=y)").values == (3.0, 0.5, 4, "y")
+    with pytest.raises(NervaError, match=r'"a" has the type .*complex.*, which can\'t be read'):
+        registry.parse("Odd(1)")
+
+
+def test_an_initializer_without_randomness() -> None:
+    W = np.zeros((2, 3), np.float32)
+    INITIALIZERS.add("Twos", lambda W: W + 2)
+    try:
+        assert (parse_weight_initializer("Twos")(W, rng=np.random.default_rng(0)) == 2).all()
+    finally:
+        del INITIALIZERS.components["Twos"]
+
+
 def test_errors_are_those_that_callers_of_the_reference_expect() -> None:
     with pytest.raises(RuntimeError):
         parse_activation("Relu")

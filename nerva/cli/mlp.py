@@ -23,6 +23,8 @@ def _list(ctx: click.Context, param: click.Parameter, value: str | None) -> list
 @click.option("--load-weights", default="", help="An .npz file with initial weights and biases.")
 @click.option("--save-weights", default="", help="An .npz file for the network that was trained.")
 @click.option("--seed", type=click.IntRange(0), help="For weights and order; without it, nothing repeats.")
+@click.option("--check", is_flag=True, help="Name the first number that isn't finite, and end there.")
+@click.option("--import", "imports", multiple=True, help="A module that registers components of your own.")
 @click.option("--debug", is_flag=True, help="Print every batch.")
 def command(**options: Any) -> None:
     """Train a network with the flags and the table of nerva-numpy's mlp.py.
@@ -33,8 +35,10 @@ def command(**options: Any) -> None:
 
     from nerva.layers import has_weights, parse_layer
     from nerva.training import train
-    from nerva.utilities import NervaError
+    from nerva.utilities import NervaError, import_here
 
+    for module in options["imports"]:
+        import_here(module)
     layers = options["layers"]
     try:
         sizes = [int(size) for size in options["layer_sizes"].replace(";", ",").split(",")]
@@ -55,10 +59,11 @@ def command(**options: Any) -> None:
         options["load_dataset"],
         options["debug"],
         None if options["seed"] is None else np.random.default_rng(options["seed"]),
+        options["check"],
     )
     if options["save_weights"]:
         M.save(options["save_weights"])
-        click.echo(f"The network is in {options['save_weights']}")
+        click.echo(f"The network is in {options['save_weights'].removesuffix('.npz')}.npz")
 
 
 def _for_each(values: list[str], count: int) -> list[str]:

@@ -1,5 +1,6 @@
 """What a run is made of: the types behind `conf/`, and the checks that they can't express."""
 
+import inspect
 import math
 import re
 from collections.abc import Callable
@@ -8,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from nerva.data.description import Dataset
+from nerva.experiment.fingerprint import fingerprint
 from nerva.layers import has_weights, parse_layer
 from nerva.learning_rate import parse_learning_rate
 from nerva.loss_functions import parse_loss_function
 from nerva.matrix_operations import zeros
 from nerva.optimizers import parse_optimizer
-from nerva.utilities import NervaError
+from nerva.utilities import NervaError, import_here
 from nerva.weight_initializers import parse_weight_initializer
 
 
@@ -58,6 +60,7 @@ class Config:
     loss: dict[str, Any] = field(default_factory=dict)
     train: Train = field(default_factory=Train)
     seed: int = 0
+    imports: list[str] = field(default_factory=list)  # modules that register components of one's own
     tracking: Tracking = field(default_factory=Tracking)
     experiment_name: str = ""
     results_dir: str = ""
@@ -98,6 +101,7 @@ def canonical(config: Config) -> dict[str, Any]:
         NervaError: if something is out of range, or does not fit; the message names the key.
     """
     validate(config)
+    modules = {name: fingerprint(inspect.getsource(import_here(name))) for name in config.imports}
     optimizer = parse_optimizer(specification(config.optimizer))
     return {
         "data": {"checksum": config.data.checksum, "validation": config.data.validation},
@@ -109,6 +113,8 @@ def canonical(config: Config) -> dict[str, Any]:
         "loss": str(parse_loss_function(specification(config.loss))),
         "train": vars(config.train),
         "seed": config.seed,
+        # The code of components of one's own counts as the engine's does.
+        **({"imports": modules} if modules else {}),
     }
 
 
@@ -119,6 +125,8 @@ def validate(config: Config) -> None:
         NervaError: if something is out of range, or does not fit; the message names the key.
     """
     data, model, train = config.data, config.model, config.train
+    for name in config.imports:
+        import_here(name)
     if not 0 <= config.seed < 2**63:
         raise NervaError(f"seed should be 0 to {2**63 - 1}, not {config.seed}")
     _at_least("train.epochs", train.epochs, 1)

@@ -68,7 +68,7 @@ MISTAKES = {
     "data.train=1400": r"Xtrain has shape (1500, 64), but (1400, 64) is declared",
     "data.features=100": r"Xtrain has shape (1500, 64), but (1500, 100) is declared",
     "model.weights='Normal(0,-1)'": "the standard deviation should be 0 or more",
-    "model.weights='Uniform(1,nan)'": "finite numbers a ≤ b, not 1.0 and nan",
+    "model.weights='Uniform(1,nan)'": '"b" should be a number, not "nan"',
     "learning_rate.lr=1e309": "should be greater than 0 and finite, not inf",
     "seed=99999999999999999999": "seed should be 0 to 9223372036854775807",
 }

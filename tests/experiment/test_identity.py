@@ -1,7 +1,8 @@
 """Which run a configuration is."""
 
 from nerva.experiment.config import canonical
-from nerva.experiment.identity import configuration_id, fingerprint, run_id
+from nerva.experiment.fingerprint import fingerprint
+from nerva.experiment.identity import configuration_id, run_id
 from tests.experiment.conftest import configured
 
 

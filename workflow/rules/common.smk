@@ -8,7 +8,7 @@ from snakemake.utils import validate
 
 from nerva.experiment import compose
 from nerva.experiment.folder import RunFolder
-from nerva.experiment.identity import digest
+from nerva.experiment.fingerprint import digest
 from nerva.utilities import NervaError
 
 # The jobs' `nerva` is that of the Python which runs Snakemake, also if its environment isn't activated. What

@@ -1,0 +1,39 @@
+"""What a piece of code, or a value, comes to: hashes that formatting and versions of Python do not change."""
+
+import ast
+import hashlib
+import json
+from typing import Any
+
+
+def digest(value: Any) -> str:
+    """The sha256 of a value made of dictionaries, lists, texts and numbers."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fingerprint(source: str) -> str:
+    """The sha256 of what a module's source text means to Python."""
+    return digest(_meaning(ast.parse(source)))
+
+
+def _meaning(node: Any) -> Any:
+    """A syntax tree as lists and texts.
+
+    Empty fields are left out: versions of Python differ in which there are.
+    """
+    if isinstance(node, list):
+        return [_meaning(item) for item in node]
+    if not isinstance(node, ast.AST):
+        # A constant or a name; the type keeps 1, True and "1" apart.
+        return f"{type(node).__name__} {node!r}"
+    fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        first = node.body[0] if node.body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            fields["body"] = node.body[1:]
+    # None is a constant's value as well as a missing field.
+    if isinstance(node, ast.Constant):
+        fields["value"] = node.value
+        fields.pop("kind", None)
+    return [type(node).__name__, {name: _meaning(value) for name, value in fields.items()}]
