@@ -16,8 +16,8 @@ class Registry(Generic[T]):
 
     A component is a class or function. Its parameters are the arguments that its specification takes; their
     annotations (`float`, `int`, `str`, `list[int]`) say how the text is read; without one, the default's type does.
-    `given` names the parameters that don't come from the text, such as the matrix that an optimizer updates. A parameter
-    whose annotation is `of` takes another component of this registry: `WarmUp(Constant(0.1), 5)`.
+    `given` names the parameters that don't come from the text, such as the matrix that an optimizer updates. A
+    parameter whose annotation is `of` takes another component of this registry: `WarmUp(Constant(0.1), 5)`.
 
     A component of one's own is added by its name:
 
