@@ -36,10 +36,12 @@ def results() -> list[Result]:
     return list(prove())
 
 
+@pytest.mark.xdist_group("proofs")
 def test_every_equation_is_proved(results) -> None:
     assert [result for result in results if not result.proved] == []
 
 
+@pytest.mark.xdist_group("proofs")
 def test_nothing_is_left_out(results) -> None:
     proved = {result.what for result in results}
     assert proved >= {f"{name} layer" for name in activation_functions.ACTIVATIONS.components}

@@ -32,6 +32,10 @@ def trained(result: subprocess.CompletedProcess[str]) -> int:
     return len(re.findall(r"Finished jobid: \d+ \(Rule: train\)", result.stdout + result.stderr))
 
 
+# The tests of one run of the pipeline go to one worker, so that it is run once.
+QUICK = pytest.mark.xdist_group("quick")
+
+
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A folder in which the default pipeline has run: no configuration, no network, no MNIST."""
@@ -41,6 +45,7 @@ def quick(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     return folder, pipeline(command_in(folder), **unreachable)
 
 
+@QUICK
 def test_the_default_takes_digits_and_says_so(quick) -> None:
     _, result = quick
     output = result.stdout + result.stderr
@@ -52,6 +57,7 @@ def test_the_default_takes_digits_and_says_so(quick) -> None:
     assert re.search(r"validation +9\d\.\d\d% ± \d\.\d\d% \(standard deviation over 2 seeds\)", summary)
 
 
+@QUICK
 def test_everything_made_from_digits_says_digits(quick) -> None:
     folder, _ = quick
     results = folder / "results"
@@ -68,6 +74,7 @@ def test_everything_made_from_digits_says_digits(quick) -> None:
             assert "mnist" not in without_note.lower(), text
 
 
+@QUICK
 def test_a_runs_folder(quick) -> None:
     folder, _ = quick
     for run_id in runs(folder):
@@ -75,6 +82,7 @@ def test_a_runs_folder(quick) -> None:
         assert names == {"config.yaml", "metrics.csv", "weights.npz", "best.npz", "run.log", "run.json"}
 
 
+@QUICK
 def test_the_leaderboard(quick) -> None:
     folder, _ = quick
     sweep = folder / "results" / "digits-quick"
@@ -87,6 +95,7 @@ def test_the_leaderboard(quick) -> None:
         assert "<svg" in (sweep / f"{plot}.svg").read_text()
 
 
+@QUICK
 def test_mlflow_has_each_run_once(quick) -> None:
     from mlflow import MlflowClient
 
@@ -98,6 +107,7 @@ def test_mlflow_has_each_run_once(quick) -> None:
     assert sorted(run.data.tags["nerva.run_id"] for run in logged) == sorted(runs(folder))
 
 
+@QUICK
 def test_a_second_call_does_nothing_and_one_new_value_runs_the_new_points_only(quick) -> None:
     folder, _ = quick
     run = command_in(folder)
