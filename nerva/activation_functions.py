@@ -5,6 +5,7 @@ Names of functions on matrices are written with a capital; all work element-wise
 
 from collections.abc import Callable
 
+from nerva.errors import NervaError
 from nerva.matrix_operations import (
     Matrix,
     exp,
@@ -26,7 +27,6 @@ from nerva.matrix_operations import (
     zeros_like,
 )
 from nerva.specifications import Registry
-from nerva.utilities import NervaError
 
 MatrixFunction = Callable[[Matrix], Matrix]
 

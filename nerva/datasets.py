@@ -6,8 +6,9 @@ from os import PathLike
 
 import numpy as np
 
+from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix, as_real
-from nerva.utilities import NervaError, load_dict_from_npz
+from nerva.utilities import load_dict_from_npz
 from nerva.weight_initializers import Rng
 
 

@@ -14,6 +14,7 @@ import inspect
 from typing import Any
 
 from nerva.activation_functions import ACTIVATIONS, ActivationFunction, SReLUActivation
+from nerva.errors import NervaError
 from nerva.matrix_operations import (
     Matrix,
     as_real,
@@ -39,7 +40,7 @@ from nerva.matrix_operations import (
 from nerva.optimizers import Attribute, CompositeOptimizer, Optimizer, parse_optimizer
 from nerva.softmax_functions import stable_log_softmax, stable_softmax
 from nerva.specifications import Registry
-from nerva.utilities import NervaError, parse_function_call
+from nerva.utilities import parse_function_call
 from nerva.weight_initializers import Rng, generator, set_layer_weights
 
 

@@ -5,8 +5,9 @@ A schedule is a pure function of the epoch, which counts from 0: asked twice, it
 
 import math
 
+from nerva.errors import NervaError
 from nerva.specifications import Registry
-from nerva.utilities import NervaError, not_negative, positive
+from nerva.utilities import not_negative, positive
 
 
 class LearningRateScheduler:

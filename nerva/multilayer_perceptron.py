@@ -6,9 +6,10 @@ from os import PathLike
 
 import numpy as np
 
+from nerva.errors import NervaError
 from nerva.layers import Layer, LinearLayer, has_weights, parse_layer
 from nerva.matrix_operations import Matrix, assign, first_not_finite
-from nerva.utilities import NervaError, load_dict_from_npz, pp, save_dict_to_npz
+from nerva.utilities import load_dict_from_npz, pp, save_dict_to_npz
 from nerva.weight_initializers import Rng
 
 

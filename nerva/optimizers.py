@@ -6,9 +6,10 @@ x is a parameter of any shape, Dx its gradient, eta the learning rate. All keep 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix, norm, scale_add, sqrt, square, zeros, zeros_like
 from nerva.specifications import Registry
-from nerva.utilities import NervaError, not_negative, positive
+from nerva.utilities import not_negative, positive
 
 
 class Attribute:

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, get_type_hints
 
-from nerva.utilities import NervaError, parse_function_call
+from nerva.errors import NervaError
+from nerva.utilities import parse_function_call
 
 T = TypeVar("T")
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from nerva.datasets import DataLoader, create_npz_dataloaders, from_one_hot, has_labels, to_one_hot
+from nerva.errors import NervaError
 from nerva.learning_rate import LearningRateScheduler, parse_learning_rate
 from nerva.loss_functions import LossFunction, parse_loss_function
 from nerva.matrix_operations import Matrix
 from nerva.multilayer_perceptron import MultilayerPerceptron, parse_multilayer_perceptron
-from nerva.utilities import NervaError, StopWatch, pp, set_numpy_options
+from nerva.utilities import StopWatch, pp, set_numpy_options
 from nerva.weight_initializers import Rng
 
 
@@ -93,6 +94,7 @@ def training_epochs(
     test_loader: DataLoader,
     validation_loader: DataLoader | None = None,
     evaluation_loader: DataLoader | None = None,
+    done: int | None = None,
 ) -> Iterator[EpochRecord]:
     """Trains a network, and yields a record before the first epoch and after each.
 
@@ -105,6 +107,8 @@ def training_epochs(
         test_loader: the test set.
         validation_loader: the validation set, if there is one.
         evaluation_loader: the training set as it is evaluated, if in other batches than it is trained with.
+        done: how many epochs the network has been trained for, if this goes on where that ended; the next record is
+            that of the epoch after.
     """
 
     def record(epoch: int, eta: float, seconds: float) -> EpochRecord:
@@ -113,8 +117,9 @@ def training_epochs(
         test = evaluate(M, test_loader, loss)
         return EpochRecord(epoch, eta, train[0], train[1], validation[0], validation[1], test[0], test[1], seconds)
 
-    yield record(0, learning_rate(0), 0.0)
-    for epoch in range(epochs):
+    if done is None:
+        yield record(0, learning_rate(0), 0.0)
+    for epoch in range(done or 0, epochs):
         timer = StopWatch()
         eta = learning_rate(epoch)
         train_epoch(M, loss, eta, train_loader, epoch)

@@ -17,11 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix
-
-
-class NervaError(RuntimeError, ValueError):
-    """A user's mistake: the message says what is wrong, where, and what would be right."""
 
 
 def import_here(name: str) -> ModuleType:

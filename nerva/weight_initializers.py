@@ -13,9 +13,10 @@ from typing import Protocol
 
 import numpy as np
 
+from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix, assign, zeros, zeros_like
 from nerva.specifications import Registry
-from nerva.utilities import NervaError, not_negative
+from nerva.utilities import not_negative
 
 Rng = np.random.Generator | None
 

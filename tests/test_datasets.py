@@ -12,7 +12,7 @@ from nerva.datasets import (
     load_npz_dataset,
     to_one_hot,
 )
-from nerva.utilities import NervaError
+from nerva.errors import NervaError
 
 X = np.arange(14, dtype=np.float32).reshape(7, 2)
 T = np.array([0, 1, 2, 0, 1, 2, 0])

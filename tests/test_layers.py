@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nerva.activation_functions import ACTIVATIONS, ReLUActivation
+from nerva.errors import NervaError
 from nerva.layers import LAYERS as KNOWN_LAYERS
 from nerva.layers import (
     ActivationLayer,
@@ -24,7 +25,6 @@ from nerva.multilayer_perceptron import (
 from nerva.optimizers import OPTIMIZERS as KNOWN_OPTIMIZERS
 from nerva.optimizers import MomentumOptimizer, parse_optimizer
 from nerva.training import stochastic_gradient_descent, stochastic_gradient_descent_plain
-from nerva.utilities import NervaError
 from tests.conftest import assert_gradient
 
 LAYERS = ["Linear", "ReLU", "LeakyReLU(0.1)", "AllReLU(0.2)", "HyperbolicTangent", "Sigmoid", "ELU", "GELU", "SiLU"]

@@ -7,12 +7,13 @@ from hypothesis.extra.numpy import arrays
 
 from nerva.activation_functions import parse_activation
 from nerva.datasets import DataLoader, from_one_hot, to_one_hot
+from nerva.errors import NervaError
 from nerva.layers import parse_layer
 from nerva.learning_rate import parse_learning_rate
 from nerva.matrix_operations import zeros
 from nerva.optimizers import parse_optimizer
 from nerva.softmax_functions import stable_log_softmax, stable_softmax
-from nerva.utilities import NervaError, parse_function_call
+from nerva.utilities import parse_function_call
 
 settings.register_profile("nerva", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("nerva")

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from nerva.activation_functions import ActivationFunction, parse_activation
+from nerva.errors import NervaError
 from nerva.learning_rate import LEARNING_RATES, parse_learning_rate
 from nerva.optimizers import parse_optimizer
 from nerva.specifications import Registry
-from nerva.utilities import NervaError, parse_function_call
+from nerva.utilities import parse_function_call
 from nerva.weight_initializers import INITIALIZERS, parse_weight_initializer
 
 GOOD = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from nerva.utilities import NervaError
+from nerva.errors import NervaError
 
 # The verbs, with the first line of their help, which is shown without importing them.
 VERBS = {

@@ -16,8 +16,8 @@ def command(experiment: str, overrides: tuple[str, ...]) -> None:
 
     OVERRIDES are Hydra's, the same as those with which the runs were made.
     """
+    from nerva.errors import NervaError
     from nerva.experiment.compare import load, summary, write
-    from nerva.utilities import NervaError
 
     config, folders = arguments.sweep(experiment, overrides)
     if missing := [folder.run_id for folder in folders if not folder.is_whole()]:

@@ -33,9 +33,10 @@ def command(**options: Any) -> None:
     """
     import numpy as np
 
+    from nerva.errors import NervaError
     from nerva.layers import has_weights, parse_layer
     from nerva.training import train
-    from nerva.utilities import NervaError, import_here
+    from nerva.utilities import import_here
 
     for module in options["imports"]:
         import_here(module)

@@ -13,8 +13,8 @@ def command(experiment: str, overrides: tuple[str, ...]) -> None:
 
     OVERRIDES are Hydra's, the same as those with which the runs were made.
     """
+    from nerva.errors import NervaError
     from nerva.experiment.tracking import track
-    from nerva.utilities import NervaError
 
     config, folders = arguments.sweep(experiment, overrides)
     ended = [folder for folder in folders if folder.is_whole()]

@@ -17,8 +17,8 @@ def command(port: int, overrides: tuple[str, ...]) -> None:
     import sys
     from pathlib import Path
 
+    from nerva.errors import NervaError
     from nerva.experiment.compose import compose
-    from nerva.utilities import NervaError
 
     # The data does not matter, and to choose it could take a while.
     tracking = compose(["data=digits", *overrides]).tracking

@@ -9,7 +9,8 @@ from filelock import FileLock
 
 from nerva.data.description import Dataset
 from nerva.data.raw import HASTY, fetch, folders, locate, read_checked
-from nerva.utilities import NervaError, whole_or_absent
+from nerva.errors import NervaError
+from nerva.utilities import whole_or_absent
 
 
 @dataclass(frozen=True)

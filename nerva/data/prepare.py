@@ -13,8 +13,9 @@ from filelock import FileLock
 from nerva.data import raw
 from nerva.data.description import Dataset
 from nerva.datasets import checksum, load_npz_dataset
+from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix
-from nerva.utilities import NervaError, whole_or_absent
+from nerva.utilities import whole_or_absent
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from nerva.data.description import Dataset, RawFile
+from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix
-from nerva.utilities import NervaError, whole_or_absent
+from nerva.utilities import whole_or_absent
 
 # Seconds to connect, and between two packets.
 PATIENT = (10.0, 60.0)

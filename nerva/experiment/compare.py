@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from nerva.errors import NervaError
 from nerva.experiment.folder import RunFolder
-from nerva.utilities import NervaError, whole_or_absent
+from nerva.utilities import whole_or_absent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -27,10 +27,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from nerva.data.auto import choose
+from nerva.errors import NervaError
 from nerva.experiment import CONF
 from nerva.experiment.config import Config
 from nerva.experiment.identity import run_id
-from nerva.utilities import NervaError
 
 ConfigStore.instance().store(name="schema", node=Config)
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from nerva.data.description import Dataset
+from nerva.errors import NervaError
 from nerva.experiment.fingerprint import fingerprint
 from nerva.layers import has_weights, parse_layer
 from nerva.learning_rate import parse_learning_rate
 from nerva.loss_functions import parse_loss_function
 from nerva.matrix_operations import zeros
 from nerva.optimizers import parse_optimizer
-from nerva.utilities import NervaError, import_here
+from nerva.utilities import import_here
 from nerva.weight_initializers import parse_weight_initializer
 
 

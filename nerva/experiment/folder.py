@@ -18,9 +18,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from nerva.errors import NervaError
 from nerva.experiment.config import Config
 from nerva.training import EpochRecord
-from nerva.utilities import NervaError, whole_or_absent
+from nerva.utilities import whole_or_absent
 
 # What a summary has, at the least.
 SUMMARY = (

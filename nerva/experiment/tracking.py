@@ -18,9 +18,9 @@ from mlflow.entities import Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from nerva.errors import NervaError
 from nerva.experiment.config import specification
 from nerva.experiment.folder import RunFolder
-from nerva.utilities import NervaError
 
 # What of a configuration says nothing about a run.
 _NOT_PARAMETERS = (

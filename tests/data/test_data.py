@@ -20,7 +20,7 @@ import pytest
 from nerva.data import Dataset, RawFile, choose, load_prepared, prepare
 from nerva.data.raw import collect, read_idx
 from nerva.datasets import load_npz_dataset
-from nerva.utilities import NervaError
+from nerva.errors import NervaError
 
 
 def idx(array: np.ndarray) -> bytes:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from nerva.errors import NervaError
 from nerva.experiment.compare import leaderboard, load, summary, write
 from nerva.experiment.run import run
-from nerva.utilities import NervaError
 from tests.experiment.conftest import configured
 
 RUNS = pd.DataFrame(

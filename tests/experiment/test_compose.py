@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
+from nerva.errors import NervaError
 from nerva.experiment.compose import expand, split
 from nerva.experiment.identity import configuration_id
-from nerva.utilities import NervaError
 
 
 def test_quick_has_twelve_points() -> None:

@@ -4,12 +4,12 @@ import subprocess
 
 import pytest
 
+from nerva.errors import NervaError
 from nerva.experiment import CONF
 from nerva.experiment.compose import compose, expand
 from nerva.experiment.config import specification, validate
 from nerva.experiment.identity import run_id
 from nerva.experiment.run import run
-from nerva.utilities import NervaError
 from tests.experiment.conftest import EXPERIMENTS, configured
 
 

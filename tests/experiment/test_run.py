@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 
+from nerva.errors import NervaError
 from nerva.experiment.compare import load
 from nerva.experiment.folder import RunFolder
 from nerva.experiment.identity import run_id
 from nerva.experiment.run import run
-from nerva.utilities import NervaError, load_dict_from_npz
+from nerva.utilities import load_dict_from_npz
 from tests.experiment.conftest import configured
 
 

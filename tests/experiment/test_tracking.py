@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from nerva.errors import NervaError
 from nerva.experiment.run import run
-from nerva.utilities import NervaError
 from tests.experiment.conftest import configured
 
 

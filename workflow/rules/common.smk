@@ -9,7 +9,7 @@ from snakemake.utils import validate
 from nerva.experiment import compose
 from nerva.experiment.folder import RunFolder
 from nerva.experiment.fingerprint import digest
-from nerva.utilities import NervaError
+from nerva.errors import NervaError
 
 # The jobs' `nerva` is that of the Python which runs Snakemake, also if its environment isn't activated. What
 # Snakemake itself puts before every command, to stop at the first error, has to be said again.
