@@ -6,6 +6,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from nerva.experiment import numerics
+
+# Before NumPy is imported: runs then train in the tests' own process.
+USERS = dict(os.environ)
+numerics.pin_for(())
+
 import numpy as np
 import pytest
 
@@ -26,7 +32,7 @@ def mnist_dir() -> Path:
 
 def environment(home: Path, **changes: str) -> dict[str, str]:
     """The environment of a new user: an empty home, and nothing of nerva's or MLflow's set."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("NERVA_", "MLFLOW_", "HYDRA_", "XDG_"))}
+    kept = {k: v for k, v in USERS.items() if not k.startswith(("NERVA_", "MLFLOW_", "HYDRA_", "XDG_"))}
     return {**kept, "HOME": str(home), "PATH": f"{SCRIPTS}:{os.environ['PATH']}", **changes}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from nerva.errors import NervaError
+from nerva.experiment.interruption import Interrupted, end_by
 
 # The verbs, with the first line of their help, which is shown without importing them.
 VERBS = {
@@ -55,10 +56,14 @@ class RunFailedError(Exception):
 def main() -> None:
     """Runs the command line.
 
-    Exits with 0; with 1 for a user's mistake, 2 for a wrong option, 3 if a run ended as failed.
+    Exits with 0; with 1 for a user's mistake, 2 for a wrong option, 3 if a run ended as failed; and by the signal that
+    interrupted it.
     """
     try:
         nerva.main(standalone_mode=True)
+    except Interrupted as interruption:
+        print(f"nerva: {interruption}", file=sys.stderr)
+        end_by(interruption.signum)
     except RunFailedError as error:
         print(f"nerva: {error}", file=sys.stderr)
         sys.exit(3)

@@ -1,9 +1,11 @@
-"""From a configuration and a dataset to what `training_epochs` needs: all that determines a run's figures.
+"""From a configuration and a dataset to a run's figures and weights: all that determines them.
 
 The code of this module is part of a run's identity, as the engine's is.
 """
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,11 +16,12 @@ from nerva.learning_rate import LearningRateScheduler, parse_learning_rate
 from nerva.loss_functions import LossFunction, parse_loss_function
 from nerva.matrix_operations import Matrix
 from nerva.multilayer_perceptron import MultilayerPerceptron, parse_multilayer_perceptron
+from nerva.training import EpochRecord, training_epochs
 
 
-@dataclass(frozen=True)
+@dataclass
 class Training:
-    """A network before its first epoch, and what it is trained with."""
+    """A network, what it is trained with, and what has come of that so far."""
 
     M: MultilayerPerceptron
     loss: LossFunction
@@ -27,6 +30,32 @@ class Training:
     evaluation_loader: DataLoader  # the same samples, in batches for evaluation
     validation_loader: DataLoader
     test_loader: DataLoader
+    records: list[EpochRecord] = field(default_factory=list)  # the first is of the network before training
+    best: EpochRecord | None = None  # the record of the best epoch by validation accuracy
+    best_weights: dict[str, Matrix] = field(default_factory=dict)
+
+    def epochs(self, epochs: int) -> Iterator[EpochRecord]:
+        """Trains up to a number of epochs, and yields each record; goes on from the records that are there."""
+        for record in training_epochs(
+            self.M, epochs, self.loss, self.learning_rate,
+            self.train_loader, self.test_loader, self.validation_loader, self.evaluation_loader,
+            self.records[-1].epoch if self.records else None,
+        ):  # fmt: skip
+            self.records.append(record)
+            # The first of equals: it was had with less training.
+            better = not self.best or (record.validation_accuracy or 0) > (self.best.validation_accuracy or 0)
+            if better and not self.diverged:
+                self.best = record
+                self.best_weights = {name: x.copy() for name, x in self.M.to_dict().items()}
+            yield record
+            if self.diverged:
+                return
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the last losses are not finite; then nothing that follows can be."""
+        last = self.records[-1]
+        return not (math.isfinite(last.train_loss) and math.isfinite(last.validation_loss or 0))
 
 
 def build(config: Config, arrays: dict[str, Matrix]) -> Training:

@@ -50,16 +50,17 @@ def load(folders: Sequence[RunFolder], title: str, note: str = "") -> Comparison
     if not folders:
         raise NervaError(f"{title} has no runs to compare")
     rows, curves = [], []
-    summaries = [folder.read_summary() for folder in folders]
-    labels = _labels([summary["determined_by"] for summary in summaries])
-    for folder, summary, label in zip(folders, summaries, labels, strict=True):
+    origins = [folder.read_provenance() for folder in folders]
+    labels = _labels([origin["determined_by"] for origin in origins])
+    for folder, origin, label in zip(folders, origins, labels, strict=True):
+        summary = folder.read_summary()
         best = summary["best"] or dict.fromkeys(("epoch", "validation_accuracy", "test_accuracy"), math.nan)
         rows.append(
             {
                 "configuration": label,
-                "seed": summary["determined_by"]["seed"],
+                "seed": origin["determined_by"]["seed"],
                 "run_id": folder.run_id,
-                "configuration_id": summary["configuration_id"],
+                "configuration_id": origin["configuration_id"],
                 "status": summary["status"],
                 "best_epoch": best["epoch"],
                 "validation_accuracy": best["validation_accuracy"],
@@ -70,7 +71,7 @@ def load(folders: Sequence[RunFolder], title: str, note: str = "") -> Comparison
         )
         curves.append(pd.DataFrame(folder.read_metrics()).assign(run_id=folder.run_id, configuration=label))
     runs = pd.DataFrame(rows)
-    data = summaries[0]["data"]["title"]
+    data = origins[0]["data"]["title"]
     return Comparison(title, data, runs, note, pd.concat(curves), leaderboard(runs))
 
 
@@ -107,7 +108,8 @@ def _labels(determined_by: Sequence[dict[str, Any]]) -> list[str]:
         named = {key: canonical[key] for key in ("optimizer", "learning_rate", "loss")}
         named |= {key: f"{key} {_short(canonical[key])}" for key in ("sizes", "layers", "weights")}
         named |= {key: f"{key} {value}" for key, value in canonical["train"].items()}
-        return named | {"validation": f"validation {canonical['data']['validation']}"}
+        named |= {"validation": f"validation {canonical['data']['validation']}"}
+        return named | {"numerics": f"{canonical['numerics']} numerics"}
 
     described = [parts(canonical) for canonical in determined_by]
     differing = [key for key in described[0] if len({parts[key] for parts in described}) > 1]

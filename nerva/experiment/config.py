@@ -11,6 +11,7 @@ from typing import Any
 from nerva.data.description import Dataset
 from nerva.errors import NervaError
 from nerva.experiment.fingerprint import fingerprint
+from nerva.experiment.numerics import settle
 from nerva.layers import has_weights, parse_layer
 from nerva.learning_rate import parse_learning_rate
 from nerva.loss_functions import parse_loss_function
@@ -39,6 +40,13 @@ class Train:
 
 
 @dataclass
+class Numerics:
+    """Which bits a run has; see `nerva.experiment.numerics`."""
+
+    mode: str = "auto"
+
+
+@dataclass
 class Tracking:
     """Where runs are logged."""
 
@@ -62,6 +70,8 @@ class Config:
     train: Train = field(default_factory=Train)
     seed: int = 0
     imports: list[str] = field(default_factory=list)  # modules that register components of one's own
+    numerics: Numerics = field(default_factory=Numerics)
+    force: bool = False  # whether a run that is there already is made again
     tracking: Tracking = field(default_factory=Tracking)
     experiment_name: str = ""
     results_dir: str = ""
@@ -112,8 +122,9 @@ def canonical(config: Config) -> dict[str, Any]:
         "optimizer": str(optimizer(zeros(0), zeros(0))),
         "learning_rate": str(parse_learning_rate(specification(config.learning_rate))),
         "loss": str(parse_loss_function(specification(config.loss))),
-        "train": vars(config.train),
+        "train": dict(vars(config.train)),
         "seed": config.seed,
+        "numerics": settle(config.numerics.mode),
         # The code of components of one's own counts as the engine's does.
         **({"imports": modules} if modules else {}),
     }
@@ -165,6 +176,7 @@ def validate(config: Config) -> None:
         if not finite:
             raise NervaError(f"learning_rate: {schedule} is too large for a number at epoch {epoch}")
     _parse("loss", parse_loss_function, specification(config.loss))
+    settle(config.numerics.mode)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", config.experiment_name):
         raise NervaError(
             f'experiment_name names a folder: letters, digits, ".", "_" and "-", not "{config.experiment_name}"'

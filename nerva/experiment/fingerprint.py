@@ -17,6 +17,32 @@ def fingerprint(source: str) -> str:
     return digest(_meaning(ast.parse(source)))
 
 
+def parts(source: str) -> dict[str, str]:
+    """A hash of each function and class of a module's source text, by its qualified name, and of the rest under "".
+
+    A class' hash is of what stands in it beside functions.
+    """
+    found: dict[str, str] = {}
+
+    def take(body: list[ast.stmt], prefix: str) -> list[ast.stmt]:
+        """Takes the functions and classes out of a body, and returns what is left."""
+        rest = []
+        for node in body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                name = prefix + node.name
+                if isinstance(node, ast.ClassDef):
+                    node.body = take(node.body, f"{name}.")
+                # A name that is defined twice has its parts one behind the other.
+                found[name] = digest([found.get(name, ""), _meaning(node)])[:12]
+            else:
+                rest.append(node)
+        return rest
+
+    tree = ast.parse(source)
+    tree.body = take(tree.body, "")
+    return found | {"": digest(_meaning(tree))[:12]}
+
+
 def _meaning(node: Any) -> Any:
     """A syntax tree as lists and texts.
 

@@ -1,15 +1,20 @@
 """A run's folder: all that the run is, in files that a person can read.
 
-config.yaml    the resolved configuration
-metrics.csv    a row an epoch, from 0, which is before training
-weights.npz    W1, b1, … after the last epoch
-best.npz       W1, b1, … after the epoch with the best validation accuracy
-run.log        what was printed
-run.json       what came of it; written last, so where it is, the rest is whole
+config.yaml      the configuration, without what says only where things are put
+provenance.json  what determined the run, the code, the data, and what it was computed with
+code.json        a hash of each function that computed it
+uncommitted.patch  what had been changed in the code since its commit, if something had
+metrics.csv      a row an epoch, from 0, which is before training
+weights.npz      W1, b1, … after the last epoch
+best.npz         W1, b1, … after the epoch with the best validation accuracy
+run.log          what was printed
+run.json         what came of it; written last, so where it is, the rest is whole
+checkpoint.npz   until then, all that it takes to go on after the last epoch
 """
 
 import csv
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -17,27 +22,18 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from nerva.errors import NervaError
 from nerva.experiment.config import Config
+from nerva.experiment.numerics import settle
 from nerva.training import EpochRecord
 from nerva.utilities import whole_or_absent
 
-# What a summary has, at the least.
-SUMMARY = (
-    "run_id",
-    "configuration_id",
-    "determined_by",
-    "status",
-    "reason",
-    "best",
-    "data",
-    "code",
-    "git_commit",
-    "training_seconds",
-    "started",
-    "ended",
-)
+# What a summary and a provenance have, at the least.
+SUMMARY = ("run_id", "status", "reason", "best", "last", "training_seconds", "started", "ended", "files")
+PROVENANCE = ("run_id", "configuration_id", "determined_by", "overrides", "code", "data", "environment")
 
 
 class RunFolder:
@@ -46,11 +42,15 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / "config.yaml"
+        self.provenance = path / "provenance.json"
+        self.code = path / "code.json"
+        self.patch = path / "uncommitted.patch"
         self.metrics = path / "metrics.csv"
         self.weights = path / "weights.npz"
         self.best = path / "best.npz"
         self.log = path / "run.log"
         self.summary = path / "run.json"
+        self.checkpoint = path / "checkpoint.npz"
 
     @classmethod
     def of(cls, results_dir: str | Path, run_id: str) -> "RunFolder":
@@ -62,10 +62,14 @@ class RunFolder:
         """The run's id."""
         return self.path.name
 
+    @property
+    def evidence(self) -> list[Path]:
+        """The files that prove what the run was."""
+        return [self.config, self.provenance, self.code, self.metrics, self.weights, self.best]
+
     def is_whole(self) -> bool:
         """Whether the run has ended and all of its files are there."""
-        files = (self.config, self.metrics, self.weights, self.best, self.log)
-        if not all(file.exists() for file in files):
+        if not all(file.exists() for file in (*self.evidence, self.log)):
             return False
         try:
             return str(self.read_summary()["run_id"]) == self.run_id
@@ -73,21 +77,39 @@ class RunFolder:
             return False
 
     def clear(self) -> None:
-        """Takes away what an attempt that did not end has left."""
+        """Takes away what an attempt that did not end has left, but for its checkpoint."""
         self.summary.unlink(missing_ok=True)
         for unfinished in self.path.glob(".*.tmp*"):
             unfinished.unlink()
 
     def write_config(self, config: Config) -> None:
-        """Writes the resolved configuration."""
+        """Writes the configuration, as far as it is the run's: the same run has the same file, wherever it was made."""
         with whole_or_absent(self.config) as temporary:
-            OmegaConf.save(OmegaConf.structured(config), temporary)
+            temporary.write_text(to_yaml(config))
 
     def read_config(self) -> dict[str, Any]:
-        """The resolved configuration, as nested dictionaries."""
-        container = OmegaConf.to_container(OmegaConf.load(self.config))
+        """The configuration, as nested dictionaries.
+
+        Raises:
+            NervaError: if the file can't be read.
+        """
+        try:
+            container = OmegaConf.to_container(OmegaConf.create(self.config.read_text()))
+        except (OSError, OmegaConfBaseException, YAMLError) as error:
+            raise NervaError(f"{self.config} can't be read: {_first_line(error)}") from None
         assert isinstance(container, dict)
         return {str(key): value for key, value in container.items()}
+
+    def load_config(self) -> Config:
+        """The configuration as an object; what says where things are put is missing.
+
+        Raises:
+            NervaError: if the file can't be read, or is not that of a configuration.
+        """
+        try:
+            return from_yaml(self.config.read_text())
+        except (OSError, OmegaConfBaseException, YAMLError) as error:
+            raise NervaError(f"{self.config} is not a run's configuration: {_first_line(error)}") from None
 
     def write_metrics(self, records: Sequence[EpochRecord], times: Sequence[float]) -> None:
         """Writes a row a record, and when it was made (seconds since 1970)."""
@@ -116,10 +138,35 @@ class RunFolder:
                 f"{self.metrics} is damaged ({error}); delete {self.path}, and the run is made again"
             ) from None
 
+    def write_provenance(self, provenance: dict[str, Any], code: dict[str, str], patch: str) -> None:
+        """Writes where the run comes from."""
+        _write_json(self.provenance, provenance)
+        _write_json(self.code, code)
+        if patch:
+            with whole_or_absent(self.patch) as temporary:
+                temporary.write_text(patch, errors="surrogateescape")
+        else:
+            self.patch.unlink(missing_ok=True)
+
+    def read_provenance(self) -> dict[str, Any]:
+        """Where the run comes from.
+
+        Raises:
+            NervaError: if the file is missing or damaged.
+        """
+        return self._read_json(self.provenance, PROVENANCE)
+
+    def read_code(self) -> dict[str, str]:
+        """A hash of each function that computed the run.
+
+        Raises:
+            NervaError: if the file is missing or damaged.
+        """
+        return self._read_json(self.code, ())
+
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """Writes what came of the run."""
-        with whole_or_absent(self.summary) as temporary:
-            temporary.write_text(json.dumps(summary, indent=2) + "\n")
+        """Writes what came of the run, with the checksums of the other files."""
+        _write_json(self.summary, summary | {"files": {path.name: file_checksum(path) for path in self.evidence}})
 
     def read_summary(self) -> dict[str, Any]:
         """What came of the run.
@@ -127,12 +174,52 @@ class RunFolder:
         Raises:
             NervaError: if the run has not ended, or the file is damaged.
         """
+        if not self.summary.exists():
+            raise NervaError(f"the run {self.run_id} has not ended: there is no {self.summary}")
+        return self._read_json(self.summary, SUMMARY)
+
+    def _read_json(self, path: Path, keys: Sequence[str]) -> dict[str, Any]:
+        again = f"delete {self.path}, and the run is made again"
         try:
-            summary = json.loads(self.summary.read_text())
-            missing = [key for key in SUMMARY if key not in summary]
+            content = json.loads(path.read_text())
+            missing = [key for key in keys if key not in content]
         except (OSError, ValueError, TypeError) as error:
-            raise NervaError(f"{self.summary} can't be read ({error}): the run has not ended") from None
+            raise NervaError(f"{path} can't be read ({error}); {again}") from None
         if missing:
-            raise NervaError(f"{self.summary} has no {missing[0]}; delete {self.path}, and the run is made again")
-        assert isinstance(summary, dict)
-        return summary
+            raise NervaError(f"{path} has no {missing[0]}; {again}")
+        assert isinstance(content, dict)
+        return content
+
+
+# What of a configuration says only where a run is put, or how it was asked for.
+_ELSEWHERE = ("tracking", "experiment_name", "results_dir", "force")
+
+
+def to_yaml(config: Config) -> str:
+    """A configuration as text, as far as it is the run's."""
+    container: Any = OmegaConf.to_container(OmegaConf.structured(config))
+    container["numerics"]["mode"] = settle(config.numerics.mode)
+    del container["data"]["note"]
+    return OmegaConf.to_yaml({key: value for key, value in container.items() if key not in _ELSEWHERE})
+
+
+def from_yaml(text: str) -> Config:
+    """The configuration that a text describes; what it does not say is as by default."""
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.create(text)))
+    assert isinstance(config, Config)
+    return config
+
+
+def file_checksum(path: Path) -> str:
+    """The sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with whole_or_absent(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

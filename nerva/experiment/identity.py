@@ -8,7 +8,7 @@ import functools
 
 from nerva.experiment import PACKAGE
 from nerva.experiment.config import Config, canonical
-from nerva.experiment.fingerprint import digest, fingerprint
+from nerva.experiment.fingerprint import digest, fingerprint, parts
 
 
 def run_id(config: Config) -> str:
@@ -31,5 +31,19 @@ def code_fingerprint() -> str:
 
     Comments, docstrings and formatting don't count, and neither does the version of Python.
     """
+    return digest({name: fingerprint(source) for name, source in _sources().items()})
+
+
+def code_parts() -> dict[str, str]:
+    """A hash of each function of that code, as `nerva/layers.py: LinearLayer.feedforward`."""
+    return {
+        f"nerva/{name}: {part}".removesuffix(": "): sha256
+        for name, source in _sources().items()
+        for part, sha256 in parts(source).items()
+    }
+
+
+def _sources() -> dict[str, str]:
+    """The source text of each module that computes a run."""
     files = [*sorted(PACKAGE.glob("*.py")), PACKAGE / "experiment" / "build.py"]
-    return digest({str(file.relative_to(PACKAGE)): fingerprint(file.read_text()) for file in files})
+    return {str(file.relative_to(PACKAGE)): file.read_text() for file in files}

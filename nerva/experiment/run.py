@@ -1,9 +1,10 @@
 """One run: trained, and written to its folder."""
 
+import dataclasses
 import logging
 import math
 import platform
-import subprocess
+import resource
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,113 +15,195 @@ import numpy as np
 from filelock import FileLock
 from threadpoolctl import threadpool_limits
 
-import nerva
 from nerva.data import load_prepared, prepare
-from nerva.experiment import PACKAGE
-from nerva.experiment.build import build
-from nerva.experiment.config import Config, canonical
+from nerva.datasets import checksum
+from nerva.errors import NervaError
+from nerva.experiment import checkpoint, numerics
+from nerva.experiment.build import Training, build
+from nerva.experiment.config import Config
 from nerva.experiment.folder import RunFolder
-from nerva.experiment.identity import code_fingerprint, configuration_id, run_id
-from nerva.training import EpochRecord, table_foot, table_head, table_row, training_epochs
+from nerva.experiment.identity import code_parts, run_id
+from nerva.experiment.interruption import Interrupted
+from nerva.experiment.provenance import bits, patch, private, provenance
+from nerva.experiment.worker import run_elsewhere
+from nerva.training import EpochRecord, table_foot, table_head, table_row
 from nerva.utilities import save_dict_to_npz
 
 log = logging.getLogger("nerva.run")
 
 
-def run(config: Config, overrides: Sequence[str]) -> RunFolder:
+def run(config: Config, overrides: Sequence[str], into: RunFolder | None = None) -> RunFolder:
     """Trains the run that a configuration describes, unless that is done already.
 
-    A run that diverges ends as failed: that is what comes of its configuration, and trying again gives the same.
+    A run that was interrupted goes on after its last epoch. A run that diverges ends as failed: that is what comes of
+    its configuration, and trying again gives the same.
 
     Args:
         config: the configuration.
         overrides: how it was asked for; they are noted, and change nothing.
+        into: the run's folder; by default, the one that its id gives it among the results.
 
     Returns:
         The run's folder.
 
     Raises:
-        NervaError: if the configuration is not that of a run, or the data can't be had.
+        NervaError: if the configuration is not that of a run, its numerics can't hold here, or the data can't be had.
+        Interrupted: if a signal ends it.
     """
-    folder = RunFolder.of(config.results_dir, run_id(config))
+    folder = into or RunFolder.of(config.results_dir, run_id(config))
+    mode = numerics.settle(config.numerics.mode)
+    numerics.demand(mode)
+    if numerics.pinned() != mode:
+        # Bits are settled when NumPy is imported, and here it was imported for others.
+        run_elsewhere(config, overrides, folder.path, mode)
+        return folder
     folder.path.parent.mkdir(parents=True, exist_ok=True)
     # Whoever comes second waits, and then finds the run done. The system frees the lock of a process that dies.
     with FileLock(folder.path.parent / f".{folder.run_id}.lock"):
         if folder.is_whole():
-            log.info("run %s is there already: %s", folder.run_id, folder.path)
-            return folder
+            folder.checkpoint.unlink(missing_ok=True)
+            if not config.force:
+                log.info("run %s is there already: %s", folder.run_id, folder.path)
+                return folder
         prepare(config.data, config.data_dir)
-        arrays, checksum = load_prepared(config.data, config.data_dir)
+        arrays, sha256 = load_prepared(config.data, config.data_dir)
         folder.path.mkdir(exist_ok=True)
         folder.clear()
-        folder.write_config(config)
+        origin = provenance(config, overrides, sha256), code_parts(), patch()
+
+        def describe() -> None:
+            folder.write_config(config)
+            folder.write_provenance(*origin)
+
+        describe()
         with _logged_to(folder):
             summary = _train(config, arrays, folder)
-        folder.write_summary(
-            {
-                "run_id": folder.run_id,
-                "configuration_id": configuration_id(config),
-                "determined_by": canonical(config),
-                **summary,
-                "overrides": list(overrides),
-                "data": {"name": config.data.name, "title": config.data.title, "sha256": checksum},
-                "code": code_fingerprint(),
-                **_environment(),
-            }
-        )
+        # Again: meanwhile another program that wanted the same run, such as Snakemake, may have cleared its files away.
+        describe()
+        folder.write_summary({"run_id": folder.run_id, **summary})
+        folder.checkpoint.unlink(missing_ok=True)
     return folder
 
 
 def _train(config: Config, arrays: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
     """Trains and writes metrics and weights; returns what came of it."""
-    data, started = config.data, time.time()
+    data, t = config.data, build(config, arrays)
+    progress, unusable = _Progress(t, folder), ""
+    try:
+        progress.load()
+    except NervaError as error:
+        unusable = f"this run was interrupted, but begins anew, as its checkpoint can't be used: {error}"
+        t = build(config, arrays)
+        progress = _Progress(t, folder)
     log.info("run %s of %s", folder.run_id, config.title)
     log.info(
         "%s: %d samples for training, %d for validation, %d for testing",
         data.title, data.train - data.validation, data.validation, data.test,
     )  # fmt: skip
-    if data.note:
-        log.info("%s", data.note)
-    records: list[EpochRecord] = []
-    times: list[float] = []
-    best: dict[str, Any] = {}
-    reason = None
-    t = build(config, arrays)
+    for note in (data.note, numerics.note(config.numerics.mode), unusable):
+        if note:
+            log.info("%s", private(note))
+    for line in table_head(validation=True):
+        log.info(line)
+    for record in t.records:
+        log.info(table_row(record))
+    if t.records:
+        log.info("going on after epoch %d, where this was interrupted", t.records[-1].epoch)
     # One thread: with more, sums are made in another order, and bits depend on the number of cores. What
     # overflows is told by the figures of the epoch, once.
     with threadpool_limits(1), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        for line in table_head(validation=True):
-            log.info(line)
-        for record in training_epochs(
-            t.M, config.train.epochs, t.loss, t.learning_rate,
-            t.train_loader, t.test_loader, t.validation_loader, t.evaluation_loader,
-        ):  # fmt: skip
-            log.info(table_row(record))
-            records.append(record)
-            times.append(time.time())
-            folder.write_metrics(records, times)
-            if not (math.isfinite(record.train_loss) and math.isfinite(record.validation_loss or 0)):
-                reason = f"the loss is {record.train_loss} after epoch {record.epoch}: training diverged"
-                break
-            # The first of equals: it was had with less training.
-            if not best or record.validation_accuracy > best["validation_accuracy"]:
-                best = _figures(record)
-                best_weights = {name: x.copy() for name, x in t.M.to_dict().items()}
-        for line in table_foot(sum(record.seconds for record in records), validation=True):
-            log.info(line)
-    save_dict_to_npz(folder.weights, t.M.to_dict())
-    save_dict_to_npz(folder.best, best_weights if best else t.M.to_dict())
+        try:
+            for record in t.epochs(config.train.epochs):
+                progress.save()
+                log.info(table_row(record))
+        except (Interrupted, KeyboardInterrupt) as interruption:
+            if isinstance(interruption, Interrupted):
+                interruption.folder = folder.path
+            after = f"epoch {t.records[-1].epoch}" if t.records else "nothing"
+            log.info("interrupted after %s; the same command goes on from there", after)
+            raise
+    for line in table_foot(sum(record.seconds for record in t.records), validation=True):
+        log.info(line)
+    progress.write_metrics()
+    weights = {folder.weights: t.M.to_dict(), folder.best: t.best_weights or t.M.to_dict()}
+    for path, parameters in weights.items():
+        save_dict_to_npz(path, parameters)
+    last = t.records[-1]
+    reason = f"the loss is {last.train_loss} after epoch {last.epoch}: training diverged" if t.diverged else None
     if reason:
         log.error("run %s failed: %s", folder.run_id, reason)
+    trained = sum(record.seconds for record in t.records)
     return {
         "status": "failed" if reason else "finished",
         "reason": reason,
-        "best": None if reason else best,
-        "last": _figures(records[-1]),
-        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds"),
-        "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "training_seconds": sum(record.seconds for record in records),
+        "best": _figures(t.best) if t.best and not reason else None,
+        "last": _figures(last),
+        "weights": {path.name: checksum(parameters) for path, parameters in weights.items()},
+        "started": _iso(progress.started),
+        "ended": _iso(time.time()),
+        "continued": progress.continued,
+        "training_seconds": trained,
+        "seconds_per_epoch": trained / last.epoch if last.epoch else None,
+        "peak_memory_mb": round(_peak_memory() / 2**20),
     }
+
+
+class _Progress:
+    """A run's progress, as its checkpoint keeps it."""
+
+    def __init__(self, t: Training, folder: RunFolder) -> None:
+        self.t = t
+        self.folder = folder
+        self.started = time.time()
+        self.times: list[float] = []  # when each record was made
+        self.continued: list[dict[str, Any]] = []  # after which epoch, and when, an interrupted run went on
+        self.possible = True
+
+    def _state(self) -> dict[str, Any]:
+        t = self.t
+        return {
+            "started": self.started,
+            "times": self.times,
+            "continued": self.continued,
+            "records": [dataclasses.asdict(record) for record in t.records],
+            "best": t.best.epoch if t.best else None,
+            "best_weights": t.best_weights,
+            "M": t.M,
+            "loss": t.loss,
+            "learning_rate": t.learning_rate,
+            "order": t.train_loader.rng,
+        }
+
+    def save(self) -> None:
+        """Writes the checkpoint, and then the metrics, after an epoch: no epoch is ever in the metrics twice."""
+        self.times.append(time.time())
+        if self.possible:
+            try:
+                checkpoint.save(self.folder.checkpoint, self._state(), bits())
+            except NervaError as error:
+                self.possible = False
+                log.warning("if this run is interrupted, it begins anew: %s", error)
+        self.write_metrics()
+
+    def write_metrics(self) -> None:
+        """Writes the metrics of all epochs so far."""
+        self.folder.write_metrics(self.t.records, self.times)
+
+    def load(self) -> None:
+        """Goes on from the checkpoint, if there is one.
+
+        Raises:
+            NervaError: if it can't be used; then the training is spoilt.
+        """
+        if not self.folder.checkpoint.exists():
+            return
+        state = checkpoint.restore(self.folder.checkpoint, self._state(), bits())
+        self.started, self.times = state["started"], state["times"]
+        records = [EpochRecord(**record) for record in state["records"]]
+        self.t.records = records
+        self.t.best = next((record for record in records if record.epoch == state["best"]), None)
+        self.t.best_weights = state["best_weights"]
+        self.continued = [*state["continued"], {"after_epoch": records[-1].epoch, "at": _iso(time.time())}]
 
 
 def _figures(record: EpochRecord) -> dict[str, Any]:
@@ -130,28 +213,15 @@ def _figures(record: EpochRecord) -> dict[str, Any]:
     return {name: x if x is None or math.isfinite(x) else str(x) for name, x in figures.items()}
 
 
-def _environment() -> dict[str, Any]:
-    """The code and the libraries that made a run."""
-    return {
-        "git_commit": _git_commit(),
-        "versions": {
-            "nerva": nerva.__version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-        },
-    }
+def _iso(seconds: float) -> str:
+    """A time in seconds since 1970, as a person can read it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-def _git_commit() -> str | None:
-    """The commit of the checkout that this package is in, if it is in one and git is there."""
-    if not (PACKAGE.parent / ".git").exists():
-        return None  # installed, perhaps below somebody else's checkout
-    command = ["git", "-C", str(PACKAGE.parent), "rev-parse", "HEAD"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return result.stdout.strip() or None
+def _peak_memory() -> int:
+    """The most memory that this process has had at once, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
 
 
 @contextmanager

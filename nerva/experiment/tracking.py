@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,7 +15,7 @@ from filelock import FileLock
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunStatus
+from mlflow.entities import Metric, Param, Run, RunStatus
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,25 +24,17 @@ from nerva.experiment.config import specification
 from nerva.experiment.folder import RunFolder
 
 # What of a configuration says nothing about a run.
-_NOT_PARAMETERS = (
-    "experiment_name",
-    "data.note",
-    "tracking",
-    "results_dir",
-    "data.files",
-    "data.mirrors",
-    "data.candidates",
-)
+_NOT_PARAMETERS = ("data.files", "data.mirrors", "data.candidates")
 
 # As many metrics as MLflow takes at once.
 _BATCH = 1000
 
 
 def track(folders: Sequence[RunFolder], experiment: str, uri: str, results_dir: str | Path) -> int:
-    """Logs runs that have ended to an experiment of MLflow; those that are in it already stay as they are.
+    """Logs runs to an experiment of MLflow; those that are in it already, as they are in their folders, stay.
 
     Args:
-        folders: the runs.
+        folders: the runs. One that has not ended was killed, and is logged so until it is.
         experiment: the experiment's name; it is made if it isn't there.
         uri: the store, such as `sqlite:///results/mlflow.db`, which is made if it isn't there.
         results_dir: artifacts of a database's experiments go to `mlartifacts` in this folder.
@@ -50,7 +43,7 @@ def track(folders: Sequence[RunFolder], experiment: str, uri: str, results_dir: 
         How many were logged.
 
     Raises:
-        NervaError: if a run has not ended, or the store refuses.
+        NervaError: if a folder is damaged, or the store refuses.
     """
     Path(results_dir).mkdir(parents=True, exist_ok=True)
     # One process at a time: processes that make the tables of a fresh database together spoil it, and two that
@@ -59,10 +52,7 @@ def track(folders: Sequence[RunFolder], experiment: str, uri: str, results_dir: 
         client = MlflowClient(tracking_uri=uri)
         experiment_id = _experiment(client, experiment, uri, Path(results_dir))
         logged = _logged(client, experiment_id)
-        missing = [folder for folder in folders if folder.run_id not in logged]
-        for folder in missing:
-            _log(client, experiment_id, experiment, folder)
-        return len(missing)
+        return sum(_log(client, experiment_id, experiment, folder, logged.get(folder.run_id)) for folder in folders)
 
 
 @contextmanager
@@ -97,68 +87,102 @@ def _experiment(client: MlflowClient, name: str, uri: str, results_dir: Path) ->
     return str(found.experiment_id)
 
 
-def _logged(client: MlflowClient, experiment_id: str) -> set[str]:
-    """The ids of the runs that an experiment has. What a process left half-logged is removed."""
-    ids, token = set(), None
+def _logged(client: MlflowClient, experiment_id: str) -> dict[str, Run]:
+    """The runs that an experiment has, by nerva's ids."""
+    runs: dict[str, Run] = {}
+    for run in _search(client, [experiment_id]):
+        runs.setdefault(run.data.tags.get("nerva.run_id", ""), run)
+    return runs
+
+
+def _search(client: MlflowClient, experiment_ids: list[str], filter_string: str = "") -> Iterator[Run]:
+    """The runs of experiments, however many there are."""
+    token = None
     while True:
-        page = client.search_runs([experiment_id], max_results=1000, page_token=token)
-        for run in page:
-            if run.info.status == RunStatus.to_string(RunStatus.RUNNING):
-                client.delete_run(run.info.run_id)
-            else:
-                ids.add(run.data.tags.get("nerva.run_id", ""))
+        page = client.search_runs(experiment_ids, filter_string, max_results=1000, page_token=token)
+        yield from page
         token = page.token
         if not token:
-            return ids
+            return
 
 
-def _log(client: MlflowClient, experiment_id: str, experiment: str, folder: RunFolder) -> None:
-    summary, config = folder.read_summary(), folder.read_config()
+def _log(client: MlflowClient, experiment_id: str, experiment: str, folder: RunFolder, logged: Run | None) -> bool:
+    """Brings MLflow's run up to date with a folder; returns whether there was something to do."""
+    ended = folder.summary.exists()
+    summary: dict[str, Any] = folder.read_summary() if ended else {}
+    if logged and logged.data.tags.get("nerva.ended"):
+        if logged.data.tags["nerva.ended"] == summary.get("ended"):
+            return False
+        client.delete_run(logged.info.run_id)  # it was made again since
+        logged = None
+    rows = folder.read_metrics()
+    # What is logged twice, MLflow keeps once.
+    run_id = logged.info.run_id if logged else _create(client, experiment_id, experiment, folder, rows[0]["time"])
+    client.update_run(run_id, RunStatus.to_string(RunStatus.RUNNING))
+    metrics = _metrics(rows, summary)
+    parameters = [Param(key, str(value)) for key, value in flat(folder.read_config()).items()]
+    client.log_batch(run_id, metrics=metrics[: _BATCH - len(parameters)], params=parameters)
+    for start in range(_BATCH - len(parameters), len(metrics), _BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
+    for path in sorted(folder.path.glob("[!.]*")):
+        if path != folder.checkpoint:
+            client.log_artifact(run_id, str(path))
+    # Last, so that a run which has ended is whole.
+    if ended:
+        if summary["reason"]:
+            client.set_tag(run_id, "mlflow.note.content", f"Failed: {summary['reason']}")
+        client.set_tag(run_id, "nerva.weights", summary["weights"][folder.weights.name])
+        client.set_tag(run_id, "nerva.ended", summary["ended"])
+    statuses = {"finished": RunStatus.FINISHED, "failed": RunStatus.FAILED}
+    status = statuses[summary["status"]] if ended else RunStatus.KILLED
+    end = _milliseconds(summary["ended"]) if ended else round(time.time() * 1000)
+    client.set_terminated(run_id, RunStatus.to_string(status), end_time=end)
+    return True
+
+
+def _create(client: MlflowClient, experiment_id: str, experiment: str, folder: RunFolder, started: float) -> str:
+    """Makes a run in MLflow; returns its id there."""
+    provenance = folder.read_provenance()
     tags = {
         "nerva.run_id": folder.run_id,
-        "nerva.configuration_id": summary["configuration_id"],
+        "nerva.configuration_id": provenance["configuration_id"],
         "nerva.sweep": experiment,
-        "nerva.data.name": summary["data"]["name"],
-        "nerva.data.sha256": summary["data"]["sha256"],
-        "nerva.code": summary["code"],
+        "nerva.overrides": " ".join(provenance["overrides"]),
+        "nerva.data.name": provenance["data"]["name"],
+        "nerva.data.sha256": provenance["data"]["sha256"],
+        "nerva.code": provenance["code"]["fingerprint"],
+        "nerva.dirty": provenance["code"]["dirty"],
+        **{f"nerva.environment.{key}": value for key, value in provenance["environment"].items()},
         "mlflow.source.name": "nerva",
-        "mlflow.source.git.commit": summary["git_commit"],
+        "mlflow.source.git.commit": provenance["code"]["git_commit"],
     }
-    if summary["reason"]:
-        tags["mlflow.note.content"] = f"Failed: {summary['reason']}"
     run = client.create_run(
         experiment_id,
-        start_time=_milliseconds(summary["started"]),
-        run_name=_name(config),
-        tags={key: value for key, value in tags.items() if value is not None},
+        start_time=round(started * 1000),
+        run_name=_name(folder.read_config()),
+        tags={key: str(value) for key, value in tags.items() if value is not None},
     )
-    metrics = _metrics(folder, summary)
-    parameters = [Param(key, str(value)) for key, value in flat(config).items()]
-    client.log_batch(run.info.run_id, metrics=metrics[: _BATCH - len(parameters)], params=parameters)
-    for start in range(_BATCH - len(parameters), len(metrics), _BATCH):
-        client.log_batch(run.info.run_id, metrics=metrics[start : start + _BATCH])
-    for path in (folder.config, folder.summary, folder.metrics, folder.weights, folder.best, folder.log):
-        client.log_artifact(run.info.run_id, str(path))
-    # Last, so that a run which is not RUNNING is whole.
-    status = {"finished": RunStatus.FINISHED, "failed": RunStatus.FAILED}[summary["status"]]
-    client.set_terminated(run.info.run_id, RunStatus.to_string(status), end_time=_milliseconds(summary["ended"]))
+    return str(run.info.run_id)
 
 
-def _metrics(folder: RunFolder, summary: dict[str, Any]) -> list[Metric]:
-    """A run's metrics, with the epoch as step. MLflow's charts are grouped by what stands before the slash."""
-    names = {
-        f"{part}_{figure}": f"{part}/{figure}"
-        for part in ("train", "validation", "test")
-        for figure in ("loss", "accuracy")
-    } | {"learning_rate": "train/learning_rate", "seconds": "time/seconds"}
+# Columns of metrics.csv, by what they are called in MLflow. Its charts are grouped by what stands before the slash.
+_METRICS = {
+    f"{part}_{figure}": f"{part}/{figure}"
+    for part in ("train", "validation", "test")
+    for figure in ("loss", "accuracy")
+} | {"learning_rate": "train/learning_rate", "seconds": "time/seconds"}
+
+
+def _metrics(rows: list[dict[str, float]], summary: dict[str, Any]) -> list[Metric]:
+    """A run's metrics, with the epoch as step."""
     metrics = [
         Metric(name, row[column], round(row["time"] * 1000), int(row["epoch"]))
-        for row in folder.read_metrics()
-        for column, name in names.items()
+        for row in rows
+        for column, name in _METRICS.items()
     ]
     # One figure a run, all at step 0: MLflow draws those as bars, side by side.
-    ended = _milliseconds(summary["ended"])
-    return metrics + [Metric(f"best/{key}", value, ended, 0) for key, value in (summary["best"] or {}).items()]
+    best = summary.get("best") or {}
+    return metrics + [Metric(f"best/{key}", value, _milliseconds(summary["ended"]), 0) for key, value in best.items()]
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -26,10 +26,11 @@ def test_a_run(results, caplog) -> None:
     assert [row["epoch"] for row in rows] == [0, 1, 2]
     assert all(math.isfinite(value) for row in rows for value in row.values())
     what = folder.read_summary()
-    assert (what["status"], what["reason"], what["overrides"]) == ("finished", None, ["data=digits"])
+    assert (what["status"], what["reason"]) == ("finished", None)
     assert what["best"]["validation_accuracy"] == max(row["validation_accuracy"] for row in rows)
     assert what["last"]["test_loss"] == rows[-1]["test_loss"]
-    assert what["data"]["sha256"] == config.data.sha256
+    origin = folder.read_provenance()
+    assert (origin["overrides"], origin["data"]["sha256"]) == (["data=digits"], config.data.sha256)
     weights = load_dict_from_npz(folder.weights)
     assert weights.pop("architecture").tolist() == ['[["ReLU", 64, 64], ["Linear", 64, 10]]']
     assert {name: w.dtype for name, w in weights.items()} == dict.fromkeys(("W1", "b1", "W2", "b2"), np.float32)

@@ -79,7 +79,8 @@ def test_a_runs_folder(quick) -> None:
     folder, _ = quick
     for run_id in runs(folder):
         names = {path.name for path in (folder / "results" / "runs" / run_id).iterdir()}
-        assert names == {"config.yaml", "metrics.csv", "weights.npz", "best.npz", "run.log", "run.json"}
+        evidence = {"config.yaml", "provenance.json", "code.json", "metrics.csv", "weights.npz", "best.npz"}
+        assert names - {"uncommitted.patch"} == {*evidence, "run.log", "run.json"}
 
 
 @QUICK
@@ -173,8 +174,8 @@ def test_specifications_with_arguments(run: Command, tmp_path) -> None:
     layers = "model.layers=['LeakyReLU(0.1)',Linear]"
     result = pipeline(run, "data=digits", f"overrides={layers} {SMALL}")
     assert result.returncode == 0, result.stderr
-    (summary,) = runs(tmp_path).values()
-    assert summary["determined_by"]["layers"] == ["LeakyReLU(alpha=0.1)", "Linear"]
+    (provenance,) = tmp_path.glob("results/runs/*/provenance.json")
+    assert json.loads(provenance.read_text())["determined_by"]["layers"] == ["LeakyReLU(alpha=0.1)", "Linear"]
 
 
 def test_a_part_of_the_pipeline(run: Command, tmp_path) -> None:

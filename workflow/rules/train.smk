@@ -3,11 +3,15 @@ rule train:
         # The run's id has the data's checksum: that the file was made again means nothing.
         ancient(DATA),
     output:
-        config=RUN.config,
-        metrics=RUN.metrics,
-        weights=RUN.weights,
-        best=RUN.best,
-        summary=RUN.summary,
+        # update: what is there stays there. Somebody else, such as Hydra's multirun, may be making this very run;
+        # `nerva train` waits then, and finds it done.
+        config=update(RUN.config),
+        provenance=update(RUN.provenance),
+        code=update(RUN.code),
+        metrics=update(RUN.metrics),
+        weights=update(RUN.weights),
+        best=update(RUN.best),
+        summary=update(RUN.summary),
     log:
         RESULTS / "logs" / "train" / "{run}.log",
     threads: 1

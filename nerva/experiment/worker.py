@@ -1,0 +1,106 @@
+"""A process of its own for a run, where this one can't compute its bits: `python -m nerva.experiment.worker`.
+
+The bits of a process are settled when NumPy is first imported. A notebook has imported it long since, and a sweep may
+ask for portable and native runs in turn.
+"""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nerva.errors import NervaError
+from nerva.experiment import PACKAGE, numerics
+from nerva.experiment.interruption import Interrupted, end_by, interruptible
+
+if TYPE_CHECKING:
+    from nerva.experiment.config import Config
+
+
+def run_elsewhere(config: "Config", overrides: Sequence[str], folder: Path, mode: str) -> None:
+    """Does what `run` does, in a process of its own, which ends when this one does.
+
+    Raises:
+        NervaError: if the run does, or the process dies.
+        Interrupted: if a signal ends it.
+    """
+    from omegaconf import OmegaConf
+
+    order = {
+        "config": OmegaConf.to_yaml(OmegaConf.structured(config)),
+        "overrides": list(overrides),
+        "folder": str(folder),
+        "mode": mode,
+        "argv": sys.argv,
+        "level": logging.getLogger("nerva.run").getEffectiveLevel(),
+    }
+    answer, answering = os.pipe()
+    environment = numerics.environment(mode)
+    # Where this package is, if it isn't installed.
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
+    with subprocess.Popen(
+        [sys.executable, "-m", __name__, str(answering)],
+        stdin=subprocess.PIPE,
+        text=True,
+        env=environment,
+        pass_fds=[answering],
+    ) as process:
+        os.close(answering)
+        assert process.stdin is not None
+        try:
+            # Not closed: that it is open tells the process that this one lives.
+            process.stdin.write(json.dumps(order) + "\n")
+            process.stdin.flush()
+            with os.fdopen(answer) as pipe:
+                failure = pipe.read()
+            process.wait()
+        except BaseException:
+            process.send_signal(signal.SIGTERM)
+            raise
+    if failure:
+        raise NervaError(failure)
+    if process.returncode in (-signal.SIGINT, -signal.SIGTERM):
+        interruption = Interrupted(-process.returncode)
+        interruption.folder = folder
+        raise interruption
+    if process.returncode != 0:
+        raise NervaError(f"the process that trained {folder.name} ended with exit code {process.returncode}")
+
+
+def main() -> None:
+    """Carries out an order from standard input; an error of the user's goes to the descriptor in the arguments."""
+    order: dict[str, Any] = json.loads(sys.stdin.readline())
+    numerics.pin(order["mode"])
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+    logging.getLogger("nerva.run").setLevel(order["level"])
+    answering = int(sys.argv[1])
+    sys.argv = order["argv"]
+
+    from nerva.experiment.folder import RunFolder, from_yaml
+    from nerva.experiment.run import run
+
+    try:
+        with interruptible():
+            run(from_yaml(order["config"]), order["overrides"], RunFolder(Path(order["folder"])))
+    except NervaError as error:
+        os.write(answering, str(error).encode())
+        sys.exit(1)
+    except Interrupted as interruption:
+        end_by(interruption.signum)
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that gave the order does, also if that is killed."""
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
