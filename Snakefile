@@ -3,6 +3,8 @@
 #   snakemake --cores 4
 #   snakemake --cores 4 --config experiment=flagship data=mnist overrides="train.epochs=2 model=small"
 #
+#   snakemake --cores 4 replay
+#
 # `experiment` names a file of conf/experiment, `data` one of conf/data; `overrides` are Hydra's, with spaces between.
 from snakemake.utils import min_version
 
@@ -14,6 +16,7 @@ include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/track.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/replay.smk"
 
 
 rule all:

@@ -12,6 +12,8 @@ from nerva.experiment.interruption import Interrupted, end_by
 # The verbs, with the first line of their help, which is shown without importing them.
 VERBS = {
     "train": "Train one run, or a sweep of runs (-m): a Hydra application.",
+    "replay": "Train recorded runs again, and compare every figure and every weight.",
+    "id": "Show which runs a configuration is, without training.",
     "prepare": "Prepare a dataset.",
     "track": "Log a sweep's runs to MLflow, each once.",
     "compare": "Compare a sweep's runs: leaderboard, plots and summary.",

@@ -90,6 +90,16 @@ def expand(experiment: str, overrides: Sequence[str] = ()) -> list[Point]:
     return list({point.run_id: point for point in points}.values())
 
 
+def points(overrides: Sequence[str]) -> list[Point]:
+    """The points that overrides describe, which may be sweeps, or add an experiment; each run once.
+
+    Raises:
+        NervaError: as `expand`.
+    """
+    with _hydra():
+        return list({point.run_id: point for point in _points(_master(overrides), overrides)}.values())
+
+
 def _master(overrides: Sequence[str]) -> DictConfig:
     """The configuration with Hydra's own part, but without what overrides sweep: that can't be composed."""
     single = [o.input_line for o in _parser().parse_overrides(list(overrides)) if not o.is_sweep_override()]

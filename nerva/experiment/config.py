@@ -3,7 +3,7 @@
 import inspect
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,14 @@ def canonical(config: Config) -> dict[str, Any]:
         # The code of components of one's own counts as the engine's does.
         **({"imports": modules} if modules else {}),
     }
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, by dotted names."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        result.update(flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    return result
 
 
 def validate(config: Config) -> None:

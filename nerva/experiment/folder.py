@@ -107,7 +107,7 @@ class RunFolder:
             NervaError: if the file can't be read, or is not that of a configuration.
         """
         try:
-            return from_yaml(self.config.read_text())
+            return dataclasses.replace(from_yaml(self.config.read_text()), experiment_name=self.run_id)
         except (OSError, OmegaConfBaseException, YAMLError) as error:
             raise NervaError(f"{self.config} is not a run's configuration: {_first_line(error)}") from None
 

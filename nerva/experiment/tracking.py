@@ -1,7 +1,9 @@
 """Runs in MLflow: a view of their folders, which can be made again. The only module that imports mlflow."""
 
 import logging
+import math
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from filelock import FileLock
 
 # Nothing is sent anywhere but to the store that the configuration names. MLflow reads this when it is imported.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunStatus
@@ -20,7 +23,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from nerva.errors import NervaError
-from nerva.experiment.config import specification
+from nerva.experiment.config import flat, specification
 from nerva.experiment.folder import RunFolder
 
 # What of a configuration says nothing about a run.
@@ -53,6 +56,60 @@ def track(folders: Sequence[RunFolder], experiment: str, uri: str, results_dir: 
         experiment_id = _experiment(client, experiment, uri, Path(results_dir))
         logged = _logged(client, experiment_id)
         return sum(_log(client, experiment_id, experiment, folder, logged.get(folder.run_id)) for folder in folders)
+
+
+def recorded(run: str, uri: str, destination: Path) -> tuple[RunFolder, dict[str, list[tuple[int, float]]]]:
+    """What MLflow has of a run.
+
+    Args:
+        run: its id, nerva's or MLflow's.
+        uri: the store.
+        destination: where to put the files of the run's folder.
+
+    Returns:
+        The folder; and of each figure that metrics.csv has too, epochs with values.
+
+    Raises:
+        NervaError: if the store does not have the run, or refuses.
+    """
+    there = f"there is no run {run} in MLflow at {uri}"
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise NervaError(there)
+    with _errors(uri):
+        client = MlflowClient(tracking_uri=uri)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        asked = f"attributes.run_id = '{run}'" if len(run) == 32 else f"tags.`nerva.run_id` = '{run}'"
+        found = next(_search(client, experiments, asked), None)
+        if found is None:
+            raise NervaError(there)
+        folder = RunFolder(destination / found.data.tags["nerva.run_id"])
+        folder.path.mkdir()
+        client.download_artifacts(found.info.run_id, "", str(folder.path))
+        history = {
+            column: sorted((m.step, _unbounded(m.value)) for m in client.get_metric_history(found.info.run_id, name))
+            for column, name in _METRICS.items()
+            if column != "seconds"
+        }
+    return folder, history
+
+
+def tracked(uri: str) -> set[str]:
+    """The ids, nerva's, of the runs that a store has.
+
+    Raises:
+        NervaError: if the store refuses.
+    """
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return set()
+    with _errors(uri):
+        client = MlflowClient(tracking_uri=uri)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        return {run.data.tags.get("nerva.run_id", "") for run in _search(client, experiments)}
+
+
+def _unbounded(value: float) -> float:
+    """A number that MLflow has: it takes the largest number for infinity."""
+    return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
 
 
 @contextmanager
@@ -120,7 +177,7 @@ def _log(client: MlflowClient, experiment_id: str, experiment: str, folder: RunF
     run_id = logged.info.run_id if logged else _create(client, experiment_id, experiment, folder, rows[0]["time"])
     client.update_run(run_id, RunStatus.to_string(RunStatus.RUNNING))
     metrics = _metrics(rows, summary)
-    parameters = [Param(key, str(value)) for key, value in flat(folder.read_config()).items()]
+    parameters = [Param(key, str(value)) for key, value in _parameters(folder.read_config()).items()]
     client.log_batch(run_id, metrics=metrics[: _BATCH - len(parameters)], params=parameters)
     for start in range(_BATCH - len(parameters), len(metrics), _BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
@@ -185,15 +242,9 @@ def _metrics(rows: list[dict[str, float]], summary: dict[str, Any]) -> list[Metr
     return metrics + [Metric(f"best/{key}", value, _milliseconds(summary["ended"]), 0) for key, value in best.items()]
 
 
-def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _parameters(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration's parameters, by their dotted names."""
-    parameters: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if name in _NOT_PARAMETERS:
-            continue
-        parameters.update(flat(value, f"{name}.") if isinstance(value, dict) else {name: value})
-    return parameters
+    return {name: value for name, value in flat(config).items() if not name.startswith(_NOT_PARAMETERS)}
 
 
 def _name(config: dict[str, Any]) -> str:

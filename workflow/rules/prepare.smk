@@ -1,7 +1,8 @@
 rule prepare:
     output:
-        npz=DATA,
-        provenance=DATA.with_suffix(".json"),
+        # update: what is there stays there, as somebody may be reading it.
+        npz=update(DATA),
+        provenance=update(DATA.with_suffix(".json")),
     log:
         RESULTS / "logs" / "prepare" / f"{CONFIG.data.name}.log",
     threads: 1

@@ -1,0 +1,94 @@
+"""`nerva replay`."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nerva.cli import arguments
+from nerva.experiment import numerics
+from nerva.experiment.interruption import interruptible
+
+if TYPE_CHECKING:
+    from nerva.experiment.config import Config
+
+
+@click.command()
+@click.argument("run_and_overrides", metavar="[RUN] [OVERRIDES]...", nargs=-1, type=arguments.Override())
+@click.option("--experiment", type=arguments.Option("experiment"), help="Replay the runs of this sweep instead.")
+@click.option("--sample", type=click.IntRange(1), help="Only so many of them, chosen at random.")
+def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: int | None) -> None:
+    """Train recorded runs again, and compare every figure and every weight.
+
+    RUN is a run's id, its folder, or its id in MLflow. Everything is built from what was recorded: from the folder or,
+    if that is gone, from MLflow. Says "identical", or what differs; the exit code is 0 or 1.
+
+    OVERRIDES are Hydra's, such as results_dir=elsewhere; for a sweep, the same as those with which it was made.
+    """
+    numerics.pin_for(())
+    import random
+    import sys
+    import tempfile
+    from pathlib import Path
+
+    from nerva.errors import NervaError
+    from nerva.experiment.compose import compose
+
+    runs = [text for text in run_and_overrides if "=" not in text and not text.startswith("~")]
+    overrides = tuple(text for text in run_and_overrides if text not in runs)
+    if bool(runs) == bool(experiment):
+        raise click.UsageError("Say which run, or which --experiment.")
+    if experiment:
+        config, folders = arguments.sweep(experiment, overrides)
+        runs = [folder.run_id for folder in folders if folder.is_whole()]
+        if not runs and config.tracking.enabled:
+            from nerva.experiment.tracking import tracked
+
+            known = tracked(config.tracking.uri)
+            runs = [folder.run_id for folder in folders if folder.run_id in known]
+        if not runs:
+            raise NervaError(f"none of the {len(folders)} runs of {config.title} is made yet, by the code that is here")
+        runs = random.sample(runs, min(sample or len(runs), len(runs)))  # noqa: S311: nothing secret
+    else:
+        # The data does not matter: a run's are recorded.
+        config = compose(["data=digits", *overrides])
+    different = 0
+    with interruptible(), tempfile.TemporaryDirectory(prefix="nerva-recorded-") as folder:
+        for run in runs:
+            different += not _replay(run, config, Path(folder))
+    if len(runs) > 1:
+        click.echo(f"{len(runs) - different} of {len(runs)} runs are identical")
+    sys.exit(1 if different else 0)
+
+
+def _replay(run: str, config: "Config", temporary: Any) -> bool:
+    """Replays a run, and says what came of it; returns whether it is identical."""
+    import re
+    from pathlib import Path
+
+    from nerva.errors import NervaError
+    from nerva.experiment.folder import RunFolder
+    from nerva.experiment.replay import replay
+
+    logged: dict[str, list[tuple[int, float]]] = {}
+    if Path(run).is_dir():
+        recorded = RunFolder(Path(run).absolute())
+    elif re.fullmatch("[0-9a-f]{12}|[0-9a-f]{32}", run):
+        recorded = RunFolder.of(config.results_dir, run)
+        if not recorded.path.is_dir():
+            if not config.tracking.enabled:
+                raise NervaError(f"there is no run {run} in {recorded.path.parent}, and tracking is off")
+            from nerva.experiment import tracking
+
+            recorded, logged = tracking.recorded(run, config.tracking.uri, temporary)
+    else:
+        raise NervaError(f'"{run}" is no folder, and no id: a run has 12 hexadecimal digits, and in MLflow 32')
+    verdict = replay(recorded, config.results_dir, logged)
+    outcome = f"identical ({verdict.compared})" if verdict.identical else "different"
+    click.echo(f"{verdict.run_id}  {outcome}")
+    for line in (*verdict.differences, *verdict.context):
+        click.echo(f"  {line}")
+    if verdict.advice:
+        click.echo("  the code that made it:")
+    for line in verdict.advice:
+        click.echo(f"    {line}")
+    return verdict.identical

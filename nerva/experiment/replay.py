@@ -1,0 +1,210 @@
+"""Replay: a run is trained again from what was recorded of it, and every figure and every weight is compared."""
+
+import dataclasses
+import itertools
+import math
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nerva.data import load_prepared, prepare
+from nerva.errors import NervaError
+from nerva.experiment.config import Config, canonical, flat
+from nerva.experiment.fingerprint import digest
+from nerva.experiment.folder import RunFolder, file_checksum
+from nerva.experiment.identity import code_fingerprint, code_parts
+from nerva.experiment.run import run
+from nerva.matrix_operations import Matrix
+from nerva.training import EpochRecord
+from nerva.utilities import load_dict_from_npz
+
+# What an epoch came to: all that is recorded of it but the time it took.
+FIGURES = tuple(field.name for field in dataclasses.fields(EpochRecord) if field.name not in ("epoch", "seconds"))
+
+
+@dataclass
+class Verdict:
+    """What came of a replay."""
+
+    run_id: str
+    compared: str = ""  # how much was compared
+    differences: list[str] = field(default_factory=list)  # the first of each kind
+    context: list[str] = field(default_factory=list)  # what differs in code and environment
+    advice: list[str] = field(default_factory=list)  # how to have the code of then
+
+    @property
+    def identical(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differences
+
+
+def replay(
+    recorded: RunFolder, results_dir: str | Path, logged: Mapping[str, list[tuple[int, float]]] | None = None
+) -> Verdict:
+    """Trains a recorded run again, in a place of its own, and compares.
+
+    Args:
+        recorded: the run's folder, or what MLflow has of it.
+        results_dir: where prepared data are.
+        logged: figures that were logged elsewhere, too: of each, epochs with values.
+
+    Raises:
+        NervaError: if the run has not ended, or a file of its folder can't be read.
+    """
+    summary, origin = recorded.read_summary(), recorded.read_provenance()
+    verdict = Verdict(recorded.run_id)
+    config = dataclasses.replace(recorded.load_config(), results_dir=str(results_dir))
+    verdict.context, verdict.advice = _code(recorded, origin)
+    verdict.differences += _config(config, origin)
+    verdict.differences += _data(config, origin)
+    if verdict.differences:
+        # What was trained then can't be trained now.
+        return verdict
+    with tempfile.TemporaryDirectory(prefix="nerva-replay-") as folder:
+        again = run(config, origin["overrides"], RunFolder(Path(folder) / recorded.run_id))
+        verdict.context += _environment(origin, again.read_provenance())
+        rows, new = recorded.read_metrics(), again.read_metrics()
+        weights = [(load_dict_from_npz(a), load_dict_from_npz(b), a.name) for a, b in _weights(recorded, again)]
+        outcome = again.read_summary()
+    verdict.differences += itertools.chain(
+        itertools.islice(_metrics(rows, new), 1),
+        itertools.islice(_logged(logged or {}, new), 1),
+        *(itertools.islice(_arrays(a, b, name), 1) for a, b, name in weights),
+        _outcome(summary, outcome),
+    )
+    if not verdict.differences:
+        # What the replay can't see, such as a comment in the configuration.
+        verdict.differences += _files(recorded, summary)
+    count = sum(array.size for arrays, _, _ in weights for array in arrays.values() if array.dtype.kind == "f")
+    verdict.compared = f"{len(FIGURES)} figures of {len(rows)} epochs, {count:,} weights"
+    return verdict
+
+
+def _weights(a: RunFolder, b: RunFolder) -> list[tuple[Path, Path]]:
+    return [(a.weights, b.weights), (a.best, b.best)]
+
+
+def _config(config: Config, origin: dict[str, Any]) -> list[str]:
+    """Where the configuration is not the one that made the run."""
+    recorded, now = flat(origin["determined_by"]), flat(canonical(config))
+    differences = [
+        f"{key}: {recorded.get(key)} made the run, but config.yaml says {now.get(key)}"
+        for key in sorted({*recorded, *now})
+        if recorded.get(key) != now.get(key) and not key.startswith("imports.")
+    ]
+    made = digest({"config": origin["determined_by"], "code": origin["code"]["fingerprint"]})[:12]
+    if made != origin["run_id"]:
+        differences.append(f"provenance.json describes the run {made}, and not {origin['run_id']}")
+    return differences
+
+
+def _data(config: Config, origin: dict[str, Any]) -> list[str]:
+    """Where the data are not those that the run had."""
+    try:
+        prepare(config.data, config.data_dir)
+        _, sha256 = load_prepared(config.data, config.data_dir)
+    except NervaError as error:
+        return [f"data: {error}"]
+    if sha256 != origin["data"]["sha256"]:
+        return [f"data: their sha256 was {origin['data']['sha256']}, and is {sha256}"]
+    return []
+
+
+def _code(recorded: RunFolder, origin: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Which functions are other ones than those that made the run, and how to have those back."""
+    before, code = recorded.read_code(), origin["code"]
+    now = code_parts()
+    changed = sorted(part for part in {*before, *now} if before.get(part) != now.get(part))
+    context = [f"code: {_change(before.get(part), now.get(part))} {part}" for part in changed]
+    imports = origin["determined_by"].get("imports", {})
+    current = canonical(recorded.load_config()).get("imports", {})
+    context += [f"code: changed {name}" for name, sha256 in imports.items() if current.get(name) != sha256]
+    if code["fingerprint"] == code_fingerprint() or not code["git_commit"]:
+        return context, []
+    advice = [f"git checkout {code['git_commit']}"]
+    if code["dirty"]:
+        advice.append(f"git apply {recorded.patch}" if recorded.patch.exists() else "(and what was not committed then)")
+    return context, advice
+
+
+def _change(before: str | None, now: str | None) -> str:
+    return "new" if before is None else "gone" if now is None else "changed"
+
+
+def _environment(origin: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs in what the run was computed with."""
+    before, after = origin["environment"], now["environment"]
+    return [
+        f"environment: {key} was {before.get(key)}, is {after.get(key)}"
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _metrics(recorded: list[dict[str, float]], now: list[dict[str, float]]) -> Iterator[str]:
+    """Where the figures differ, epoch by epoch."""
+    for a, b in zip(recorded, now, strict=False):
+        for figure in ("epoch", *FIGURES):
+            if not _same(a[figure], b[figure]):
+                yield f"epoch {int(b['epoch'])}, {figure}: {a[figure]!r} was recorded, and {b[figure]!r} comes now"
+    if len(recorded) != len(now):
+        yield f"{len(recorded) - 1} epochs were recorded, and {len(now) - 1} come now"
+
+
+def _logged(logged: Mapping[str, list[tuple[int, float]]], now: list[dict[str, float]]) -> Iterator[str]:
+    """Where figures that were logged elsewhere differ."""
+    for figure, values in logged.items():
+        if len(values) != len(now):
+            yield f"{figure}: MLflow has {len(values)} values, and {len(now)} come now"
+        for (epoch, value), row in zip(values, now, strict=False):
+            if epoch != row["epoch"] or not _same(value, row[figure]):
+                yield f"epoch {epoch}, {figure}: {value!r} is in MLflow, and {row[figure]!r} comes now"
+
+
+def _arrays(recorded: dict[str, Matrix], now: dict[str, Matrix], name: str) -> Iterator[str]:
+    """Where weights differ, bit for bit."""
+    for key in sorted({*recorded, *now}):
+        a, b = recorded.get(key), now.get(key)
+        if a is None or b is None:
+            yield f"{name}: {key} was not recorded, and comes now" if a is None else f"{name}: {key} does not come now"
+        elif (a.shape, a.dtype) != (b.shape, b.dtype):
+            yield f"{name}: {key} was {a.dtype} {a.shape}, and is {b.dtype} {b.shape}"
+        elif a.tobytes() != b.tobytes():
+            size = a.dtype.itemsize
+            differing = np.frombuffer(a.tobytes(), f"V{size}") != np.frombuffer(b.tobytes(), f"V{size}")
+            place = tuple(int(i) for i in np.unravel_index(int(np.argmax(differing)), a.shape))
+            count = int(differing.sum())
+            yield (
+                f"{name}: {key}{list(place)}: {a[place].item()!r} was recorded, and {b[place].item()!r} comes now"
+                f" ({count:,} of {a.size:,} differ)"
+            )
+
+
+def _outcome(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Where what is said of the run differs."""
+    a, b = (
+        {key: summary[key] for key in ("status", "reason", "best", "last", "weights")} for summary in (recorded, now)
+    )
+    before, after = flat(a), flat(b)
+    return [
+        f"run.json: {key}: {before.get(key)!r} was recorded, and {after.get(key)!r} comes now"
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key)
+    ][:1]
+
+
+def _files(recorded: RunFolder, summary: dict[str, Any]) -> list[str]:
+    """Which files are not as they were written."""
+    return [
+        f"{path.name} is not as it was written: its sha256 was {summary['files'].get(path.name)}"
+        for path in recorded.evidence
+        if file_checksum(path) != summary["files"].get(path.name)
+    ]
+
+
+def _same(a: float, b: float) -> bool:
+    return a == b or (math.isnan(a) and math.isnan(b))
