@@ -44,6 +44,7 @@ class Numerics:
     """Which bits a run has; see `nerva.experiment.numerics`."""
 
     mode: str = "auto"
+    note: str = ""  # why it was taken, if it was not asked for by name
 
 
 @dataclass

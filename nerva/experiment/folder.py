@@ -199,7 +199,7 @@ def to_yaml(config: Config) -> str:
     """A configuration as text, as far as it is the run's."""
     container: Any = OmegaConf.to_container(OmegaConf.structured(config))
     container["numerics"]["mode"] = settle(config.numerics.mode)
-    del container["data"]["note"]
+    del container["data"]["note"], container["numerics"]["note"]
     return OmegaConf.to_yaml({key: value for key, value in container.items() if key not in _ELSEWHERE})
 
 

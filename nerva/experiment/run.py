@@ -100,7 +100,7 @@ def _train(config: Config, arrays: dict[str, Any], folder: RunFolder) -> dict[st
         "%s: %d samples for training, %d for validation, %d for testing",
         data.title, data.train - data.validation, data.validation, data.test,
     )  # fmt: skip
-    for note in (data.note, numerics.note(config.numerics.mode), unusable):
+    for note in (data.note, config.numerics.note or numerics.note(config.numerics.mode), unusable):
         if note:
             log.info("%s", private(note))
     for line in table_head(validation=True):
@@ -230,8 +230,11 @@ def _logged_to(folder: RunFolder) -> Iterator[None]:
     handler = logging.FileHandler(folder.log, mode="w")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log.addHandler(handler)
+    level = log.level
+    log.setLevel(logging.INFO)
     try:
         yield
     finally:
+        log.setLevel(level)
         log.removeHandler(handler)
         handler.close()

@@ -4,6 +4,7 @@ The bits of a process are settled when NumPy is first imported. A notebook has i
 ask for portable and native runs in turn.
 """
 
+import dataclasses
 import json
 import logging
 import os
@@ -32,8 +33,11 @@ def run_elsewhere(config: "Config", overrides: Sequence[str], folder: Path, mode
     """
     from omegaconf import OmegaConf
 
+    from nerva.experiment.config import Numerics
+
+    settled = Numerics(mode, numerics.note(config.numerics.mode))
     order = {
-        "config": OmegaConf.to_yaml(OmegaConf.structured(config)),
+        "config": OmegaConf.to_yaml(OmegaConf.structured(dataclasses.replace(config, numerics=settled))),
         "overrides": list(overrides),
         "folder": str(folder),
         "mode": mode,
@@ -78,8 +82,10 @@ def main() -> None:
     order: dict[str, Any] = json.loads(sys.stdin.readline())
     numerics.pin(order["mode"])
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
-    logging.getLogger("nerva.run").setLevel(order["level"])
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    logging.getLogger("nerva").setLevel(logging.INFO)
+    # A run's log file has everything; the terminal, what the process that gave the order would show.
+    logging.getLogger().handlers[0].setLevel(order["level"])
     answering = int(sys.argv[1])
     sys.argv = order["argv"]
 

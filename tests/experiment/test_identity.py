@@ -1,14 +1,21 @@
 """Which run a configuration is."""
 
+import shutil
+import subprocess
+import sys
+
+import pytest
+
 from nerva.experiment.config import canonical
-from nerva.experiment.fingerprint import fingerprint
-from nerva.experiment.identity import configuration_id, run_id
+from nerva.experiment.fingerprint import fingerprint, parts
+from nerva.experiment.identity import code_parts, configuration_id, run_id
+from tests.conftest import ROOT
 from tests.experiment.conftest import configured
 
 
 def test_what_does_not_matter_does_not_count(tmp_path) -> None:
     same = ["tracking=mlflow", "experiment_name=other", f"results_dir={tmp_path}", "data.mirrors=[]"]
-    same += ["learning_rate.lr=1e-2", "optimizer.mu=0.90", "model.layers=['ReLU()',Linear]"]
+    same += ["force=true", "learning_rate.lr=1e-2", "optimizer.mu=0.90", "model.layers=['ReLU()',Linear]"]
     assert {run_id(configured(override)) for override in same} == {run_id(configured())}
 
 
@@ -39,3 +46,65 @@ OTHER += ["def f(x, y=None): return x - y", "def f(x, y='1'): return x - y", "de
 def test_fingerprints() -> None:
     assert {fingerprint(source) for source in SAME} == {fingerprint(SOURCE)}
     assert len({fingerprint(source) for source in [SOURCE, *OTHER]}) == len(OTHER) + 1
+
+
+def test_parts_of_a_module() -> None:
+    source = """
+import a
+x = 1
+class C:
+    "Doc."
+    y = 2
+    def f(self):
+        return 1
+    class D:
+        def g(self): return 2
+def h(): return 3
+"""
+    first = parts(source)
+    assert list(first) == ["C.f", "C.D.g", "C.D", "C", "h", ""]
+    for old, new, changed in (
+        ("return 1", "return 4", {"C.f"}),
+        ("return 2", "return 4", {"C.D.g"}),
+        ("y = 2", "y = 4", {"C"}),
+        ("x = 1", "x = 4", {""}),
+        ("return 3", "return 3  # why", set()),
+        ('"Doc."', '"Other."', set()),
+    ):
+        now = parts(source.replace(old, new))
+        assert {name for name in first if first[name] != now[name]} == changed
+
+
+def test_the_parts_are_those_of_the_engine() -> None:
+    names = code_parts()
+    assert {"nerva/layers.py: LinearLayer.backpropagate", "nerva/experiment/build.py: build"} <= set(names)
+    assert "nerva/layers.py" in names
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the package, of which the ids of quick can be had."""
+    folder = tmp_path_factory.mktemp("copy")
+    for name in ("nerva", "conf"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def ids(copy, old: str = "", new: str = "") -> list[str]:
+    """The ids of the runs of quick, with something changed in layers.py; nothing but configurations is there."""
+    layers = copy / "nerva" / "layers.py"
+    text = layers.read_text()
+    assert old in text
+    layers.write_text(text.replace(old, new))
+    command = [sys.executable, "-m", "nerva", "id", "+experiment=quick", "data=mnist"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=copy)
+    layers.write_text(text)
+    assert not (copy / "results").exists()
+    return [line.split()[0] for line in result.stdout.splitlines()]
+
+
+def test_a_comment_changes_no_id_and_an_equation_changes_all(copy) -> None:
+    before = ids(copy)
+    assert len(set(before)) == 12
+    assert ids(copy, "        DW = DZ.T @ X\n", "        # Why?\n        DW = DZ.T @ X  # so\n") == before
+    assert not {*ids(copy, "        DW = DZ.T @ X\n", "        DW = DZ.T @ X * 1\n")} & {*before}

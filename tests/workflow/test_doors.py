@@ -1,0 +1,121 @@
+"""Two doors, one house: the same runs and the same bits by whichever way, also at once."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nerva.experiment import numerics
+from tests.conftest import ROOT, Command, command_in, environment
+from tests.workflow.test_pipeline import NOTHING, SNAKEMAKE, runs, trained
+
+SCRIPT = ROOT / "benchmarks" / "same_bits.py"
+OVERRIDES = "train.epochs=40 optimizer=momentum,nesterov"
+
+
+def identical(result: subprocess.CompletedProcess[str], lines: int) -> None:
+    """Asserts that the script found one id and one hash."""
+    assert result.returncode == 0, result.stdout + result.stderr
+    *doors, verdict = result.stdout.splitlines()
+    assert verdict == "identical"
+    assert len(doors) == lines
+    assert len({tuple(line.split()[-2:]) for line in doors}) == 1
+
+
+@pytest.mark.skipif(bool(numerics.obstacle()), reason=f"portable numerics can't hold: {numerics.obstacle()}")
+def test_every_door(run: Command) -> None:
+    identical(run(sys.executable, SCRIPT), 7)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(numerics.obstacle()), reason=f"portable numerics can't hold: {numerics.obstacle()}")
+@pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="qemu-x86_64 is not there (Debian: qemu-user)")
+def test_emulated_cpus(run: Command) -> None:
+    identical(run(sys.executable, SCRIPT, "--cpu", "Haswell", "--cpu", "EPYC-Milan", "--cpu", "max", timeout=900), 10)
+
+
+def at_once(folder: Path, *commands: list[str]) -> list[subprocess.CompletedProcess[str]]:
+    """Starts commands together, and waits for all."""
+    (folder / "home").mkdir()
+    processes = [
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment(folder / "home"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for command in commands
+    ]
+    results = []
+    for process in processes:
+        output, _ = process.communicate(timeout=240)
+        results.append(subprocess.CompletedProcess(process.args, process.returncode, output, ""))
+    return results
+
+
+def computed(folder: Path, *outputs: str) -> int:
+    """How many times a run was trained, by any door."""
+    logs = [path.read_text() for path in folder.glob("results/logs/train/*.log")]
+    return sum(text.count("Total training time") for text in (*outputs, *logs))
+
+
+def assert_each_once(folder: Path, count: int) -> None:
+    from mlflow import MlflowClient
+
+    assert len(runs(folder)) == count
+    client = MlflowClient(f"sqlite:///{folder}/results/mlflow.db")
+    logged = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert sorted(run.data.tags["nerva.run_id"] for run in logged) == sorted(runs(folder))
+    assert {run.info.status for run in logged} == {"FINISHED"}
+
+
+SWEEP = [*map(str, SNAKEMAKE), "--config", "data=digits", f"overrides={OVERRIDES}"]
+
+
+def test_the_pipeline_and_a_multirun_at_once(tmp_path) -> None:
+    multirun = [sys.executable, "-m", "nerva", "train", "-m", "+experiment=quick", "data=digits", *OVERRIDES.split()]
+    pipeline, sweep = at_once(tmp_path, SWEEP, multirun)
+    assert (pipeline.returncode, sweep.returncode) == (0, 0), pipeline.stdout + sweep.stdout
+    assert computed(tmp_path, sweep.stdout) == 8
+    assert_each_once(tmp_path, 8)
+    assert "digits-quick: 8 runs of 4 configurations" in pipeline.stdout
+    # And whoever comes later finds them.
+    again = command_in(tmp_path / ".")
+    assert NOTHING in again(*SWEEP).stderr
+    assert again(*multirun).stdout.count("is there already") == 8
+    assert again("nerva", "replay", "--experiment", "quick", "data=digits", *OVERRIDES.split()).returncode == 0
+
+
+def test_two_pipelines_at_once(tmp_path) -> None:
+    results = at_once(tmp_path, SWEEP, SWEEP)
+    done = [result for result in results if result.returncode == 0]
+    assert done, results[0].stdout
+    for result in results:
+        if result.returncode != 0:
+            assert "LockException" in result.stdout or "cannot be locked" in result.stdout
+    assert computed(tmp_path) == 8
+    assert_each_once(tmp_path, 8)
+    assert sum(trained(result) for result in results) >= 8
+    assert NOTHING in command_in(tmp_path)(*SWEEP).stderr
+
+
+def test_replay_in_the_pipeline(tmp_path) -> None:
+    run = command_in(tmp_path)
+    config = ("--config", "data=digits", "overrides=train.epochs=1 optimizer=momentum tracking=off")
+    result = run(*SNAKEMAKE, "replay", *config)
+    assert result.returncode == 0, result.stderr
+    assert len(re.findall(r"^[0-9a-f]{12}  identical \(", result.stdout, re.MULTILINE)) == 4
+    result = run(*SNAKEMAKE, "replay", *config, "sample=2")
+    assert result.stdout.count("identical (") == 2
+    assert trained(result) == 0
+    metrics = next(tmp_path.glob("results/runs/*/metrics.csv"))
+    metrics.write_text(metrics.read_text().replace("1,0.", "1,0.9", 1))
+    result = run(*SNAKEMAKE, "replay", *config)
+    assert result.returncode == 1
+    assert f"{metrics.parent.name}  different" in result.stdout + result.stderr
+    assert " was recorded, and " in result.stdout + result.stderr
