@@ -142,7 +142,7 @@ def test_multirun_is_found_by_the_pipeline(tmp_path) -> None:
 
 
 def test_a_run_that_diverges_is_shown_as_failed_and_the_others_go_on(run: Command, tmp_path) -> None:
-    overrides = "overrides=learning_rate.lr=1e30,0.1 optimizer=momentum train.epochs=1 seed=1"
+    overrides = "overrides=learning_rate.lr=1e30,0.1 optimizer=momentum train.epochs=1 seed=1 tracking=off"
     result = pipeline(run, "data=digits", overrides)
     assert result.returncode == 0, result.stderr
     assert "failed       Constant(lr=1e+30), seed 1: the loss is nan after epoch 1: training diverged" in result.stdout
@@ -172,7 +172,7 @@ def test_a_store_that_is_lost_or_another_is_filled_again(run: Command, tmp_path)
 
 def test_specifications_with_arguments(run: Command, tmp_path) -> None:
     layers = "model.layers=['LeakyReLU(0.1)',Linear]"
-    result = pipeline(run, "data=digits", f"overrides={layers} {SMALL}")
+    result = pipeline(run, "data=digits", f"overrides={layers} {SMALL} tracking=off")
     assert result.returncode == 0, result.stderr
     (provenance,) = tmp_path.glob("results/runs/*/provenance.json")
     assert json.loads(provenance.read_text())["determined_by"]["layers"] == ["LeakyReLU(alpha=0.1)", "Linear"]
@@ -213,7 +213,7 @@ def test_flagship_by_a_dry_run(run: Command) -> None:
 
 
 def test_mnist(run: Command, tmp_path, mnist_dir) -> None:
-    overrides = "overrides=train.epochs=1 optimizer=momentum learning_rate.lr=0.1 seed=1"
+    overrides = "overrides=train.epochs=1 optimizer=momentum learning_rate.lr=0.1 seed=1 tracking=off"
     result = pipeline(run, "data=mnist", overrides, NERVA_DATA_DIR=str(mnist_dir))
     assert result.returncode == 0, result.stderr
     (summary,) = runs(tmp_path).values()
@@ -257,7 +257,7 @@ def test_mistakes(run: Command, tmp_path, mistake: str) -> None:
 
 
 def test_a_pipeline_that_is_killed_is_finished_by_the_next_call(tmp_path) -> None:
-    overrides = "overrides=optimizer=momentum seed=1,2 learning_rate.lr=0.1 train.epochs=300"
+    overrides = "overrides=optimizer=momentum seed=1,2 learning_rate.lr=0.1 train.epochs=300 tracking=off"
     command = [*map(str, SNAKEMAKE), "--config", "data=digits", overrides]
     (tmp_path / "home").mkdir()
     killed = subprocess.Popen(
