@@ -42,11 +42,12 @@ class Override(click.ParamType[str]):
 
 def sweep(experiment: str, overrides: tuple[str, ...]) -> "tuple[Config, list[RunFolder]]":
     """The configuration of a sweep's first run, and the folders of all of its runs."""
-    from nerva.experiment.compose import expand
+    from nerva.experiment.compose import expand, sweep_of
     from nerva.experiment.folder import RunFolder
 
     points = expand(experiment, overrides)
     config = points[0].config
+    config.sweep = sweep_of(points, overrides)
     return config, [RunFolder.of(config.results_dir, point.run_id) for point in points]
 
 

@@ -21,30 +21,49 @@ from nerva.experiment.interruption import Interrupted, interruptible
 def command(arguments: tuple[str, ...]) -> None:
     """Train one run, or a sweep of runs (-m): a Hydra application."""
     numerics.pin_for(arguments)
+    import sys
+
     from nerva.cli import RunFailedError
+    from nerva.errors import NervaError
     from nerva.experiment.compose import application
     from nerva.experiment.config import Config
     from nerva.experiment.folder import RunFolder
+    from nerva.experiment.identity import run_id
+    from nerva.experiment.live import followed
     from nerva.experiment.run import run
 
-    def track(config: Config, folder: RunFolder) -> None:
-        if config.tracking.enabled:
-            from nerva.experiment.tracking import track
-
-            track([folder], config.title, config.tracking.uri, config.results_dir)
+    unlogged: list[str] = []
 
     def task(config: Config, overrides: list[str]) -> None:
         logging.getLogger("nerva").setLevel(logging.INFO)
-        try:
-            folder = run(config, overrides)
-        except Interrupted as interruption:
-            if interruption.folder:
-                track(config, RunFolder(interruption.folder))
-            raise
-        track(config, folder)
+        folder = RunFolder.of(config.results_dir, run_id(config))
+        if not config.tracking.enabled:
+            run(config, overrides)
+        else:
+            try:
+                with followed(config, folder):
+                    run(config, overrides)
+            except Interrupted as interruption:
+                if interruption.folder:
+                    log(config, folder)
+                raise
+            if not config.tracking.deferred:
+                log(config, folder)
         summary = folder.read_summary()
         if summary["status"] == "failed":
             raise RunFailedError(f"run {folder.run_id} failed: {summary['reason']} (see {folder.path})")
+
+    def log(config: Config, folder: RunFolder) -> None:
+        """Logs a run to MLflow; what goes wrong is said once."""
+        if unlogged:
+            return
+        from nerva.experiment.tracking import track
+
+        try:
+            track([folder], config.title, config.tracking.uri, config.results_dir, config.sweep, config.question)
+        except (NervaError, OSError) as error:
+            unlogged.append(folder.run_id)
+            print(f"nerva: {error}; runs are trained all the same, and `nerva track` logs them later", file=sys.stderr)
 
     with interruptible():
         application(task, arguments)

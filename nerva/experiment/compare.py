@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from nerva.errors import NervaError
+from nerva.experiment.analysis import COLOURS, figure
 from nerva.experiment.folder import RunFolder
 from nerva.utilities import whole_or_absent
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-# Okabe and Ito's colours, which colour-blind people can tell apart; the yellow, too light for lines, is left out.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 
 
 @dataclass(frozen=True)
@@ -127,12 +124,12 @@ def write(comparison: Comparison, folder: Path, ui: str = "") -> list[Path]:
     written = [folder / "leaderboard.csv"]
     with whole_or_absent(written[0]) as temporary:
         _table(comparison).to_csv(temporary, index=False)
-    for name, figure in (("learning_curves", _learning_curves(comparison)), ("leaderboard", _ranking(comparison))):
+    for name, picture in (("learning_curves", _learning_curves(comparison)), ("leaderboard", _ranking(comparison))):
         for suffix in ("png", "svg"):
             written.append(folder / f"{name}.{suffix}")
             with whole_or_absent(written[-1]) as temporary:
                 # Without a date, the same runs give the same file.
-                figure.savefig(temporary, dpi=150, metadata={"Date": None} if suffix == "svg" else None)
+                picture.savefig(temporary, dpi=150, metadata={"Date": None} if suffix == "svg" else None)
     written.append(folder / "summary.txt")
     with whole_or_absent(written[-1]) as temporary:
         temporary.write_text(summary(comparison, folder, ui))
@@ -188,26 +185,12 @@ def _accuracy(row: Any, part: str) -> str:
 _HIGHLIGHTED = len(COLOURS)
 
 
-def _figure(width: float, height: float, columns: int) -> tuple["Figure", list["Axes"]]:
-    # Not pyplot, which wants a screen and keeps every figure. A fixed salt makes the ids in SVG files repeatable.
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    mpl.rcParams["svg.hashsalt"] = "nerva"
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False)[0]
-    for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(alpha=0.3)
-    return figure, list(axes)
-
-
 def _learning_curves(comparison: Comparison) -> "Figure":
     """The loss and the validation accuracy of each configuration: the mean over seeds, and the range as a band."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure(11, 4.8, 2)
-    figure.suptitle(f"{comparison.title}: learning curves on {comparison.data}")
+    picture, axes = figure(11, 4.8, 2)
+    picture.suptitle(f"{comparison.title}: learning curves on {comparison.data}")
     for ax, column, label in zip(
         axes, ("train_loss", "validation_accuracy"), ("training loss", "validation accuracy"), strict=True
     ):
@@ -226,15 +209,15 @@ def _learning_curves(comparison: Comparison) -> "Figure":
     handles, names = axes[1].get_legend_handles_labels()
     if len(comparison.board) > _HIGHLIGHTED:
         names[0] += f" (ranks {_HIGHLIGHTED + 1} to {len(comparison.board)} in grey)"
-    figure.legend(handles[::-1], names[::-1], loc="outside lower center", ncols=2, fontsize="small")
-    return figure
+    picture.legend(handles[::-1], names[::-1], loc="outside lower center", ncols=2, fontsize="small")
+    return picture
 
 
 def _ranking(comparison: Comparison) -> "Figure":
     """Validation and test accuracy of each configuration, the best on top; a small mark is one run."""
     board = comparison.board
-    figure, (ax,) = _figure(9, 1.6 + 0.42 * len(board), 1)
-    figure.suptitle(f"{comparison.title}: accuracy on {comparison.data}, at the best epoch by validation")
+    picture, (ax,) = figure(9, 1.6 + 0.42 * len(board), 1)
+    picture.suptitle(f"{comparison.title}: accuracy on {comparison.data}, at the best epoch by validation")
     for offset, part, colour, marker in ((-0.12, "validation", COLOURS[0], "o"), (0.12, "test", COLOURS[1], "D")):
         column = f"{part}_accuracy"
         for row in board.to_dict("records"):
@@ -250,5 +233,5 @@ def _ranking(comparison: Comparison) -> "Figure":
     ax.invert_yaxis()
     ax.xaxis.set_major_formatter(lambda x, _: f"{x:.1%}")
     ax.set_xlabel("accuracy")
-    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
-    return figure
+    picture.legend(loc="outside lower center", ncols=2, fontsize="small")
+    return picture

@@ -29,7 +29,8 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from nerva.data.auto import choose
 from nerva.errors import NervaError
 from nerva.experiment import CONF
-from nerva.experiment.config import Config
+from nerva.experiment.config import Config, Sweep
+from nerva.experiment.fingerprint import digest
 from nerva.experiment.identity import run_id
 
 ConfigStore.instance().store(name="schema", node=Config)
@@ -90,6 +91,20 @@ def expand(experiment: str, overrides: Sequence[str] = ()) -> list[Point]:
     return list({point.run_id: point for point in points}.values())
 
 
+# Overrides that don't tell one sweep of an experiment from another.
+_ANY = ("+experiment", "data", "tracking", "results_dir", "hydra", "experiment_name", "force", "sweep")
+
+
+def sweep_of(points: Sequence[Point], overrides: Sequence[str]) -> Sweep:
+    """The sweep that points make: it is known by its runs, and named by its experiment and overrides."""
+    config = points[0].config
+    words = [
+        override for override in overrides if not override.startswith(tuple(f"{key}{x}" for key in _ANY for x in "=."))
+    ]
+    sweep_id = digest([config.title, sorted({point.run_id for point in points})])[:8]
+    return Sweep(sweep_id, " ".join([config.experiment_name, *words]))
+
+
 def points(overrides: Sequence[str]) -> list[Point]:
     """The points that overrides describe, which may be sweeps, or add an experiment; each run once.
 
@@ -128,10 +143,14 @@ def application(task: Callable[[Config, list[str]], None], arguments: Sequence[s
     """
 
     failures: list[Exception] = []
+    sweep = Sweep()
 
     def main(cfg: DictConfig) -> None:
         try:
-            task(*_settle(cfg, list(HydraConfig.get().overrides.task)))
+            config, overrides = _settle(cfg, list(HydraConfig.get().overrides.task))
+            if not config.sweep.id:
+                config.sweep = sweep
+            task(config, [override for override in overrides if not override.startswith("sweep.")])
         except Exception as error:
             # A single job's error goes around Hydra, which would add a line of its own to ours.
             if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -144,23 +163,28 @@ def application(task: Callable[[Config, list[str]], None], arguments: Sequence[s
     # Hydra prints errors itself unless this is set; ours are printed where all of nerva's are.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with _errors():
-        _check_sweep(arguments)
+        sweep = _check_sweep(arguments)
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(main)()
         for error in failures:
             raise error
 
 
-def _check_sweep(arguments: Sequence[str]) -> None:
-    """Composes and checks every point of a multirun, so that a mistake in one fails before the first job."""
+def _check_sweep(arguments: Sequence[str]) -> Sweep:
+    """Composes and checks every point of a multirun, so that a mistake in one fails before the first job.
+
+    Returns:
+        The sweep, or one without an id if it is none.
+    """
     asked = get_args_parser().parse_args(list(arguments))
     if any((asked.help, asked.hydra_help, asked.cfg, asked.info, asked.shell_completion)):
-        return
+        return Sweep()
     if any((asked.config_name, asked.config_path, asked.config_dir, asked.experimental_rerun)):
-        return  # a configuration of somebody's own: Hydra checks it as it comes to each job
+        return Sweep()  # a configuration of somebody's own: Hydra checks it as it comes to each job
     with _hydra():
         cfg = _master(asked.overrides)
-        if asked.multirun or cfg.hydra.mode == RunMode.MULTIRUN:
-            _points(cfg, asked.overrides)
+        if not asked.multirun and cfg.hydra.mode != RunMode.MULTIRUN:
+            return Sweep()
+        return sweep_of(_points(cfg, asked.overrides), asked.overrides)
 
 
 def _settle(cfg: DictConfig, overrides: Sequence[str]) -> tuple[Config, list[str]]:

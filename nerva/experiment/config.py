@@ -53,6 +53,15 @@ class Tracking:
 
     enabled: bool = True
     uri: str = ""
+    deferred: bool = False  # whether runs that end soon are left to `nerva track`; others are shown while they train
+
+
+@dataclass
+class Sweep:
+    """The sweep that a run is a point of, if it is one of any."""
+
+    id: str = ""
+    name: str = ""
 
 
 @dataclass
@@ -75,6 +84,8 @@ class Config:
     force: bool = False  # whether a run that is there already is made again
     tracking: Tracking = field(default_factory=Tracking)
     experiment_name: str = ""
+    question: str = ""  # that the experiment asks
+    sweep: Sweep = field(default_factory=Sweep)
     results_dir: str = ""
 
     @property

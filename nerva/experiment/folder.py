@@ -33,7 +33,7 @@ from nerva.utilities import whole_or_absent
 
 # What a summary and a provenance have, at the least.
 SUMMARY = ("run_id", "status", "reason", "best", "last", "training_seconds", "started", "ended", "files")
-PROVENANCE = ("run_id", "configuration_id", "determined_by", "overrides", "code", "data", "environment")
+PROVENANCE = ("run_id", "configuration_id", "determined_by", "part_of", "overrides", "code", "data", "environment")
 
 
 class RunFolder:
@@ -192,7 +192,7 @@ class RunFolder:
 
 
 # What of a configuration says only where a run is put, or how it was asked for.
-_ELSEWHERE = ("tracking", "experiment_name", "results_dir", "force")
+_ELSEWHERE = ("tracking", "experiment_name", "question", "sweep", "results_dir", "force")
 
 
 def to_yaml(config: Config) -> str:

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,6 +40,7 @@ def provenance(config: Config, overrides: Sequence[str], checksum: str) -> dict[
         "run_id": run_id(config),
         "configuration_id": configuration_id(config),
         "determined_by": canonical(config),
+        "part_of": {"title": config.title, "question": config.question, "sweep": asdict(config.sweep)},
         "overrides": [private(override) for override in overrides],
         "command": private(" ".join([Path(sys.argv[0]).name, shlex.join(sys.argv[1:])])),
         "code": {"fingerprint": code_fingerprint(), **_git()},

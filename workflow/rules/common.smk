@@ -30,6 +30,7 @@ DATA = RESULTS / "data" / f"{CONFIG.data.name}.npz"
 RUN = RunFolder.of(RESULTS, "{run}")
 SWEEP = RESULTS / CONFIG.title
 SUMMARIES = [RunFolder.of(RESULTS, run).summary for run in POINTS]
+SWEEP_ID = compose.sweep_of(list(POINTS.values()), OVERRIDES).id
 # `nerva track` and `nerva compare` expand the sweep as this file does.
 SWEEP_ARGUMENTS = shlex.join([config["experiment"], *OVERRIDES])
 
@@ -39,7 +40,6 @@ wildcard_constraints:
 
 
 def overrides(wildcards):
-    """A point's overrides; it is one run, which the rule `track` logs."""
-    asked = POINTS[wildcards.run].overrides
-    ours = ("hydra.mode=", "tracking=")
-    return shlex.join([*(o for o in asked if not o.startswith(ours)), "hydra.mode=RUN", "tracking=off"])
+    """A point's overrides; it is one run, which the rule `track` logs if it isn't followed while it trains."""
+    asked = [o for o in POINTS[wildcards.run].overrides if not o.startswith("hydra.mode=")]
+    return shlex.join([*asked, "hydra.mode=RUN", "tracking.deferred=true", f"sweep.id={SWEEP_ID}"])

@@ -1,0 +1,106 @@
+"""Runs in MLflow while they train: `python -m nerva.experiment.live` follows a run's folder, in a process of its own.
+
+Training must not wait for a store, nor fail with it, and importing mlflow takes longer than a short run. So a run is
+followed only when it has been training for a few seconds.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nerva.errors import NervaError
+from nerva.experiment import PACKAGE
+
+if TYPE_CHECKING:
+    from nerva.experiment.config import Config
+    from nerva.experiment.folder import RunFolder
+
+SOON = 5.0  # seconds: what ends within them is logged when it has ended
+_OFTEN = 1.0  # seconds between two looks at the folder
+
+
+@contextmanager
+def followed(config: "Config", folder: "RunFolder") -> Iterator[None]:
+    """Lets a run that is trained within be followed, once it has taken a while.
+
+    When this process ends, however it ends, the follower sees that the run has ended, too, and says so to MLflow.
+    """
+    order = {
+        "folder": str(folder.path),
+        "title": config.title,
+        "uri": config.tracking.uri,
+        "results_dir": config.results_dir,
+        "sweep": asdict(config.sweep),
+        "question": config.question,
+    }
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), *sys.path[1:]])}
+        command = [sys.executable, "-m", __name__]
+        # A session of its own: Ctrl-C is for the run, and the follower tells MLflow of it.
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+        started.append(process)
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(order) + "\n")
+        process.stdin.flush()
+
+    timer = threading.Timer(SOON, start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        for process in started:
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait()
+
+
+def main() -> None:
+    """Follows the run that an order on standard input names, until that is closed."""
+    from nerva.experiment.config import Sweep
+    from nerva.experiment.folder import RunFolder
+    from nerva.experiment.tracking import track
+
+    order = json.loads(sys.stdin.readline())
+    ended = threading.Event()
+
+    def wait() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    folder = RunFolder(Path(order["folder"]))
+
+    def log(live: bool) -> str:
+        """Brings MLflow up to date; returns what went wrong."""
+        sweep = Sweep(**order["sweep"])
+        try:
+            track([folder], order["title"], order["uri"], order["results_dir"], sweep, order["question"], live)
+        except (NervaError, OSError) as error:
+            return str(error)
+        return ""
+
+    problem, seen = "", -1
+    while not ended.wait(_OFTEN):
+        # Once it has failed, nothing is tried before the end.
+        if not problem and folder.metrics.exists() and (now := folder.metrics.stat().st_mtime_ns) != seen:
+            seen, problem = now, log(live=True)
+            if problem:
+                print(f"nerva: {problem}; training goes on", file=sys.stderr)
+    if problem := log(live=False):
+        print(f"nerva: {problem}; `nerva track` logs run {folder.run_id} later", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
