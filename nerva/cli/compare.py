@@ -11,23 +11,69 @@ from nerva.cli import arguments
 @click.command()
 @arguments.experiment
 @arguments.overrides
-def command(experiment: str, overrides: tuple[str, ...]) -> None:
-    """Compare the runs of EXPERIMENT, a file of conf/experiment: leaderboard, plots and summary.
+@click.option("--by", metavar="KEY", help="Compare the values of one key, such as optimizer.")
+@click.option("--top", type=click.IntRange(1), help="Print only so many.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write what is printed to a file, .csv or .json.")
+def command(experiment: str, overrides: tuple[str, ...], by: str | None, top: int | None, output: Path | None) -> None:
+    """Compare the runs of EXPERIMENT, a file of conf/experiment: leaderboard, plots, summary and report.
 
     OVERRIDES are Hydra's, the same as those with which the runs were made.
     """
+    import shlex
+
     from nerva.errors import NervaError
     from nerva.experiment.compare import load, summary, write
+    from nerva.experiment.report import table, write_report
 
+    if output and output.suffix not in (".csv", ".json"):
+        raise NervaError(f"--output should end in .csv or .json, not {output}")
     config, folders = arguments.sweep(experiment, overrides)
     if missing := [folder.run_id for folder in folders if not folder.is_whole()]:
         command = " ".join(["nerva train -m", f"+experiment={experiment}", *overrides])
         raise NervaError(f"{len(missing)} of {len(folders)} runs of {config.title} are not made yet; try: {command}")
     comparison = load(folders, config.title, config.data.note)
+    board = table(comparison, folders, by)
     folder = Path(config.results_dir) / config.title
     ui = _ui(config)
     write(comparison, folder, ui)
+    commands = [
+        shlex.join(
+            ["snakemake", "--cores", "4", "--config", f"experiment={experiment}", *_pipeline(config, overrides)]
+        ),
+        shlex.join(["nerva", "train", "-m", f"+experiment={experiment}", *overrides]),
+    ]
+    write_report(comparison, folders, folder / "report.html", config.data_dir, commands)
+    shown = board.head(top) if top else board
+    click.echo(shown.to_string(index=False, na_rep="–", formatters=_formats(shown)))
+    click.echo()
     click.echo(summary(comparison, folder, ui), nl=False)
+    if output:
+        from nerva.utilities import whole_or_absent
+
+        with whole_or_absent(output) as temporary:
+            if output.suffix == ".csv":
+                shown.to_csv(temporary, index=False)
+            else:
+                shown.to_json(temporary, orient="records", indent=2)
+
+
+def _formats(board: Any) -> dict[Any, Any]:
+    """How columns of the leaderboard are printed."""
+
+    def percent(x: float) -> str:
+        return "–" if x != x else f"{x:.2%}"
+
+    def seconds(x: float) -> str:
+        return "–" if x != x else f"{x:.3g}"
+
+    accuracies = {name: percent for name in board.columns if "accuracy" in name or name in ("low", "high")}
+    return accuracies | {"training_seconds": seconds}
+
+
+def _pipeline(config: Any, overrides: tuple[str, ...]) -> list[str]:
+    """The configuration of Snakemake that means the same as overrides."""
+    others = " ".join(override for override in overrides if not override.startswith("data="))
+    return [f"data={config.data.name}", *([f"overrides={others}"] if others else [])]
 
 
 def _ui(config: Any) -> str:

@@ -63,13 +63,17 @@ def load(folders: Sequence[RunFolder], title: str, note: str = "") -> Comparison
                 "validation_accuracy": best["validation_accuracy"],
                 "test_accuracy": best["test_accuracy"],
                 "training_seconds": summary["training_seconds"],
+                "seconds_per_epoch": summary["seconds_per_epoch"],
+                "peak_memory_mb": summary["peak_memory_mb"],
                 "reason": summary["reason"],
             }
         )
         curves.append(pd.DataFrame(folder.read_metrics()).assign(run_id=folder.run_id, configuration=label))
     runs = pd.DataFrame(rows)
+    board = leaderboard(runs)
+    runs = runs.assign(rank=runs["configuration_id"].map(board.set_index("configuration_id")["rank"]))
     data = origins[0]["data"]["title"]
-    return Comparison(title, data, runs, note, pd.concat(curves), leaderboard(runs))
+    return Comparison(title, data, runs, note, pd.concat(curves), board)
 
 
 def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
@@ -142,7 +146,7 @@ def _table(comparison: Comparison) -> pd.DataFrame:
     for configuration in comparison.board.to_dict("records"):
         rows.append({"row": "configuration"} | configuration)
         runs = comparison.runs[comparison.runs["configuration"] == configuration["configuration"]]
-        rows += [{"row": "run", "rank": configuration["rank"]} | run for run in runs.to_dict("records")]
+        rows += [{"row": "run"} | run for run in runs.to_dict("records")]
     table = pd.DataFrame(rows).astype({"seeds": "Int64", "failed": "Int64", "seed": "Int64", "best_epoch": "Int64"})
     first = ["row", "rank", "configuration", "seeds", "seed", "status", "failed"]
     return table[[*first, *(column for column in table.columns if column not in first)]]
@@ -169,7 +173,7 @@ def summary(comparison: Comparison, folder: Path, ui: str = "") -> str:
         f"  failed       {run['configuration']}, seed {run['seed']}: {run['reason']}"
         for run in failed.to_dict("records")
     ]
-    lines.append(f"  results      {folder}/: leaderboard.csv, learning_curves.png, leaderboard.png")
+    lines.append(f"  results      {folder}/: report.html, leaderboard.csv, learning_curves.png")
     if ui:
         lines.append(f"  MLflow UI    {ui}")
     return "\n".join(lines) + "\n"

@@ -32,7 +32,10 @@ from nerva.training import EpochRecord
 from nerva.utilities import whole_or_absent
 
 # What a summary and a provenance have, at the least.
-SUMMARY = ("run_id", "status", "reason", "best", "last", "training_seconds", "started", "ended", "files")
+SUMMARY = (
+    *("run_id", "status", "reason", "best", "last", "weights", "started", "ended", "files"),
+    *("training_seconds", "seconds_per_epoch", "peak_memory_mb"),
+)
 PROVENANCE = ("run_id", "configuration_id", "determined_by", "part_of", "overrides", "code", "data", "environment")
 
 

@@ -1,4 +1,5 @@
 COMPARED = {
+    "report": SWEEP / "report.html",
     "leaderboard": SWEEP / "leaderboard.csv",
     "summary": SWEEP / "summary.txt",
     **{
