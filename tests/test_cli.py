@@ -167,7 +167,9 @@ def test_prepare(run: Command, tmp_path) -> None:
 
 def test_nothing_is_written_to_the_home(run: Command, tmp_path) -> None:
     run("nerva", "train", "data=digits", "train.epochs=1")
-    assert list((tmp_path / "home").iterdir()) == []
+    # But for matplotlib's list of fonts, which takes a while to make.
+    files = [path.relative_to(tmp_path / "home") for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert {path.parts[:2] for path in files} <= {(".cache", "matplotlib"), (".config", "matplotlib")}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

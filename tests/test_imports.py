@@ -35,8 +35,12 @@ def test_the_snakefile_does_not_import_mlflow() -> None:
     assert "mlflow" not in loaded("import nerva.experiment.compose, nerva.experiment.folder")
 
 
-@pytest.mark.parametrize(("library", "module"), [("hydra", "compose.py"), ("mlflow", "tracking.py")])
-def test_one_module_knows(library: str, module: str) -> None:
+# MLflow runs served_model.py by itself, where a model is loaded.
+KNOW = [("hydra", {"compose.py"}), ("mlflow", {"tracking.py", "served_model.py"})]
+
+
+@pytest.mark.parametrize(("library", "modules"), KNOW)
+def test_one_module_knows(library: str, modules: set[str]) -> None:
     importers = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -44,4 +48,4 @@ def test_one_module_knows(library: str, module: str) -> None:
             names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
             if any(name.partition(".")[0] == library for name in names):
                 importers.add(path.name)
-    assert importers == {module}
+    assert importers == modules

@@ -17,7 +17,6 @@ def command(experiment_and_overrides: tuple[str, ...]) -> None:
     """
     from nerva.errors import NervaError
     from nerva.experiment.compose import compose
-    from nerva.experiment.tracking import track
 
     names = [text for text in experiment_and_overrides if "=" not in text and not text.startswith("~")]
     overrides = tuple(text for text in experiment_and_overrides if text not in names)
@@ -35,6 +34,8 @@ def command(experiment_and_overrides: tuple[str, ...]) -> None:
     if not any(folder.is_whole() for *_, folders in groups for folder in folders):
         what = f"none of the {len(groups[0][-1])} runs of {groups[0][0]} is made yet" if groups else "there are no runs"
         raise NervaError(f"{what}; train them first")
+    from nerva.experiment.tracking import track
+
     for title, sweep, question, folders in groups:
         ended = [folder for folder in folders if folder.is_whole()]
         logged = track(ended, title, config.tracking.uri, config.results_dir, sweep, question)

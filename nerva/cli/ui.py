@@ -17,16 +17,22 @@ def command(port: int, overrides: tuple[str, ...]) -> None:
     import sys
     from pathlib import Path
 
+    from filelock import FileLock
+
     from nerva.errors import NervaError
     from nerva.experiment.compose import compose
 
     # The data does not matter, and to choose it could take a while.
-    tracking = compose(["data=digits", *overrides]).tracking
+    config = compose(["data=digits", *overrides])
+    tracking = config.tracking
     uri = tracking.uri
     if not tracking.enabled:
         raise NervaError("tracking is off; say tracking=mlflow")
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise NervaError(f"there is nothing at {uri} yet; make some runs first, with make run or nerva train")
+    # A fresh database that two processes make at once is spoilt.
+    with FileLock(Path(config.results_dir) / ".mlflow.lock"):
+        pass
     click.echo(f"http://127.0.0.1:{port} shows {uri}. Runs are under «Model training». Ctrl-C ends it.", err=True)
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     arguments = ["-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]

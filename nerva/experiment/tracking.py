@@ -28,6 +28,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 # A server that is away is told soon: what is not logged now is logged later.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 import numpy as np
@@ -483,6 +484,7 @@ def _save_model(folder: RunFolder, config: Config, path: Path) -> None:
     Y = TensorSpec(np.dtype(np.float32), (-1, config.data.classes))
     # MLflow asks for types that the signature tells it, whatever the filters of warnings are.
     with tempfile.TemporaryDirectory(prefix="nerva-engine-") as temporary, warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
         engine = Path(temporary) / "nerva"
         engine.mkdir()
         for file in PACKAGE.glob("*.py"):

@@ -1,12 +1,32 @@
 """Runs in MLflow."""
 
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nerva.errors import NervaError
+from nerva.experiment.analysis import load
 from nerva.experiment.run import run
+from nerva.utilities import load_dict_from_npz
+from tests.conftest import Command, command_in, failed_plainly
 from tests.experiment.conftest import configured
+
+
+@pytest.fixture
+def run_command(tmp_path, monkeypatch) -> Command:
+    """Runs a command in a folder of the test's own."""
+    monkeypatch.delenv("NERVA_RESULTS_DIR")
+    return command_in(tmp_path)
 
 
 def test_runs_are_logged_once(results) -> None:
@@ -29,14 +49,18 @@ def test_runs_are_logged_once(results) -> None:
     assert logged.data.params["optimizer.mu"] == "0.9"
     assert logged.data.params["model.hidden"] == "[64]"
     assert logged.data.tags["nerva.data.sha256"] == good.read_provenance()["data"]["sha256"]
-    assert logged.data.tags["nerva.sweep"] == "digits-test"
+    assert "mlflow.parentRunId" not in logged.data.tags
     history = client.get_metric_history(logged.info.run_id, "validation/accuracy")
     assert [(m.step, m.value) for m in history] == [
         (row["epoch"], row["validation_accuracy"]) for row in good.read_metrics()
     ]
     assert logged.data.metrics["best/test_accuracy"] == good.read_summary()["best"]["test_accuracy"]
     names = {artifact.path for artifact in client.list_artifacts(logged.info.run_id)}
-    assert names == {path.name for path in good.path.iterdir()} > {"config.yaml", "run.json", "weights.npz"}
+    assert (
+        names - {"model", "pictures"}
+        == {path.name for path in good.path.iterdir()}
+        > {"config.yaml", "run.json", "weights.npz"}
+    )
     local = client.download_artifacts(logged.info.run_id, "weights.npz")
     assert Path(local).read_bytes() == good.weights.read_bytes()
     assert logged.info.artifact_uri.startswith((results / "mlartifacts" / "digits-test").as_uri())
@@ -71,7 +95,7 @@ def test_a_long_run_is_logged_whole(results) -> None:
     track([folder], "digits-test", uri, results)
     client = MlflowClient(uri)
     logged = client.search_runs([client.get_experiment_by_name("digits-test").experiment_id])[0]
-    for name in ("train/loss", "time/seconds", "test/accuracy"):
+    for name in ("train/loss", "time/seconds_per_epoch", "test/accuracy"):
         assert [m.step for m in client.get_metric_history(logged.info.run_id, name)] == list(range(131))
 
 
@@ -82,3 +106,338 @@ def test_a_store_that_cannot_be_had_is_told(results) -> None:
     (results / "mlflow.db").write_text("this is no database, but long enough to be taken for one at first sight")
     with pytest.raises(NervaError, match=r"mlflow\.db"):
         track([], "digits-test", f"sqlite:///{results}/mlflow.db", results)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """A sweep in MLflow: two seeds by two rates, one of which diverges."""
+    from nerva.experiment.config import Sweep
+    from nerva.experiment.tracking import track
+
+    results = tmp_path_factory.mktemp("sweep") / "results"
+    overrides = [f"results_dir={results}", "question=Which rate?"]
+    points = [(rate, seed) for rate in ("0.1", "1e30") for seed in (1, 2)]
+    folders = [run(configured(f"learning_rate.lr={rate}", f"seed={seed}", *overrides), []) for rate, seed in points]
+    uri = f"sqlite:///{results}/mlflow.db"
+    assert track(folders, "digits-test", uri, results, Sweep("0123abcd", "test seed=1,2"), "Which rate?") == 4
+    return results, uri, folders
+
+
+def client_of(uri: str):
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri)
+
+
+def logged_in(client, title: str = "digits-test") -> dict:
+    """The runs of an experiment, by nerva's ids; the sweep's own has none."""
+    experiment = client.get_experiment_by_name(title)
+    return {r.data.tags.get("nerva.run_id", "sweep"): r for r in client.search_runs([experiment.experiment_id])}
+
+
+def test_a_sweep_is_a_parent_with_its_points_as_children(sweep) -> None:
+    _, uri, folders = sweep
+    client = client_of(uri)
+    runs = logged_in(client)
+    assert set(runs) == {"sweep", *(folder.run_id for folder in folders)}
+    parent = runs.pop("sweep")
+    assert (parent.info.run_name, parent.info.status) == ("test seed=1,2", "FINISHED")
+    assert parent.data.tags["mlflow.note.content"].startswith(
+        "Which rate?  \n4 runs, of which 2 failed  \nbest: lr=0.1"
+    )
+    assert {r.data.tags["mlflow.parentRunId"] for r in runs.values()} == {parent.info.run_id}
+    assert not parent.data.params
+    assert client.get_experiment_by_name("digits-test").tags["mlflow.note.content"] == "Which rate?"
+
+
+def test_a_runs_metrics_and_data(sweep) -> None:
+    _, uri, folders = sweep
+    logged = logged_in(client_of(uri))[folders[0].run_id]
+    groups = {name.partition("/")[0] for name in logged.data.metrics}
+    assert groups == {"train", "validation", "test", "best", "time"}
+    assert logged.data.metrics["time/images_per_second"] > 0
+    contexts = {i.tags[0].value: i.dataset for i in logged.inputs.dataset_inputs}
+    assert set(contexts) == {"train", "validation", "test"}
+    sha256 = folders[0].read_provenance()["data"]["sha256"]
+    for dataset in contexts.values():
+        assert sha256.startswith(dataset.digest)
+        assert sha256 in dataset.source
+    assert '"num_rows": 300' in contexts["validation"].profile
+    assert logged.info.user_id == ""
+
+
+def test_pictures(sweep) -> None:
+    _, uri, folders = sweep
+    client = client_of(uri)
+    run_id = logged_in(client)[folders[0].run_id].info.run_id
+    names = {artifact.path.removeprefix("pictures/") for artifact in client.list_artifacts(run_id, "pictures")}
+    assert names == {"learning_curves.png", "first_layer.png", "confusion_matrix.png", "worst_images.png"}
+    local = Path(client.download_artifacts(run_id, "pictures/confusion_matrix.png"))
+    assert local.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_model_predicts_what_the_engine_does(sweep, tmp_path) -> None:
+    """In another process, from another folder: the engine is in the model."""
+    results, uri, folders = sweep
+    config = folders[0].load_config()
+    X = load_dict_from_npz(results / "data" / "digits.npz")["Xtest"][:20]
+    expected = load(folders[0], config).evaluate(X)
+    np.savez(tmp_path / "X.npz", X=X, Y=expected)
+    program = (
+        "import os; os.environ['MLFLOW_DISABLE_TELEMETRY'] = 'true'\n"
+        "import mlflow, numpy as np\n"
+        f"mlflow.set_tracking_uri({uri!r})\n"
+        "model = mlflow.pyfunc.load_model('models:/digits-test@champion')\n"
+        "data = np.load('X.npz')\n"
+        "np.testing.assert_allclose(model.predict(data['X']), data['Y'], rtol=1e-5, atol=1e-6)\n"
+        "print(model.metadata.signature)\n"
+        "import nerva; print(nerva.__file__)\n"
+    )
+    # -I: neither the current folder nor PYTHONPATH; the environment has nerva, but the model's own comes first.
+    result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "Tensor('float32', (-1, 64))" in result.stdout
+    model = next((results / "mlartifacts").rglob("MLmodel")).parent
+    assert not list(model.rglob("*.pkl"))
+    assert not list(model.rglob("*.pickle"))
+    texts = "".join(path.read_text() for path in (*model.glob("*.y*ml"), model / "MLmodel", model / "requirements.txt"))
+    assert str(results) not in texts
+    assert {line.partition("==")[0] for line in (model / "requirements.txt").read_text().split()} == {
+        *("mlflow", "numpy", "scipy")
+    }
+
+
+def test_the_champion_moves_only_for_a_better_one(sweep) -> None:
+    from nerva.experiment.tracking import track
+
+    results, uri, folders = sweep
+    client = client_of(uri)
+
+    def champion():
+        return client.get_model_version_by_alias("digits-test", "champion")
+
+    best = max(folders[:2], key=lambda folder: folder.read_summary()["best"]["validation_accuracy"])
+    first = champion()
+    assert first.tags["nerva.run_id"] == best.run_id
+    assert "the first champion" in first.description
+    overrides = [f"results_dir={results}", "learning_rate.lr=0.1"]
+    worse = run(configured("train.epochs=1", *overrides), [])
+    better = run(configured("train.epochs=6", *overrides), [])
+    track([worse], "digits-test", uri, results)
+    assert champion().version == first.version
+    track([better], "digits-test", uri, results)
+    assert champion().tags["nerva.run_id"] == better.run_id
+    assert f"better than the {float(first.tags['validation_accuracy']):.4%} of version 1" in champion().description
+
+
+def test_parameters_that_are_too_many_or_too_long(results, monkeypatch) -> None:
+    from nerva.experiment import tracking
+
+    long = "x" * 100_000
+    many = {f"key{n}": n for n in range(250)}
+    parameters = tracking._parameters
+    monkeypatch.setattr(tracking, "_parameters", lambda config: parameters(config) | many | {"long": long})
+    folder = run(configured(), [])
+    uri = f"sqlite:///{results}/mlflow.db"
+    tracking.track([folder], "digits-test", uri, results)
+    params = logged_in(client_of(uri))[folder.run_id].data.params
+    assert {key: params[key] for key in many} == {key: str(value) for key, value in many.items()}
+    assert params["long"].endswith("… (100000 characters: config.yaml has them all)")
+    assert len(params["long"]) == 6000
+
+
+def test_a_run_that_is_made_again_is_logged_again(results) -> None:
+    from nerva.experiment.tracking import track
+
+    uri = f"sqlite:///{results}/mlflow.db"
+    folder = run(configured(), [])
+    track([folder], "digits-test", uri, results)
+    first = logged_in(client_of(uri))[folder.run_id]
+    run(configured("force=true"), [])
+    assert track([folder], "digits-test", uri, results) == 1
+    assert logged_in(client_of(uri))[folder.run_id].info.run_id != first.info.run_id
+
+
+class Empty:
+    metrics = ()
+
+
+def test_a_run_is_seen_while_it_trains_and_killed_with_its_process(results, monkeypatch) -> None:
+    """The follower is another process: it lives on when the training's is gone, and says so."""
+    from nerva.experiment import live
+
+    monkeypatch.setattr(live, "SOON", 0.1)
+    config = configured("train.epochs=1", "tracking=mlflow", "sweep.id=0123abcd", "sweep.name=mine")
+    uri = config.tracking.uri
+    folder = run(config, [])
+    summary = folder.summary.read_text()
+    folder.summary.unlink()  # as if it were still being trained
+    with live.followed(config, folder):
+        deadline = time.monotonic() + 60
+        while "train/loss" not in getattr(all_in(uri).get(folder.run_id), "data", Empty).metrics:
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+        runs = all_in(uri)
+        assert runs[folder.run_id].info.status == "RUNNING"
+        assert runs["sweep"].info.status == "RUNNING"
+    runs = all_in(uri)
+    assert runs[folder.run_id].info.status == "KILLED"
+    assert runs["sweep"].info.status == "KILLED"
+    folder.summary.write_text(summary)
+    with live.followed(config, folder):
+        time.sleep(1)
+    runs = all_in(uri)
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+
+
+def all_in(uri: str) -> dict:
+    """The runs of a store; asked only when its tables are there, as asking would make them."""
+    path = uri.removeprefix("sqlite:///")
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            if not connection.execute("select 1 from experiments where name = 'digits-single'").fetchall():
+                return {}
+    except sqlite3.OperationalError:
+        return {}
+    return logged_in(client_of(uri), "digits-single")
+
+
+def test_what_was_left_running_is_ended(results) -> None:
+    from nerva.experiment.tracking import track
+
+    uri = f"sqlite:///{results}/mlflow.db"
+    killed, other = run(configured(), []), run(configured("seed=2"), [])
+    track([killed], "digits-test", uri, results)
+    client = client_of(uri)
+    logged = logged_in(client)[killed.run_id]
+    client.delete_tag(logged.info.run_id, "nerva.ended")
+    client.update_run(logged.info.run_id, "RUNNING")
+    killed.summary.unlink()
+    track([other], "digits-test", uri, results)
+    assert logged_in(client)[killed.run_id].info.status == "KILLED"
+
+
+def damage(uri: str, kind: str) -> str:
+    """Makes a store one that can't be used; returns what should be said."""
+    path = uri.removeprefix("sqlite:///")
+    if kind == "newer":
+        with sqlite3.connect(path) as connection:
+            connection.execute("update alembic_version set version_num = 'ffffffffffff'")
+        connection.close()
+        return "ffffffffffff"
+    client = client_of(uri)
+    client.delete_experiment(client.get_experiment_by_name("digits-single").experiment_id)
+    return "was deleted in MLflow"
+
+
+@pytest.mark.parametrize("kind", ["newer", "deleted"])
+def test_a_store_that_refuses_does_not_stop_a_run(run_command, tmp_path, kind: str) -> None:
+    overrides = ("data=digits", "train.epochs=1")
+    assert run_command("nerva", "train", *overrides).returncode == 0
+    message = damage(f"sqlite:///{tmp_path}/results/mlflow.db", kind)
+    result = run_command("nerva", "train", "-m", "seed=2,3", *overrides)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count(message) == 1, result.stderr
+    assert "`nerva track` logs them later" in result.stderr
+    assert len(list(tmp_path.glob("results/runs/*/run.json"))) == 3
+    failed_plainly(run_command("nerva", "track"), message)
+
+
+def test_a_server_that_is_away(run_command, tmp_path) -> None:
+    uri = "http://jane:secret@127.0.0.1:9"
+    result = run_command("nerva", "train", "data=digits", "train.epochs=1", MLFLOW_TRACKING_URI=uri)
+    assert result.returncode == 0
+    assert "nerva: MLflow's store at http://127.0.0.1:9: " in result.stderr
+    assert "secret" not in result.stdout
+    failed_plainly(run_command("nerva", "track", f"tracking.uri={uri}"), "MLflow's store at http://127.0.0.1:9")
+    # And later it is logged, where it was made.
+    result = run_command("nerva", "track")
+    assert result.stdout.startswith("digits-single: 1 runs logged to sqlite:///results/mlflow.db"), result.stderr
+
+
+def test_a_store_that_is_lost_is_made_again_from_the_folders(results, capsys) -> None:
+    from nerva.cli.track import command
+
+    sweep = ("sweep.id=0123abcd", "sweep.name=both")
+    for overrides in (("seed=1", *sweep), ("seed=2", *sweep), ("seed=3", "experiment_name=other")):
+        run(configured("train.epochs=1", *overrides), [])
+
+    def content() -> list:
+        client = client_of(f"sqlite:///{results}/mlflow.db")
+        runs = [run for title in ("digits-single", "digits-other") for run in logged_in(client, title).values()]
+        return sorted(
+            (run.info.run_name, run.info.status, sorted(run.data.metrics.items()), sorted(run.data.params.items()))
+            for run in runs
+        )
+
+    command.main([], standalone_mode=False)
+    before = content()
+    assert len(before) == 4  # with the sweep itself
+    (results / "mlflow.db").unlink()
+    command.main([], standalone_mode=False)
+    assert content() == before
+    command.main([], standalone_mode=False)
+    assert capsys.readouterr().out.count(": 0 runs logged") == 2
+
+
+def server_on(port: int, folder: Path) -> subprocess.Popen:
+    """A tracking server, ready to answer."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    places = [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/server.db",
+        "--artifacts-destination",
+        str(folder / "artifacts"),
+    ]
+    log = (folder / "server.log").open("a")
+    server = subprocess.Popen([*command, *places], stdout=log, stderr=log, cwd=folder, start_new_session=True)
+    log.close()
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+            return server
+        except OSError:
+            time.sleep(0.25)
+    pytest.fail((folder / "server.log").read_text())
+
+
+def end(server: subprocess.Popen) -> None:
+    os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_in_mid_sweep_and_started_again(run_command, tmp_path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    uri = f"http://127.0.0.1:{port}"
+    first = (*("nerva", "train", "data=digits", "train.epochs=1"), f"tracking.uri={uri}")
+    server = server_on(port, tmp_path)
+    try:
+        assert run_command(*first, "-m", "seed=1,2").returncode == 0
+    finally:
+        end(server)
+    result = run_command(*first, "-m", "seed=1,2,3,4")
+    assert result.returncode == 0
+    assert result.stderr.count("`nerva track` logs them later") == 1
+    server = server_on(port, tmp_path)
+    try:
+        assert run_command("nerva", "track", f"tracking.uri={uri}").returncode == 0
+        client = client_of(uri)
+        runs = logged_in(client, "digits-single")
+        assert {run.info.status for run in runs.values()} == {"FINISHED"}
+        assert sum("nerva.run_id" in run.data.tags for run in runs.values()) == 4
+        for run in runs.values():
+            if "nerva.run_id" in run.data.tags:
+                assert [m.step for m in client.get_metric_history(run.info.run_id, "train/loss")] == [0, 1]
+                names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+                assert {"weights.npz", "model", "pictures", "provenance.json"} <= names
+        assert client.get_model_version_by_alias("digits-single", "champion").source.startswith("mlflow-artifacts:")
+    finally:
+        end(server)
+
+
+def test_nothing_to_log(run_command) -> None:
+    failed_plainly(run_command("nerva", "track"), "there are no runs; train them first")
+    failed_plainly(run_command("nerva", "track", "quick", "flagship"), "One experiment at a time", code=2)
