@@ -63,7 +63,9 @@ def test_the_ui_lists_and_compares_the_runs(ui) -> None:
     address, folder = ui
     client = MlflowClient(f"sqlite:///{folder}/results/mlflow.db")
     experiment = client.get_experiment_by_name("digits-quick").experiment_id
-    runs = client.search_runs([experiment])
+    everything = client.search_runs([experiment])
+    runs = [run for run in everything if "nerva.run_id" in run.data.tags]
+    (sweep,) = (run for run in everything if "nerva.run_id" not in run.data.tags)
     assert len(runs) == 12
     quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     with sync_playwright() as playwright:
@@ -73,19 +75,29 @@ def test_the_ui_lists_and_compares_the_runs(ui) -> None:
         page.on("request", lambda request: requests.append(request.url))
         page.set_default_timeout(60_000)
 
-        page.goto(f"{address}/#/experiments/{experiment}/runs")
-        page.get_by_text("12 matching runs").wait_for()
+        # The table groups by sweep: its points are seen when it is opened.
+        page.goto(f"{address}/#/experiments/{experiment}/runs?compareRunsMode=CHART")
+        page.get_by_text("13 matching runs").wait_for()
+        page.get_by_text("Which optimizer, and which learning rate?").wait_for()
         names = {run.info.run_name for run in runs}
         assert len(names) == 12
+        row = page.get_by_role("row").filter(has_text=sweep.info.run_name).first
+        row.get_by_role("button").last.click()
         for name in names:
             page.get_by_text(name, exact=True).first.wait_for()
 
-        # All runs in one chart for each metric.
-        page.goto(f"{address}/#/experiments/{experiment}/runs?compareRunsMode=CHART")
+        # All runs in one chart for each metric; the UI shows ten at first.
+        page.get_by_test_id("experiment-view-runs-visibility-column-header").click()
+        page.get_by_text("Show all runs").click()
         page.get_by_placeholder("Search metric charts").fill("validation/accuracy")
         chart = page.locator(".js-plotly-plot").first
         chart.wait_for()
-        chart.locator(".scatterlayer .trace").nth(9).wait_for(state="attached")  # the UI shows 10 runs at first
+        chart.locator(".scatterlayer .trace").nth(11).wait_for(state="attached")
+
+        # The champion is in the registry, with the reason.
+        page.goto(f"{address}/#/models/digits-quick/versions/1")
+        page.get_by_text("the first champion").first.wait_for()
+        page.get_by_text("champion", exact=True).first.wait_for()
 
         compared = {"runs": json.dumps([run.info.run_id for run in runs]), "experiments": json.dumps([experiment])}
         page.goto(f"{address}/#/compare-runs?{urlencode(compared)}")

@@ -73,7 +73,8 @@ def main() -> None:
         print(f"nerva: {error}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
-        if error.filename is None:
+        if error.strerror is None:
             raise
-        print(f"nerva: {error.filename}: {error.strerror}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"nerva: {where}{error.strerror}", file=sys.stderr)
         sys.exit(1)

@@ -81,7 +81,9 @@ def _ui(config: Any) -> str:
     if not config.tracking.enabled:
         return ""
     if config.tracking.uri != f"sqlite:///{config.results_dir}/mlflow.db":
-        return str(config.tracking.uri)
+        from nerva.experiment.privacy import private
+
+        return private(str(config.tracking.uri))
     elsewhere = f"nerva ui results_dir={config.results_dir}"
     command = "make ui (or: nerva ui)" if config.results_dir == "results" else elsewhere
     return f"{command}, then http://127.0.0.1:5000, «Model training»"

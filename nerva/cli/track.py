@@ -17,6 +17,7 @@ def command(experiment_and_overrides: tuple[str, ...]) -> None:
     """
     from nerva.errors import NervaError
     from nerva.experiment.compose import compose
+    from nerva.experiment.privacy import private
 
     names = [text for text in experiment_and_overrides if "=" not in text and not text.startswith("~")]
     overrides = tuple(text for text in experiment_and_overrides if text not in names)
@@ -40,7 +41,7 @@ def command(experiment_and_overrides: tuple[str, ...]) -> None:
         ended = [folder for folder in folders if folder.is_whole()]
         logged = track(ended, title, config.tracking.uri, config.results_dir, sweep, question)
         there = len(ended) - logged
-        click.echo(f"{title}: {logged} runs logged to {config.tracking.uri}, {there} were there already")
+        click.echo(f"{title}: {logged} runs logged to {private(config.tracking.uri)}, {there} were there already")
         if len(ended) < len(folders):
             click.echo(f"{len(folders) - len(ended)} of {len(folders)} runs are not made yet")
 
@@ -55,7 +56,9 @@ def _made(results_dir: str) -> list[Any]:
     groups: dict[tuple[str, str], Any] = {}
     for path in sorted(Path(results_dir).glob("runs/*/run.json"), key=lambda path: path.stat().st_mtime_ns):
         folder = RunFolder(path.parent)
-        origin = folder.read_provenance()["part_of"]
+        origin = folder.read_provenance().get("part_of")
+        if origin is None:
+            continue  # made before runs said what they were part of
         key = (origin["title"], origin["sweep"]["id"])
         groups.setdefault(key, (origin["title"], Sweep(**origin["sweep"]), origin["question"], []))[-1].append(folder)
     return list(groups.values())

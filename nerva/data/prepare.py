@@ -44,10 +44,14 @@ def prepare(dataset: Dataset, data_dir: Path) -> Prepared:
         NervaError: if a raw file is damaged or can't be had, or if what comes out is not what is declared.
     """
     prepared = Prepared.of(dataset, data_dir)
+    if prepared.npz.exists() and prepared.provenance.exists():
+        return prepared
     data_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(data_dir / f".{dataset.name}.lock"):
         if prepared.npz.exists() and prepared.provenance.exists():
             return prepared
+        for unfinished in data_dir.glob(f".{dataset.name}.*.tmp*"):
+            unfinished.unlink()  # of a process that was killed
         arrays, source = _SOURCES[dataset.source](dataset, data_dir)
         sha256 = checksum(arrays)
         _check(dataset, arrays, sha256)

@@ -10,7 +10,7 @@ from typing import Any
 
 from nerva.data.description import Dataset
 from nerva.errors import NervaError
-from nerva.experiment.fingerprint import fingerprint
+from nerva.experiment.fingerprint import digest, fingerprint
 from nerva.experiment.numerics import settle
 from nerva.layers import has_weights, parse_layer
 from nerva.learning_rate import parse_learning_rate
@@ -124,7 +124,7 @@ def canonical(config: Config) -> dict[str, Any]:
         NervaError: if something is out of range, or does not fit; the message names the key.
     """
     validate(config)
-    modules = {name: fingerprint(inspect.getsource(import_here(name))) for name in config.imports}
+    modules = {name: module_fingerprint(name) for name in config.imports}
     optimizer = parse_optimizer(specification(config.optimizer))
     return {
         "data": {"checksum": config.data.checksum, "validation": config.data.validation},
@@ -140,6 +140,26 @@ def canonical(config: Config) -> dict[str, Any]:
         # The code of components of one's own counts as the engine's does.
         **({"imports": modules} if modules else {}),
     }
+
+
+def module_fingerprint(name: str) -> str:
+    """A hash of the code of a module of one's own, and of what it imports from the same folder.
+
+    Raises:
+        NervaError: if there is no such module.
+    """
+    sources: dict[str, str] = {}
+    waiting = [import_here(name)]
+    folder = Path(str(inspect.getsourcefile(waiting[0]))).parent
+    while waiting:
+        module = waiting.pop()
+        sources[module.__name__] = fingerprint(inspect.getsource(module))
+        used = {x if inspect.ismodule(x) else inspect.getmodule(x) for x in vars(module).values()}
+        for other in used - {None}:
+            file = getattr(other, "__file__", None)
+            if file and Path(file).is_relative_to(folder) and other.__name__ not in sources:  # type: ignore[union-attr]
+                waiting.append(other)  # type: ignore[arg-type]
+    return next(iter(sources.values())) if len(sources) == 1 else digest(sources)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

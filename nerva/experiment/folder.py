@@ -28,6 +28,7 @@ from yaml import YAMLError
 from nerva.errors import NervaError
 from nerva.experiment.config import Config
 from nerva.experiment.numerics import settle
+from nerva.experiment.privacy import private
 from nerva.training import EpochRecord
 from nerva.utilities import whole_or_absent
 
@@ -36,7 +37,7 @@ SUMMARY = (
     *("run_id", "status", "reason", "best", "last", "weights", "started", "ended", "files"),
     *("training_seconds", "seconds_per_epoch", "peak_memory_mb"),
 )
-PROVENANCE = ("run_id", "configuration_id", "determined_by", "part_of", "overrides", "code", "data", "environment")
+PROVENANCE = ("run_id", "configuration_id", "determined_by", "overrides", "code", "data", "environment")
 
 
 class RunFolder:
@@ -68,7 +69,8 @@ class RunFolder:
     @property
     def evidence(self) -> list[Path]:
         """The files that prove what the run was."""
-        return [self.config, self.provenance, self.code, self.metrics, self.weights, self.best]
+        files = [self.config, self.provenance, self.code, self.metrics, self.weights, self.best]
+        return [*files, self.patch] if self.patch.exists() else files
 
     def is_whole(self) -> bool:
         """Whether the run has ended and all of its files are there."""
@@ -98,7 +100,7 @@ class RunFolder:
         """
         try:
             container = OmegaConf.to_container(OmegaConf.create(self.config.read_text()))
-        except (OSError, OmegaConfBaseException, YAMLError) as error:
+        except (OSError, ValueError, OmegaConfBaseException, YAMLError) as error:
             raise NervaError(f"{self.config} can't be read: {_first_line(error)}") from None
         assert isinstance(container, dict)
         return {str(key): value for key, value in container.items()}
@@ -111,7 +113,7 @@ class RunFolder:
         """
         try:
             return dataclasses.replace(from_yaml(self.config.read_text()), experiment_name=self.run_id)
-        except (OSError, OmegaConfBaseException, YAMLError) as error:
+        except (OSError, ValueError, OmegaConfBaseException, YAMLError) as error:
             raise NervaError(f"{self.config} is not a run's configuration: {_first_line(error)}") from None
 
     def write_metrics(self, records: Sequence[EpochRecord], times: Sequence[float]) -> None:
@@ -130,13 +132,13 @@ class RunFolder:
             return math.nan if text == "None" else float(text)
 
         names = {*(field.name for field in dataclasses.fields(EpochRecord)), "time"}
-        with self.metrics.open(newline="") as file:
-            rows = list(csv.DictReader(file))
         try:
+            with self.metrics.open(newline="") as file:
+                rows = list(csv.DictReader(file))
             if not rows or set(rows[0]) != names:
                 raise ValueError("not the columns of a run's metrics")
             return [{key: number(value) for key, value in row.items()} for row in rows]
-        except (ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise NervaError(
                 f"{self.metrics} is damaged ({error}); delete {self.path}, and the run is made again"
             ) from None
@@ -203,6 +205,7 @@ def to_yaml(config: Config) -> str:
     container: Any = OmegaConf.to_container(OmegaConf.structured(config))
     container["numerics"]["mode"] = settle(config.numerics.mode)
     del container["data"]["note"], container["numerics"]["note"]
+    container["data"]["mirrors"] = [private(mirror) for mirror in container["data"]["mirrors"]]
     return OmegaConf.to_yaml({key: value for key, value in container.items() if key not in _ELSEWHERE})
 
 

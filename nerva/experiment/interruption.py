@@ -25,9 +25,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def interruptible() -> Iterator[None]:
     """Lets SIGINT and SIGTERM raise `Interrupted`, once: a second signal ends the process as it would without this."""
 
+    came: list[int] = []
+
     def interrupt(signum: int, frame: FrameType | None) -> None:
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_DFL)
+        came.append(signum)
         raise Interrupted(signum)
 
     # Python lets only the main thread see to signals. What the parent ignores (nohup) stays ignored.
@@ -37,6 +40,9 @@ def interruptible() -> Iterator[None]:
     before = {signum: signal.signal(signum, interrupt) for signum in wanted}
     try:
         yield
+        # What is raised while Python cleans up an object is lost.
+        if came:
+            raise Interrupted(came[0])
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)

@@ -5,7 +5,6 @@ Nothing is recorded of who ran it: no user or host, no environment variables, an
 
 import json
 import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from nerva.data.prepare import Prepared
 from nerva.experiment import PACKAGE, numerics
 from nerva.experiment.config import Config, canonical
 from nerva.experiment.identity import code_fingerprint, configuration_id, run_id
+from nerva.experiment.privacy import private
 
 # Those that a run is computed or described with.
 _PACKAGES = ("nerva", "numpy", "scipy", "scikit-learn", "hydra-core", "omegaconf", "mlflow", "snakemake")
@@ -87,14 +87,6 @@ def bits() -> dict[str, str | None]:
     }
 
 
-def private(text: str) -> str:
-    """A text without the home folder, and without what stands for a person in an address."""
-    home = str(Path.home())
-    if home != "/":
-        text = re.sub(rf"{re.escape(home)}(?![^/\s:'\"])", "~", text)
-    return re.sub(r"(?<=://)[^/@\s]*@", "", text)
-
-
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -113,7 +105,8 @@ def _git() -> dict[str, Any]:
     commit = _ask_git("rev-parse", "HEAD")
     if commit is None:
         return {"git_commit": None, "dirty": None, "untracked": []}
-    untracked = (_ask_git("ls-files", "--others", "--exclude-standard", "--", *_RELEVANT) or "").splitlines()
+    listed = _ask_git("ls-files", "-z", "--others", "--exclude-standard", "--", *_RELEVANT) or ""
+    untracked = [name for name in listed.split("\0") if name]
     dirty = bool(_ask_git("status", "--porcelain", "--untracked-files=no")) or bool(untracked)
     return {"git_commit": commit.strip(), "dirty": dirty, "untracked": untracked}
 
@@ -123,8 +116,10 @@ def patch() -> str:
     known = _git()
     if not known["dirty"]:
         return ""
-    new = [_ask_git("diff", "--binary", "--no-index", "--", "/dev/null", file) or "" for file in known["untracked"]]
-    return (_ask_git("diff", "--binary", "HEAD") or "") + "".join(new)
+    # In the form that `git apply` reads, whatever a user has set for the eye.
+    diff = ("diff", "--binary", "--no-ext-diff", "--no-color", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
+    new = [_ask_git(*diff, "--no-index", "--", "/dev/null", file) or "" for file in known["untracked"]]
+    return (_ask_git(*diff, "HEAD") or "") + "".join(new)
 
 
 def _ask_git(*arguments: str) -> str | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from nerva.data import load_prepared, prepare
 from nerva.errors import NervaError
-from nerva.experiment.config import Config, canonical, flat
+from nerva.experiment.config import Config, canonical, flat, module_fingerprint
 from nerva.experiment.fingerprint import digest
 from nerva.experiment.folder import RunFolder, file_checksum
 from nerva.experiment.identity import code_fingerprint, code_parts
@@ -57,10 +57,19 @@ def replay(
     """
     summary, origin = recorded.read_summary(), recorded.read_provenance()
     verdict = Verdict(recorded.run_id)
-    config = dataclasses.replace(recorded.load_config(), results_dir=str(results_dir))
-    verdict.context, verdict.advice = _code(recorded, origin)
-    verdict.differences += _config(config, origin)
-    verdict.differences += _data(config, origin)
+    try:
+        verdict.context, verdict.advice = _code(recorded, origin)
+        for name, what in ((recorded.summary.name, summary), (recorded.provenance.name, origin)):
+            if what["run_id"] != recorded.run_id:
+                verdict.differences.append(f"{name} is that of the run {what['run_id']}")
+        config = dataclasses.replace(recorded.load_config(), results_dir=str(results_dir))
+        verdict.differences += _config(config, origin)
+        verdict.differences += _data(config, origin)
+    except NervaError as error:
+        # Other code may not know what was recorded.
+        verdict.differences.append(str(error))
+    except (KeyError, TypeError) as error:
+        verdict.differences.append(f"{recorded.provenance.name} is damaged: {error!r} is missing or of another kind")
     if verdict.differences:
         # What was trained then can't be trained now.
         return verdict
@@ -121,8 +130,8 @@ def _code(recorded: RunFolder, origin: dict[str, Any]) -> tuple[list[str], list[
     changed = sorted(part for part in {*before, *now} if before.get(part) != now.get(part))
     context = [f"code: {_change(before.get(part), now.get(part))} {part}" for part in changed]
     imports = origin["determined_by"].get("imports", {})
-    current = canonical(recorded.load_config()).get("imports", {})
-    context += [f"code: changed {name}" for name, sha256 in imports.items() if current.get(name) != sha256]
+    current = {name: module_fingerprint(name) for name in imports}
+    context += [f"code: changed {name}" for name, sha256 in imports.items() if current[name] != sha256]
     if code["fingerprint"] == code_fingerprint() or not code["git_commit"]:
         return context, []
     advice = [f"git checkout {code['git_commit']}"]
@@ -199,10 +208,11 @@ def _outcome(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def _files(recorded: RunFolder, summary: dict[str, Any]) -> list[str]:
     """Which files are not as they were written."""
+    written, found = summary["files"], {path.name: file_checksum(path) for path in recorded.evidence}
     return [
-        f"{path.name} is not as it was written: its sha256 was {summary['files'].get(path.name)}"
-        for path in recorded.evidence
-        if file_checksum(path) != summary["files"].get(path.name)
+        f"{name} is not as it was written: its sha256 was {written.get(name)}, and is {found.get(name)}"
+        for name in sorted({*written, *found})
+        if written.get(name) != found.get(name)
     ]
 
 

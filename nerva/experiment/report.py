@@ -54,7 +54,7 @@ def write_report(
     origins = [folder.read_provenance() for folder in folders]
     text = templates.get_template("report.html.j2").render(
         comparison=comparison,
-        question=origins[0]["part_of"]["question"],
+        question=origins[0].get("part_of", {}).get("question", ""),
         verdict=_verdict(comparison),
         board=_board(comparison),
         chance=_CHANCE,

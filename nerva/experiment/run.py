@@ -24,7 +24,8 @@ from nerva.experiment.config import Config
 from nerva.experiment.folder import RunFolder
 from nerva.experiment.identity import code_parts, run_id
 from nerva.experiment.interruption import Interrupted
-from nerva.experiment.provenance import bits, patch, private, provenance
+from nerva.experiment.privacy import private
+from nerva.experiment.provenance import bits, patch, provenance
 from nerva.experiment.worker import run_elsewhere
 from nerva.training import EpochRecord, table_foot, table_head, table_row
 from nerva.utilities import save_dict_to_npz
@@ -51,6 +52,10 @@ def run(config: Config, overrides: Sequence[str], into: RunFolder | None = None)
         Interrupted: if a signal ends it.
     """
     folder = into or RunFolder.of(config.results_dir, run_id(config))
+    if folder.is_whole() and not config.force:
+        log.info("run %s is there already: %s", folder.run_id, folder.path)
+        folder.checkpoint.unlink(missing_ok=True)
+        return folder
     mode = numerics.settle(config.numerics.mode)
     numerics.demand(mode)
     if numerics.pinned() != mode:
@@ -68,21 +73,30 @@ def run(config: Config, overrides: Sequence[str], into: RunFolder | None = None)
         prepare(config.data, config.data_dir)
         arrays, sha256 = load_prepared(config.data, config.data_dir)
         folder.path.mkdir(exist_ok=True)
-        folder.clear()
-        origin = provenance(config, overrides, sha256), code_parts(), patch()
-
-        def describe() -> None:
-            folder.write_config(config)
-            folder.write_provenance(*origin)
-
-        describe()
-        with _logged_to(folder):
-            summary = _train(config, arrays, folder)
-        # Again: meanwhile another program that wanted the same run, such as Snakemake, may have cleared its files away.
-        describe()
-        folder.write_summary({"run_id": folder.run_id, **summary})
-        folder.checkpoint.unlink(missing_ok=True)
+        try:
+            _make(config, overrides, folder, arrays, sha256)
+        except Interrupted as interruption:
+            interruption.folder = folder.path
+            raise
     return folder
+
+
+def _make(config: Config, overrides: Sequence[str], folder: RunFolder, arrays: dict[str, Any], sha256: str) -> None:
+    """Trains the run, and writes all of its folder."""
+    folder.clear()
+    origin = provenance(config, overrides, sha256), code_parts(), patch()
+
+    def describe() -> None:
+        folder.write_config(config)
+        folder.write_provenance(*origin)
+
+    describe()
+    with _logged_to(folder):
+        summary = _train(config, arrays, folder)
+    # Again: meanwhile another program that wanted the same run, such as Snakemake, may have cleared its files away.
+    describe()
+    folder.write_summary({"run_id": folder.run_id, **summary})
+    folder.checkpoint.unlink(missing_ok=True)
 
 
 def _train(config: Config, arrays: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
@@ -95,6 +109,8 @@ def _train(config: Config, arrays: dict[str, Any], folder: RunFolder) -> dict[st
         unusable = f"this run was interrupted, but begins anew, as its checkpoint can't be used: {error}"
         t = build(config, arrays)
         progress = _Progress(t, folder)
+    if not t.records:
+        folder.metrics.unlink(missing_ok=True)  # of an attempt that is not gone on with
     log.info("run %s of %s", folder.run_id, config.title)
     log.info(
         "%s: %d samples for training, %d for validation, %d for testing",
@@ -116,11 +132,10 @@ def _train(config: Config, arrays: dict[str, Any], folder: RunFolder) -> dict[st
             for record in t.epochs(config.train.epochs):
                 progress.save()
                 log.info(table_row(record))
-        except (Interrupted, KeyboardInterrupt) as interruption:
-            if isinstance(interruption, Interrupted):
-                interruption.folder = folder.path
+        except (Interrupted, KeyboardInterrupt):
             after = f"epoch {t.records[-1].epoch}" if t.records else "nothing"
-            log.info("interrupted after %s; the same command goes on from there", after)
+            then = "goes on from there" if progress.possible else "begins anew"
+            log.info("interrupted after %s; the same command %s", after, then)
             raise
     for line in table_foot(sum(record.seconds for record in t.records), validation=True):
         log.info(line)
@@ -155,6 +170,7 @@ class _Progress:
         self.t = t
         self.folder = folder
         self.started = time.time()
+        self.bits = bits()
         self.times: list[float] = []  # when each record was made
         self.continued: list[dict[str, Any]] = []  # after which epoch, and when, an interrupted run went on
         self.possible = True
@@ -163,9 +179,10 @@ class _Progress:
         t = self.t
         return {
             "started": self.started,
-            "times": self.times,
+            "times": np.array(self.times),
             "continued": self.continued,
-            "records": [dataclasses.asdict(record) for record in t.records],
+            # As numbers: there may be thousands, and they are written at each epoch.
+            "records": np.array([dataclasses.astuple(record) for record in t.records], np.float64),
             "best": t.best.epoch if t.best else None,
             "best_weights": t.best_weights,
             "M": t.M,
@@ -179,7 +196,7 @@ class _Progress:
         self.times.append(time.time())
         if self.possible:
             try:
-                checkpoint.save(self.folder.checkpoint, self._state(), bits())
+                checkpoint.save(self.folder.checkpoint, self._state(), self.bits)
             except NervaError as error:
                 self.possible = False
                 log.warning("if this run is interrupted, it begins anew: %s", error)
@@ -197,9 +214,9 @@ class _Progress:
         """
         if not self.folder.checkpoint.exists():
             return
-        state = checkpoint.restore(self.folder.checkpoint, self._state(), bits())
-        self.started, self.times = state["started"], state["times"]
-        records = [EpochRecord(**record) for record in state["records"]]
+        state = checkpoint.restore(self.folder.checkpoint, self._state(), self.bits)
+        self.started, self.times = state["started"], state["times"].tolist()
+        records = [EpochRecord(int(row[0]), *row[1:]) for row in state["records"].tolist()]
         self.t.records = records
         self.t.best = next((record for record in records if record.epoch == state["best"]), None)
         self.t.best_weights = state["best_weights"]

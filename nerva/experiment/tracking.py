@@ -44,6 +44,7 @@ from nerva.errors import NervaError
 from nerva.experiment import PACKAGE, analysis
 from nerva.experiment.config import Config, Sweep, flat, specification
 from nerva.experiment.folder import RunFolder
+from nerva.experiment.privacy import private
 from nerva.utilities import import_here
 
 if TYPE_CHECKING:
@@ -101,8 +102,23 @@ def track(
     # One process at a time: processes that make the tables of a fresh database together spoil it, and two that
     # look for the same run before either has logged it would log it twice.
     with FileLock(results_dir / ".mlflow.lock"), _errors(uri):
+        _make_database(uri)
         store = _Store(MlflowClient(tracking_uri=uri), title, uri, results_dir, sweep or Sweep(), question)
         return store.track(folders, live)
+
+
+def _make_database(uri: str) -> None:
+    """Makes a fresh SQLite database under another name first: one that is half made can't be used, nor repaired."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for unfinished in path.parent.glob(f".{path.name}.*.tmp*"):
+        unfinished.unlink()
+    # MLflow keeps the stores that it has opened: another name each time.
+    temporary = path.with_name(f".{path.name}.{time.time_ns()}.tmp")
+    MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments()
+    temporary.replace(path)
 
 
 class _Store:
@@ -158,6 +174,8 @@ class _Store:
 
     def _log(self, folder: RunFolder, live: bool) -> bool:
         """Brings MLflow's run up to date with a folder; returns whether there was something to do."""
+        if not folder.metrics.exists():
+            return False
         logged = self.runs.get(folder.run_id)
         ended = folder.summary.exists()
         summary: dict[str, Any] = folder.read_summary() if ended else {}
@@ -166,14 +184,16 @@ class _Store:
                 return False
             self.client.delete_run(logged.info.run_id)  # it was made again since
             logged = None
-        if not folder.metrics.exists():
-            return False
         rows = folder.read_metrics()
+        last = self._last_epoch(logged, rows)
+        if logged and last is None:
+            self.client.delete_run(logged.info.run_id)  # it was begun anew since
+            logged = None
         run_id = logged.info.run_id if logged else self._create(folder, rows[0]["time"])
         if not logged or logged.info.status != _RUNNING:
             self.client.update_run(run_id, _RUNNING)
         # What is logged twice, MLflow keeps once. But of a run that is watched, only what is new is sent.
-        new = [row for row in rows if not (live and row["epoch"] <= self._last_epoch(logged))]
+        new = [row for row in rows if not live or logged is None or row["epoch"] > (-1 if last is None else last)]
         self._batches(run_id, _metrics(new, folder, summary))
         if not ended and live:
             return bool(new)
@@ -192,11 +212,15 @@ class _Store:
         self.client.set_terminated(run_id, status, end_time=end)
         return True
 
-    def _last_epoch(self, logged: Run | None) -> float:
-        """The last epoch that MLflow has of a run; -1 if none."""
+    def _last_epoch(self, logged: Run | None, rows: list[dict[str, float]]) -> float | None:
+        """The last epoch that MLflow has of a run, -1 if none; None if its epochs are not those of the folder."""
         if logged is None or "train/loss" not in logged.data.metrics:
             return -1
-        return max(metric.step for metric in self.client.get_metric_history(logged.info.run_id, "train/loss"))
+        history = self.client.get_metric_history(logged.info.run_id, "train/loss")
+        made = {(int(row["epoch"]), round(row["time"] * 1000)) for row in rows}
+        if any((metric.step, metric.timestamp) not in made for metric in history):
+            return None
+        return max(metric.step for metric in history)
 
     def _create(self, folder: RunFolder, started: float) -> str:
         """Makes a run in MLflow, with all that is known before it has ended; returns its id there."""
@@ -419,16 +443,10 @@ def _errors(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise NervaError(f"MLflow's store at {_public(uri)}: {first}") from error
+        raise NervaError(f"MLflow's store at {private(uri)}: {first}") from error
     finally:
         for logger, level in zip(noisy, levels, strict=True):
             logger.setLevel(level)
-
-
-def _public(uri: str) -> str:
-    """An address without a user's name and password."""
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else uri
 
 
 def _metrics(rows: list[dict[str, float]], folder: RunFolder, summary: dict[str, Any]) -> list[Metric]:

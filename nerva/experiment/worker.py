@@ -54,6 +54,7 @@ def run_elsewhere(config: "Config", overrides: Sequence[str], folder: Path, mode
         text=True,
         env=environment,
         pass_fds=[answering],
+        start_new_session=True,  # a Ctrl-C comes to this process, which passes it on, once
     ) as process:
         os.close(answering)
         assert process.stdin is not None
@@ -64,8 +65,11 @@ def run_elsewhere(config: "Config", overrides: Sequence[str], folder: Path, mode
             with os.fdopen(answer) as pipe:
                 failure = pipe.read()
             process.wait()
-        except BaseException:
+        except BaseException as reason:
             process.send_signal(signal.SIGTERM)
+            process.wait()
+            if isinstance(reason, Interrupted):
+                reason.folder = folder
             raise
     if failure:
         raise NervaError(failure)

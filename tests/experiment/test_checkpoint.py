@@ -1,7 +1,9 @@
 """Interrupted runs go on, and end with the bits of uninterrupted ones."""
 
+import itertools
 import json
 import logging
+import random
 from pathlib import Path
 
 import numpy as np
@@ -275,6 +277,41 @@ def test_what_a_checkpoint_holds(tmp_path) -> None:
     assert new.me is new
 
 
+class Shared:
+    """What is made while training may be shared, too."""
+
+    def __init__(self) -> None:
+        self.history = self.last = self.buffer = None
+        self.step = counting()
+
+
+def counting():
+    count = 0
+
+    def step() -> int:
+        nonlocal count
+        count += 1
+        return count
+
+    return step
+
+
+def test_what_is_shared_stays_shared_and_functions_keep_what_they_remember(tmp_path) -> None:
+    old = Shared()
+    old.history = old.last = [1.0]
+    assert (old.step(), old.step()) == (1, 2)
+    checkpoint.save(tmp_path / "c.npz", {"o": old}, {})
+    new = Shared()
+    checkpoint.restore(tmp_path / "c.npz", {"o": new}, {})
+    assert new.history == [1.0]
+    assert new.last is new.history
+    assert new.step() == 3
+
+
+class Stack(list):
+    """A list of a kind of its own."""
+
+
 @pytest.mark.parametrize(
     ("state", "message"),
     [
@@ -282,6 +319,10 @@ def test_what_a_checkpoint_holds(tmp_path) -> None:
         ({"a": [{2: 3}]}, r"a\[0\] has the key 2"),
         ({"a": np.array([object()])}, "a is an array of objects"),
         ({"a": b"bytes"}, "a is a bytes"),
+        ({"a": random.Random(1)}, "a is a Random"),
+        ({"a": Stack()}, "a is a Stack"),
+        ({"a": itertools.count()}, "a is a count"),
+        ({"a": (x := np.zeros(4)), "b": x[:2]}, "b shares its memory with a"),
     ],
 )
 def test_what_it_cannot_hold(tmp_path, state, message: str) -> None:

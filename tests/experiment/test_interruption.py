@@ -151,3 +151,17 @@ def test_a_process_of_its_own_ends_with_the_one_that_wanted_it(tmp_path) -> None
     while any(child.exists() for child in children):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_run_in_a_process_of_its_own_is_killed_in_mlflow_too(tmp_path) -> None:
+    from mlflow import MlflowClient
+
+    process = started(tmp_path, "-m", "numerics=native,portable", "train.epochs=100000")
+    until(lambda: epochs(tmp_path) >= 2, process)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT, output
+    client = MlflowClient(f"sqlite:///{tmp_path}/results/mlflow.db")
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert {run.info.status for run in runs} == {"KILLED"}
+    assert folder_in(tmp_path).checkpoint.exists()

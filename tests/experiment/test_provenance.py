@@ -8,7 +8,8 @@ import socket
 
 import pytest
 
-from nerva.experiment.provenance import environment, private
+from nerva.experiment.privacy import private
+from nerva.experiment.provenance import environment
 from tests.conftest import ROOT, Command
 
 
@@ -25,6 +26,9 @@ def home(monkeypatch) -> None:
         ("/home/janet/x", "/home/janet/x"),
         ("a '/home/jane' b", "a '~' b"),
         ("tracking.uri=https://jane:secret@example.com/x", "tracking.uri=https://example.com/x"),
+        ("http://jane:p@ss/word@example.com/x", "http://example.com/x"),
+        ("[https://a:b@c.d,https://e:f@g.h]", "[https://c.d,https://g.h]"),
+        ("postgresql://h/db?password=x&y=1", "postgresql://h/db?password=…&y=1"),
         ("seed=1", "seed=1"),
     ],
 )

@@ -144,6 +144,20 @@ def test_another_environment_is_shown(recorded) -> None:
     assert "environment: numpy was 1.0, is " in verdict.context[1]
 
 
+def test_a_copy_under_another_name(recorded) -> None:
+    other = recorded.path.with_name("0123456789ab")
+    shutil.copytree(recorded.path, other)
+    differences = replayed(RunFolder(other)).differences
+    assert f"run.json is that of the run {recorded.run_id}" in differences
+
+
+def test_files_that_cannot_be_read(recorded) -> None:
+    recorded.config.write_bytes(b"\xff" + recorded.config.read_bytes())
+    assert "config.yaml" in replayed(recorded).differences[0]
+    edit_json(recorded.provenance, lambda origin: origin["code"].pop("fingerprint"))
+    assert "provenance.json is damaged: KeyError('fingerprint')" in replayed(recorded).differences[0]
+
+
 def test_a_run_that_has_not_ended(recorded) -> None:
     recorded.summary.unlink()
     with pytest.raises(NervaError, match="has not ended"):

@@ -1,6 +1,7 @@
 """Runs in MLflow."""
 
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -302,6 +303,46 @@ def all_in(uri: str) -> dict:
     return logged_in(client_of(uri), "digits-single")
 
 
+def test_a_run_that_was_begun_anew_is_logged_once(results) -> None:
+    """Its epochs have other times than those that MLflow has of the attempt before."""
+    from nerva.experiment.tracking import track
+
+    uri = f"sqlite:///{results}/mlflow.db"
+    folder = run(configured(), [])
+    summary = folder.summary.read_text()
+    folder.summary.unlink()
+    track([folder], "digits-test", uri, results)
+    client = client_of(uri)
+    assert logged_in(client)[folder.run_id].info.status == "KILLED"
+    folder.metrics.write_text(folder.metrics.read_text().replace(".", ".1"))
+    folder.summary.write_text(summary)
+    track([folder], "digits-test", uri, results)
+    (logged,) = logged_in(client).values()
+    assert [m.step for m in client.get_metric_history(logged.info.run_id, "train/loss")] == [0, 1, 2]
+
+
+def test_a_database_is_whole_or_absent(results, monkeypatch) -> None:
+    """However early the first logging ends."""
+    from nerva.experiment import tracking
+
+    folder = run(configured(), [])
+    uri = f"sqlite:///{results}/mlflow.db"
+
+    class EndError(BaseException):
+        pass
+
+    def end(*_: object) -> None:
+        raise EndError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", end)
+        with pytest.raises(EndError):
+            tracking.track([folder], "digits-test", uri, results)
+    assert not (results / "mlflow.db").exists()
+    assert tracking.track([folder], "digits-test", uri, results) == 1
+    assert not list(results.glob(".mlflow.db*"))
+
+
 def test_what_was_left_running_is_ended(results) -> None:
     from nerva.experiment.tracking import track
 
@@ -331,16 +372,27 @@ def damage(uri: str, kind: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["newer", "deleted"])
-def test_a_store_that_refuses_does_not_stop_a_run(run_command, tmp_path, kind: str) -> None:
-    overrides = ("data=digits", "train.epochs=1")
-    assert run_command("nerva", "train", *overrides).returncode == 0
-    message = damage(f"sqlite:///{tmp_path}/results/mlflow.db", kind)
-    result = run_command("nerva", "train", "-m", "seed=2,3", *overrides)
+def test_a_store_that_refuses(results, kind: str) -> None:
+    from nerva.experiment.tracking import track
+
+    # A store of its own: MLflow keeps those that it has opened.
+    uri = f"sqlite:///{results}/{kind}.db"
+    folder = run(configured(), [])
+    track([folder], "digits-single", uri, results)
+    message = damage(uri, kind)
+    shutil.copy(results / f"{kind}.db", results / "copy.db")
+    with pytest.raises(NervaError, match=message):
+        track([folder], "digits-single", f"sqlite:///{results}/copy.db", results)
+
+
+def test_a_store_that_refuses_does_not_stop_a_run(run_command, tmp_path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "mlflow.db").write_text("no database, but long enough to be taken for one at first sight")
+    result = run_command("nerva", "train", "-m", "seed=2,3", "data=digits", "train.epochs=1")
     assert result.returncode == 0, result.stderr
-    assert result.stderr.count(message) == 1, result.stderr
-    assert "`nerva track` logs them later" in result.stderr
-    assert len(list(tmp_path.glob("results/runs/*/run.json"))) == 3
-    failed_plainly(run_command("nerva", "track"), message)
+    assert result.stderr.count("MLflow's store at sqlite:///results/mlflow.db: ") == 1, result.stderr
+    assert result.stderr.count("`nerva track` logs them later") == 1
+    assert len(list(tmp_path.glob("results/runs/*/run.json"))) == 2
 
 
 def test_a_server_that_is_away(run_command, tmp_path) -> None:
@@ -355,29 +407,27 @@ def test_a_server_that_is_away(run_command, tmp_path) -> None:
     assert result.stdout.startswith("digits-single: 1 runs logged to sqlite:///results/mlflow.db"), result.stderr
 
 
-def test_a_store_that_is_lost_is_made_again_from_the_folders(results, capsys) -> None:
-    from nerva.cli.track import command
-
+def test_a_store_that_is_lost_is_made_again_from_the_folders(results, run_command) -> None:
     sweep = ("sweep.id=0123abcd", "sweep.name=both")
     for overrides in (("seed=1", *sweep), ("seed=2", *sweep), ("seed=3", "experiment_name=other")):
-        run(configured("train.epochs=1", *overrides), [])
+        run(configured("train.epochs=1", f"results_dir={results}", *overrides), [])
 
-    def content() -> list:
-        client = client_of(f"sqlite:///{results}/mlflow.db")
+    def content(name: str) -> list:
+        """What is in the store, which is put away."""
+        (results / "mlflow.db").rename(results / name)
+        client = client_of(f"sqlite:///{results}/{name}")
         runs = [run for title in ("digits-single", "digits-other") for run in logged_in(client, title).values()]
         return sorted(
             (run.info.run_name, run.info.status, sorted(run.data.metrics.items()), sorted(run.data.params.items()))
             for run in runs
         )
 
-    command.main([], standalone_mode=False)
-    before = content()
+    assert run_command("nerva", "track").returncode == 0
+    before = content("before.db")
     assert len(before) == 4  # with the sweep itself
-    (results / "mlflow.db").unlink()
-    command.main([], standalone_mode=False)
-    assert content() == before
-    command.main([], standalone_mode=False)
-    assert capsys.readouterr().out.count(": 0 runs logged") == 2
+    assert run_command("nerva", "track").returncode == 0
+    assert run_command("nerva", "track").stdout.count(": 0 runs logged") == 2
+    assert content("after.db") == before
 
 
 def server_on(port: int, folder: Path) -> subprocess.Popen:

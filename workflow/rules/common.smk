@@ -9,6 +9,7 @@ from snakemake.utils import validate
 from nerva.experiment import compose
 from nerva.experiment.folder import RunFolder
 from nerva.experiment.fingerprint import digest
+from nerva.experiment.privacy import private
 from nerva.errors import NervaError
 
 # The jobs' `nerva` is that of the Python which runs Snakemake, also if its environment isn't activated. What

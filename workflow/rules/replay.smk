@@ -1,5 +1,11 @@
 # `snakemake replay`: is it true? Trains runs again from what was recorded, and compares. Not a part of `all`.
 import random
+import sys
+
+# A verdict holds for the moment: each call asks anew.
+if "replay" in sys.argv:
+    for verdict in (RESULTS / "logs" / "replay").glob("*.txt"):
+        verdict.unlink(missing_ok=True)
 
 
 rule replay_run:
@@ -15,11 +21,11 @@ rule replay_run:
     resources:
         mem_mb=1500,
     params:
-        arguments=lambda wildcards: shlex.join([str(RUN.path).format(run=wildcards.run), f"results_dir={RESULTS}"]),
+        results=shlex.quote(f"results_dir='{RESULTS}'"),
     message:
         "Replaying run {wildcards.run}"
     shell:
-        "nerva replay {params.arguments} 2>&1 | tee {log:q} > {output:q}"
+        "nerva replay {wildcards.run} {params.results} 2>&1 | tee {log:q} > {output:q}"
 
 
 rule replay:
@@ -36,5 +42,4 @@ rule replay:
     message:
         "Every replayed run is identical"
     shell:
-        # A verdict holds for the moment: the next call asks anew.
-        "cat {input:q} | tee {log:q} && rm {input:q}"
+        "cat {input:q} | tee {log:q}"

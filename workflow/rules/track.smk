@@ -18,6 +18,6 @@ rule track:
     params:
         arguments=SWEEP_ARGUMENTS,
     message:
-        f"Logging {len(POINTS)} runs to {CONFIG.tracking.uri}"
+        f"Logging {len(POINTS)} runs to {private(CONFIG.tracking.uri)}"
     shell:
         "nerva track {params.arguments} > {output:q} 2> {log:q}"
