@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -97,7 +98,8 @@ def test_the_ui_lists_and_compares_the_runs(ui) -> None:
         # The champion is in the registry, with the reason.
         page.goto(f"{address}/#/models/digits-quick/versions/1")
         page.get_by_text("the first champion").first.wait_for()
-        page.get_by_text("champion", exact=True).first.wait_for()
+        page.goto(f"{address}/#/models/digits-quick")
+        page.get_by_text(re.compile(r"^@\s*champion$")).first.wait_for()
 
         compared = {"runs": json.dumps([run.info.run_id for run in runs]), "experiments": json.dumps([experiment])}
         page.goto(f"{address}/#/compare-runs?{urlencode(compared)}")

@@ -116,14 +116,11 @@ class RunFolder:
         except (OSError, ValueError, OmegaConfBaseException, YAMLError) as error:
             raise NervaError(f"{self.config} is not a run's configuration: {_first_line(error)}") from None
 
-    def write_metrics(self, records: Sequence[EpochRecord], times: Sequence[float]) -> None:
-        """Writes a row a record, and when it was made (seconds since 1970)."""
-        with whole_or_absent(self.metrics) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow([*(field.name for field in dataclasses.fields(EpochRecord)), "time"])
-            for record, time in zip(records, times, strict=True):
-                # repr of a float gives every bit of it back.
-                writer.writerow([*map(repr, dataclasses.astuple(record)), f"{time:.3f}"])
+    def write_metrics(self, rows: Sequence[str]) -> None:
+        """Writes rows that `metrics_row` made."""
+        header = ",".join([*(field.name for field in dataclasses.fields(EpochRecord)), "time"])
+        with whole_or_absent(self.metrics) as temporary:
+            temporary.write_text("\n".join([header, *rows]) + "\n")
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The rows, as numbers. Whatever could not be measured is nan."""
@@ -194,6 +191,12 @@ class RunFolder:
             raise NervaError(f"{path} has no {missing[0]}; {again}")
         assert isinstance(content, dict)
         return content
+
+
+def metrics_row(record: EpochRecord, time: float) -> str:
+    """A record as a row of metrics.csv, with when it was made (seconds since 1970)."""
+    # repr of a float gives every bit of it back.
+    return ",".join([*map(repr, vars(record).values()), f"{time:.3f}"])
 
 
 # What of a configuration says only where a run is put, or how it was asked for.

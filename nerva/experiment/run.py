@@ -1,6 +1,5 @@
 """One run: trained, and written to its folder."""
 
-import dataclasses
 import logging
 import math
 import platform
@@ -21,7 +20,7 @@ from nerva.errors import NervaError
 from nerva.experiment import checkpoint, numerics
 from nerva.experiment.build import Training, build
 from nerva.experiment.config import Config
-from nerva.experiment.folder import RunFolder
+from nerva.experiment.folder import RunFolder, metrics_row
 from nerva.experiment.identity import code_parts, run_id
 from nerva.experiment.interruption import Interrupted
 from nerva.experiment.privacy import private
@@ -172,6 +171,9 @@ class _Progress:
         self.started = time.time()
         self.bits = bits()
         self.times: list[float] = []  # when each record was made
+        # Made once each: there may be thousands, and they are written at each epoch.
+        self.rows: list[str] = []
+        self.numbers: list[tuple[float, ...]] = []
         self.continued: list[dict[str, Any]] = []  # after which epoch, and when, an interrupted run went on
         self.possible = True
 
@@ -181,8 +183,7 @@ class _Progress:
             "started": self.started,
             "times": np.array(self.times),
             "continued": self.continued,
-            # As numbers: there may be thousands, and they are written at each epoch.
-            "records": np.array([dataclasses.astuple(record) for record in t.records], np.float64),
+            "records": np.array(self.numbers, np.float64),
             "best": t.best.epoch if t.best else None,
             "best_weights": t.best_weights,
             "M": t.M,
@@ -193,7 +194,7 @@ class _Progress:
 
     def save(self) -> None:
         """Writes the checkpoint, and then the metrics, after an epoch: no epoch is ever in the metrics twice."""
-        self.times.append(time.time())
+        self._add(self.t.records[-1], time.time())
         if self.possible:
             try:
                 checkpoint.save(self.folder.checkpoint, self._state(), self.bits)
@@ -204,7 +205,12 @@ class _Progress:
 
     def write_metrics(self) -> None:
         """Writes the metrics of all epochs so far."""
-        self.folder.write_metrics(self.t.records, self.times)
+        self.folder.write_metrics(self.rows)
+
+    def _add(self, record: EpochRecord, made: float) -> None:
+        self.times.append(made)
+        self.rows.append(metrics_row(record, made))
+        self.numbers.append(tuple(vars(record).values()))
 
     def load(self) -> None:
         """Goes on from the checkpoint, if there is one.
@@ -215,8 +221,10 @@ class _Progress:
         if not self.folder.checkpoint.exists():
             return
         state = checkpoint.restore(self.folder.checkpoint, self._state(), self.bits)
-        self.started, self.times = state["started"], state["times"].tolist()
+        self.started = state["started"]
         records = [EpochRecord(int(row[0]), *row[1:]) for row in state["records"].tolist()]
+        for record, made in zip(records, state["times"].tolist(), strict=True):
+            self._add(record, made)
         self.t.records = records
         self.t.best = next((record for record in records if record.epoch == state["best"]), None)
         self.t.best_weights = state["best_weights"]

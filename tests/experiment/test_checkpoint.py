@@ -226,18 +226,15 @@ def test_force_makes_a_run_again(caplog) -> None:
 
 def test_other_programs_may_clear_files_away_meanwhile(monkeypatch) -> None:
     """As Snakemake does after a job that failed."""
-    write = RunFolder.write_metrics
+    save = run_module._Progress.save
 
-    def clearing(self, *arguments) -> None:
-        write(self, *arguments)
-        for path in (self.config, self.provenance, self.metrics):
+    def clearing(progress) -> None:
+        save(progress)
+        for path in (progress.folder.config, progress.folder.provenance, progress.folder.metrics):
             path.unlink(missing_ok=True)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            run_module._Progress, "save", lambda self: clearing(self.folder, [], []) or self.times.append(1.0)
-        )
-        folder = run(configured(), [])
+    monkeypatch.setattr(run_module._Progress, "save", clearing)
+    folder = run(configured(), [])
     assert folder.is_whole()
     assert len(folder.read_metrics()) == 3
 
