@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from nerva.errors import NervaError
-from nerva.experiment.interruption import Interrupted, end_by
+from nerva.experiment.interruption import Interrupted, end_by, interruptible
 
 # The verbs, with the first line of their help, which is shown without importing them.
 VERBS = {
@@ -62,7 +62,8 @@ def main() -> None:
     interrupted it.
     """
     try:
-        nerva.main(standalone_mode=True)
+        with interruptible():
+            nerva.main(standalone_mode=True)
     except Interrupted as interruption:
         print(f"nerva: {interruption}", file=sys.stderr)
         end_by(interruption.signum)

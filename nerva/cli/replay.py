@@ -6,7 +6,6 @@ import click
 
 from nerva.cli import arguments
 from nerva.experiment import numerics
-from nerva.experiment.interruption import interruptible
 
 if TYPE_CHECKING:
     from nerva.experiment.config import Config
@@ -47,12 +46,12 @@ def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: 
             runs = [folder.run_id for folder in folders if folder.run_id in known]
         if not runs:
             raise NervaError(f"none of the {len(folders)} runs of {config.title} is made yet, by the code that is here")
-        runs = random.sample(runs, min(sample or len(runs), len(runs)))  # noqa: S311: nothing secret
+        runs = random.sample(runs, min(sample or len(runs), len(runs)))
     else:
         # The data does not matter: a run's are recorded.
         config = compose(["data=digits", *overrides])
     different = 0
-    with interruptible(), tempfile.TemporaryDirectory(prefix="nerva-recorded-") as folder:
+    with tempfile.TemporaryDirectory(prefix="nerva-recorded-") as folder:
         for run in runs:
             different += not _replay(run, config, Path(folder))
     if len(runs) > 1:

@@ -6,7 +6,7 @@ import click
 
 from nerva.cli.arguments import Override
 from nerva.experiment import numerics
-from nerva.experiment.interruption import Interrupted, interruptible
+from nerva.experiment.interruption import Interrupted
 
 
 @click.command(
@@ -65,5 +65,4 @@ def command(arguments: tuple[str, ...]) -> None:
             unlogged.append(folder.run_id)
             print(f"nerva: {error}; runs are trained all the same, and `nerva track` logs them later", file=sys.stderr)
 
-    with interruptible():
-        application(task, arguments)
+    application(task, arguments)

@@ -185,7 +185,7 @@ def in_effect() -> dict[str, str]:
 def _computed() -> str:
     """A hash of what this process makes of some fixed numbers: products, functions, sums and random numbers.
 
-    Each differs where the kernel, the number of threads, the SIMD level, or NumPy's algorithms do.
+    It differs where the kernel, the SIMD level, or NumPy's algorithms do; the number of threads is always one.
     """
     import numpy as np
     from threadpoolctl import threadpool_limits

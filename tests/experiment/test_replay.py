@@ -217,6 +217,7 @@ def test_other_code_is_named_and_its_commit_offered(run: Command, tmp_path) -> N
     clone = tmp_path / "clone"
     for name in ("nerva", "conf"):
         shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".gitignore", clone)
     git = ["git", "-C", str(clone), "-c", "user.name=n", "-c", "user.email=n@example.com"]
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
         subprocess.run([*git, *arguments], check=True)

@@ -92,6 +92,7 @@ def test_the_pipeline_and_a_multirun_at_once(tmp_path) -> None:
     assert again("nerva", "replay", "--experiment", "quick", "data=digits", *OVERRIDES.split()).returncode == 0
 
 
+@pytest.mark.slow
 def test_two_pipelines_at_once(tmp_path) -> None:
     results = at_once(tmp_path, SWEEP, SWEEP)
     done = [result for result in results if result.returncode == 0]

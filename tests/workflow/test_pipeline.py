@@ -161,14 +161,12 @@ def test_a_results_folder_with_a_space_in_its_name(run: Command, tmp_path) -> No
     assert f"nerva ui results_dir={tmp_path}/my results" in result.stdout
 
 
-def test_a_store_that_is_lost_or_another_is_filled_again(run: Command, tmp_path) -> None:
+def test_a_store_that_is_lost_is_filled_again(run: Command, tmp_path) -> None:
     assert pipeline(run, "data=digits", f"overrides={SMALL}").returncode == 0
     (tmp_path / "results" / "mlflow.db").unlink()
     result = pipeline(run, "data=digits", f"overrides={SMALL}")
     assert "(Rule: track)" in result.stdout + result.stderr
     assert (tmp_path / "results" / "mlflow.db").exists()
-    pipeline(run, "data=digits", f"overrides={SMALL} tracking.uri=sqlite:///{tmp_path}/other.db")
-    assert (tmp_path / "other.db").exists()
 
 
 def test_specifications_with_arguments(run: Command, tmp_path) -> None:
