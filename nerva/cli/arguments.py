@@ -51,5 +51,11 @@ def sweep(experiment: str, overrides: tuple[str, ...]) -> "tuple[Config, list[Ru
     return config, [RunFolder.of(config.results_dir, point.run_id) for point in points]
 
 
+def apart(texts: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
+    """The names among texts, and the overrides."""
+    names = [text for text in texts if "=" not in text and not text.startswith("~")]
+    return names, tuple(text for text in texts if text not in names)
+
+
 experiment = click.argument("experiment", type=Option("experiment"))
 overrides = click.argument("overrides", nargs=-1, type=Override())

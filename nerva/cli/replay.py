@@ -32,8 +32,7 @@ def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: 
     from nerva.errors import NervaError
     from nerva.experiment.compose import compose
 
-    runs = [text for text in run_and_overrides if "=" not in text and not text.startswith("~")]
-    overrides = tuple(text for text in run_and_overrides if text not in runs)
+    runs, overrides = arguments.apart(run_and_overrides)
     if bool(runs) == bool(experiment):
         raise click.UsageError("Say which run, or which --experiment.")
     if experiment:

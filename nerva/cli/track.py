@@ -19,8 +19,7 @@ def command(experiment_and_overrides: tuple[str, ...]) -> None:
     from nerva.experiment.compose import compose
     from nerva.experiment.privacy import private
 
-    names = [text for text in experiment_and_overrides if "=" not in text and not text.startswith("~")]
-    overrides = tuple(text for text in experiment_and_overrides if text not in names)
+    names, overrides = arguments.apart(experiment_and_overrides)
     if len(names) > 1:
         raise click.UsageError(f"One experiment at a time, not {' and '.join(names)}.")
     if names:

@@ -51,9 +51,7 @@ def run(config: Config, overrides: Sequence[str], into: RunFolder | None = None)
         Interrupted: if a signal ends it.
     """
     folder = into or RunFolder.of(config.results_dir, run_id(config))
-    if folder.is_whole() and not config.force:
-        log.info("run %s is there already: %s", folder.run_id, folder.path)
-        folder.checkpoint.unlink(missing_ok=True)
+    if _is_there(folder, config.force):
         return folder
     mode = numerics.settle(config.numerics.mode)
     numerics.demand(mode)
@@ -64,11 +62,8 @@ def run(config: Config, overrides: Sequence[str], into: RunFolder | None = None)
     folder.path.parent.mkdir(parents=True, exist_ok=True)
     # Whoever comes second waits, and then finds the run done. The system frees the lock of a process that dies.
     with FileLock(folder.path.parent / f".{folder.run_id}.lock"):
-        if folder.is_whole():
-            folder.checkpoint.unlink(missing_ok=True)
-            if not config.force:
-                log.info("run %s is there already: %s", folder.run_id, folder.path)
-                return folder
+        if _is_there(folder, config.force):
+            return folder
         prepare(config.data, config.data_dir)
         arrays, sha256 = load_prepared(config.data, config.data_dir)
         folder.path.mkdir(exist_ok=True)
@@ -78,6 +73,17 @@ def run(config: Config, overrides: Sequence[str], into: RunFolder | None = None)
             interruption.folder = folder.path
             raise
     return folder
+
+
+def _is_there(folder: RunFolder, force: bool) -> bool:
+    """Whether the run is done, and is not to be made again; of a run that is done no checkpoint is left."""
+    if not folder.is_whole():
+        return False
+    folder.checkpoint.unlink(missing_ok=True)
+    if force:
+        return False
+    log.info("run %s is there already: %s", folder.run_id, folder.path)
+    return True
 
 
 def _make(config: Config, overrides: Sequence[str], folder: RunFolder, arrays: dict[str, Any], sha256: str) -> None:

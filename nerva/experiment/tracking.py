@@ -163,8 +163,8 @@ class _Store:
             experiment_id = str(self.client.create_experiment(self.title, artifact_location=location))
         elif found.lifecycle_stage == "deleted":
             raise NervaError(
-                f"the experiment {self.title} was deleted in MLflow at {uri}; restore it there (mlflow experiments "
-                f"restore --experiment-id {found.experiment_id}), or give this one another experiment_name"
+                f"the experiment {self.title} was deleted in MLflow at {private(uri)}; restore it there (mlflow "
+                f"experiments restore --experiment-id {found.experiment_id}), or give this one another experiment_name"
             )
         else:
             experiment_id = str(found.experiment_id)
@@ -189,11 +189,12 @@ class _Store:
         if logged and last is None:
             self.client.delete_run(logged.info.run_id)  # it was begun anew since
             logged = None
+        last = -1 if last is None else last
         run_id = logged.info.run_id if logged else self._create(folder, rows[0]["time"])
         if not logged or logged.info.status != _RUNNING:
             self.client.update_run(run_id, _RUNNING)
         # What is logged twice, MLflow keeps once. But of a run that is watched, only what is new is sent.
-        new = [row for row in rows if not live or logged is None or row["epoch"] > (-1 if last is None else last)]
+        new = [row for row in rows if not live or row["epoch"] > last]
         self._batches(run_id, _metrics(new, folder, summary))
         if not ended and live:
             return bool(new)
@@ -224,7 +225,7 @@ class _Store:
 
     def _create(self, folder: RunFolder, started: float) -> str:
         """Makes a run in MLflow, with all that is known before it has ended; returns its id there."""
-        origin, config = folder.read_provenance(), folder.load_config()
+        origin, config, described = folder.read_provenance(), folder.load_config(), folder.read_config()
         tags = {
             "nerva.run_id": folder.run_id,
             "nerva.configuration_id": origin["configuration_id"],
@@ -243,11 +244,11 @@ class _Store:
         run = self.client.create_run(
             self.experiment_id,
             start_time=round(started * 1000),
-            run_name=_name(folder.read_config()),
+            run_name=_name(described),
             tags={key: str(value) for key, value in tags.items() if value is not None},
         )
         run_id = str(run.info.run_id)
-        values = {name: _short(str(value)) for name, value in _parameters(folder.read_config()).items()}
+        values = {name: _short(str(value)) for name, value in _parameters(described).items()}
         parameters = [Param(name, value) for name, value in values.items()]
         for start in range(0, len(parameters), _PARAMETERS_AT_ONCE):
             self.client.log_batch(run_id, params=parameters[start : start + _PARAMETERS_AT_ONCE])
@@ -374,7 +375,7 @@ def recorded(run: str, uri: str, destination: Path) -> tuple[RunFolder, dict[str
     Raises:
         NervaError: if the store does not have the run, or refuses.
     """
-    there = f"there is no run {run} in MLflow at {uri}"
+    there = f"there is no run {run} in MLflow at {private(uri)}"
     if not _exists(uri):
         raise NervaError(there)
     with _errors(uri):

@@ -6,7 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from nerva.experiment import compose
+from nerva.experiment import compose, numerics
 from nerva.experiment.folder import RunFolder
 from nerva.experiment.fingerprint import digest
 from nerva.experiment.privacy import private
@@ -26,6 +26,8 @@ except (NervaError, OSError) as error:
 
 FIRST = next(iter(POINTS.values()))
 CONFIG = FIRST.config
+if NOTE := numerics.note(CONFIG.numerics.mode):
+    print(NOTE, file=sys.stderr)
 RESULTS = Path(CONFIG.results_dir)
 DATA = RESULTS / "data" / f"{CONFIG.data.name}.npz"
 RUN = RunFolder.of(RESULTS, "{run}")
