@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from nerva.errors import NervaError
 from nerva.experiment import PACKAGE
+from nerva.experiment.worker import close, give
 
 if TYPE_CHECKING:
     from nerva.experiment.config import Config
@@ -48,9 +49,7 @@ def followed(config: "Config", folder: "RunFolder") -> Iterator[None]:
         # A session of its own: Ctrl-C is for the run, and the follower tells MLflow of it.
         process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=environment, start_new_session=True)
         started.append(process)
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(order) + "\n")
-        process.stdin.flush()
+        give(process, order)
 
     timer = threading.Timer(SOON, start)
     timer.daemon = True
@@ -61,8 +60,7 @@ def followed(config: "Config", folder: "RunFolder") -> Iterator[None]:
         timer.cancel()
         timer.join()
         for process in started:
-            assert process.stdin is not None
-            process.stdin.close()
+            close(process)
             process.wait()
 
 

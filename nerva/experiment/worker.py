@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,29 +49,28 @@ def run_elsewhere(config: "Config", overrides: Sequence[str], folder: Path, mode
     environment = numerics.environment(mode)
     # Where this package is, if it isn't installed.
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", __name__, str(answering)],
         stdin=subprocess.PIPE,
         text=True,
         env=environment,
         pass_fds=[answering],
         start_new_session=True,  # a Ctrl-C comes to this process, which passes it on, once
-    ) as process:
-        os.close(answering)
-        assert process.stdin is not None
-        try:
-            # Not closed: that it is open tells the process that this one lives.
-            process.stdin.write(json.dumps(order) + "\n")
-            process.stdin.flush()
-            with os.fdopen(answer) as pipe:
-                failure = pipe.read()
-            process.wait()
-        except BaseException as reason:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-            if isinstance(reason, Interrupted):
-                reason.folder = folder
-            raise
+    )
+    os.close(answering)
+    try:
+        give(process, order)
+        with os.fdopen(answer) as pipe:
+            failure = pipe.read()
+    except BaseException as reason:
+        process.send_signal(signal.SIGTERM)
+        if isinstance(reason, Interrupted):
+            reason.folder = folder
+        raise
+    finally:
+        # Until it has ended, its input stays open: that tells it that this process lives.
+        process.wait()
+        close(process)
     if failure:
         raise NervaError(failure)
     if process.returncode in (-signal.SIGINT, -signal.SIGTERM):
@@ -79,6 +79,21 @@ def run_elsewhere(config: "Config", overrides: Sequence[str], folder: Path, mode
         raise interruption
     if process.returncode != 0:
         raise NervaError(f"the process that trained {folder.name} ended with exit code {process.returncode}")
+
+
+def give(process: "subprocess.Popen[str]", order: dict[str, Any]) -> None:
+    """Writes an order to a process. One that has died before it read it says so by its exit code."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(order) + "\n")
+        process.stdin.flush()
+
+
+def close(process: "subprocess.Popen[str]") -> None:
+    """Closes the input of a process."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):  # of what it did not read
+        process.stdin.close()
 
 
 def main() -> None:

@@ -7,12 +7,12 @@ import sys
 import pytest
 
 from nerva.errors import NervaError
-from nerva.experiment import numerics
+from nerva.experiment import numerics, worker
 from nerva.experiment.compose import compose
 from nerva.experiment.identity import run_id
 from nerva.experiment.interruption import Interrupted
 from nerva.experiment.run import run
-from nerva.experiment.worker import run_elsewhere
+from nerva.experiment.worker import give, run_elsewhere
 from tests.conftest import Command
 from tests.experiment.conftest import DIGITS, configured
 
@@ -80,12 +80,20 @@ def test_errors_come_back_from_the_other_process(tmp_path) -> None:
         run_elsewhere(config, [], tmp_path / "0123456789ab", "native")
 
 
-def test_a_signal_that_ends_the_other_process_ends_this_one(tmp_path, monkeypatch) -> None:
-    """What is started here ends by SIGTERM at once."""
+@pytest.mark.parametrize("early", [False, True])
+def test_a_signal_that_ends_the_other_process_ends_this_one(tmp_path, monkeypatch, early: bool) -> None:
+    """What is started here ends by SIGTERM, after it has read its order, or before."""
     killed = tmp_path / "python"
-    killed.write_text("#!/bin/sh\nkill -TERM $$\n")
+    killed.write_text(f"#!/bin/sh\n{'' if early else 'read -r order'}\nkill -TERM $$\n")
     killed.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(killed))
+
+    def give_late(process, order) -> None:
+        process.wait()
+        give(process, order)
+
+    if early:
+        monkeypatch.setattr(worker, "give", give_late)
     with pytest.raises(Interrupted, match="SIGTERM"):
         run_elsewhere(configured(), [], tmp_path / "0123456789ab", "native")
 
