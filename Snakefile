@@ -17,6 +17,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/track.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/replay.smk"
+include: "workflow/rules/progress.smk"
 
 
 rule all:
@@ -24,8 +25,5 @@ rule all:
     input:
         TRACKED,
         *COMPARED.values(),
-
-
-onsuccess:
-    if COMPARED["summary"].exists():
-        print(COMPARED["summary"].read_text(), end="")
+    message:
+        f"All is made: {SWEEP}/"

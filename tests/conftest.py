@@ -1,10 +1,18 @@
 """What the tests share: the command line as a subprocess, and where real data is."""
 
 import os
+import pty
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import termios
+import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from nerva.experiment import numerics
 
@@ -14,6 +22,7 @@ numerics.pin_for(())
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = Path(sys.executable).parent
@@ -53,6 +62,100 @@ def command_in(folder: Path) -> Command:
         )
 
     return run
+
+
+def started(
+    folder: Path, *arguments: str | Path, stdin: int | None = None, stdout: Any = subprocess.PIPE, **changes: str
+) -> subprocess.Popen[str]:
+    """A command that has been started in a folder, with an empty home, in a session of its own."""
+    (folder / "home").mkdir(exist_ok=True)
+    return subprocess.Popen(
+        list(map(str, arguments)),
+        cwd=folder,
+        env=environment(folder / "home", **changes),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kills a process, and those that it has started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def until(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 60) -> None:
+    """Waits for something that a process brings about."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def served(url: str) -> bool:
+    """Whether something answers there."""
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def in_terminal(folder: Path, *arguments: str | Path, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command as a person does, in a terminal; all that it shows is in stdout."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (30, 110))
+    process = started(folder, *arguments, stdin=theirs, stdout=theirs, **changes)
+    os.close(theirs)
+    shown = b""
+    try:
+        while True:
+            try:
+                new = os.read(ours, 1 << 16)
+            except OSError:  # how Linux tells that whoever wrote is gone
+                break
+            if not new:
+                break
+            shown += new
+        code = process.wait(60)
+    finally:
+        os.close(ours)
+    return subprocess.CompletedProcess(arguments, code, shown.decode(), "")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory) -> Path:
+    """A database of MLflow's without runs; making one takes seconds, so it is made once."""
+    from nerva.experiment.tracking import MlflowClient
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    folder = folder / "empty-store"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, empty_store: Path) -> Path:
+    """The test's folder, with a database of MLflow's in its results."""
+    (tmp_path / "results").mkdir(exist_ok=True)
+    shutil.copy(empty_store, tmp_path / "results")
+    return tmp_path
 
 
 @pytest.fixture

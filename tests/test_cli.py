@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 import numpy as np
@@ -117,7 +118,7 @@ def test_mnist_that_is_not_there_says_what_to_do(run: Command, tmp_path) -> None
     assert not list((tmp_path / "results" / "data").glob("*.npz"))
 
 
-def test_train_and_track(run: Command, tmp_path) -> None:
+def test_train_and_track(prepared, run: Command, tmp_path) -> None:
     arguments = ("train", "data=digits", "model=small", "optimizer=nesterov", "train.epochs=1")
     result = run("nerva", *arguments)
     assert result.returncode == 0, result.stderr
@@ -136,7 +137,10 @@ def test_a_run_that_diverges(run: Command) -> None:
 
 def test_multirun_goes_on_after_a_failed_run(run: Command, tmp_path) -> None:
     sweep = ("data=digits", "tracking=off", "-m", "learning_rate.lr=1e30,0.1", "train.epochs=1")
-    failed_plainly(run("nerva", "train", *sweep), "training diverged", code=3)
+    result = run("nerva", "train", *sweep)
+    failed_plainly(result, "training diverged", code=3)
+    assert re.search(r"\n1 of 2 runs done, 1 failed, about \d+ s left\n", result.stdout)
+    assert "\n2 of 2 runs done, 1 failed\n" in result.stdout
     statuses = {json.loads(p.read_text())["status"] for p in (tmp_path / "results" / "runs").glob("*/run.json")}
     assert statuses == {"failed", "finished"}
 

@@ -1,6 +1,7 @@
 """The README's commands, as they stand there, in a copy of the checkout."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,7 +18,9 @@ BY_CI = [command for command in COMMANDS if command in ("make run", "make test",
 BY_MAKE = [c for c in COMMANDS if c.startswith((". .venv", "python"))] + ["snakemake --cores 4", "make ui", "nerva ui"]
 # These take minutes, or MNIST: only what they would do is looked at.
 PLANNED = [command for command in COMMANDS if "data=mnist" in command and "snakemake" in command]
-HERE = [command for command in COMMANDS if command not in BY_CI + BY_MAKE + PLANNED]
+# The manual's commands are run by tests/test_manual.py.
+(MANUALS,) = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "manual.md").read_text(), re.DOTALL)
+HERE = [command for command in COMMANDS if command not in BY_CI + BY_MAKE + PLANNED + MANUALS.splitlines()]
 
 
 def test_ci_and_make_run_the_others() -> None:
@@ -33,8 +36,10 @@ def test_ci_and_make_run_the_others() -> None:
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory) -> Command:
+def checkout(tmp_path_factory, empty_store) -> Command:
     folder: Path = tmp_path_factory.mktemp("checkout")
+    (folder / "results").mkdir()
+    shutil.copy(empty_store, folder / "results")
     for name in ("Snakefile", "profiles", "workflow", "conf"):
         subprocess.run(["cp", "-r", ROOT / name, folder], check=True)
     return command_in(folder)

@@ -1,57 +1,36 @@
 """MLflow's UI in a real browser, on the runs of a real sweep."""
 
 import json
-import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode, urlparse
 
 import pytest
 
-from tests.conftest import SCRIPTS, command_in, environment
+from tests.conftest import SCRIPTS, command_in, free_port, kill, served, started, until
 
 CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture(scope="module")
-def ui(tmp_path_factory) -> Iterator[tuple[str, Path]]:
+def ui(tmp_path_factory, empty_store) -> Iterator[tuple[str, Path]]:
     """The address of `nerva ui` on the runs of `quick`, and the folder with the results."""
     folder = tmp_path_factory.mktemp("ui")
+    (folder / "results").mkdir()
+    shutil.copy(empty_store, folder / "results")
     run = command_in(folder)
     result = run("nerva", "train", "-m", "+experiment=quick", "data=digits", "train.epochs=3")
     assert result.returncode == 0, result.stderr
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{free_port()}"
     log = (folder / "ui.log").open("w")
-    server = subprocess.Popen(
-        [SCRIPTS / "nerva", "ui", "--port", str(port)],
-        cwd=folder,
-        env=environment(folder / "home"),
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
+    server = started(folder, SCRIPTS / "nerva", "ui", "--port", address.rpartition(":")[2], stdout=log)
     try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.25)
-        else:
-            pytest.fail((folder / "ui.log").read_text())
-        yield f"http://127.0.0.1:{port}", folder
+        until(lambda: served(f"{address}/health"), server)
+        yield address, folder
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=30)
+        kill(server)
         log.close()
 
 

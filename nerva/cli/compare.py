@@ -12,10 +12,12 @@ from nerva.cli import arguments
 @arguments.experiment
 @arguments.overrides
 @click.option("--by", metavar="KEY", help="Compare the values of one key, such as optimizer.")
-@click.option("--top", type=click.IntRange(1), help="Print only so many.")
-@click.option("--output", type=click.Path(path_type=Path), help="Write what is printed to a file, .csv or .json.")
+@click.option("--top", type=click.IntRange(1), help="Only so many.")
+@click.option("--output", type=click.Path(path_type=Path), help="A file for it, .csv or .json.")
 def command(experiment: str, overrides: tuple[str, ...], by: str | None, top: int | None, output: Path | None) -> None:
     """Compare the runs of EXPERIMENT, a file of conf/experiment: leaderboard, plots, summary and report.
+
+    With an option, only the leaderboard that it asks for is shown, or written.
 
     OVERRIDES are Hydra's, the same as those with which the runs were made.
     """
@@ -24,6 +26,7 @@ def command(experiment: str, overrides: tuple[str, ...], by: str | None, top: in
     from nerva.errors import NervaError
     from nerva.experiment.compare import load, summary, write
     from nerva.experiment.report import table, write_report
+    from nerva.utilities import whole_or_absent
 
     if output and output.suffix not in (".csv", ".json"):
         raise NervaError(f"--output should end in .csv or .json, not {output}")
@@ -33,6 +36,16 @@ def command(experiment: str, overrides: tuple[str, ...], by: str | None, top: in
         raise NervaError(f"{len(missing)} of {len(folders)} runs of {config.title} are not made yet; try: {command}")
     comparison = load(folders, config.title, config.data.note)
     board = table(comparison, folders, by)
+    shown = board.head(top) if top else board
+    click.echo(shown.to_string(index=False, na_rep="–", formatters=_formats(shown)))
+    if output:
+        with whole_or_absent(output) as temporary:
+            if output.suffix == ".csv":
+                shown.to_csv(temporary, index=False)
+            else:
+                shown.to_json(temporary, orient="records", indent=2)
+    if by or top or output:
+        return
     folder = Path(config.results_dir) / config.title
     ui = _ui(config)
     write(comparison, folder, ui)
@@ -43,18 +56,8 @@ def command(experiment: str, overrides: tuple[str, ...], by: str | None, top: in
         shlex.join(["nerva", "train", "-m", f"+experiment={experiment}", *overrides]),
     ]
     write_report(comparison, folders, folder / "report.html", config.data_dir, commands)
-    shown = board.head(top) if top else board
-    click.echo(shown.to_string(index=False, na_rep="–", formatters=_formats(shown)))
     click.echo()
     click.echo(summary(comparison, folder, ui), nl=False)
-    if output:
-        from nerva.utilities import whole_or_absent
-
-        with whole_or_absent(output) as temporary:
-            if output.suffix == ".csv":
-                shown.to_csv(temporary, index=False)
-            else:
-                shown.to_json(temporary, orient="records", indent=2)
 
 
 def _formats(board: Any) -> dict[Any, Any]:

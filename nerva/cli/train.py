@@ -22,21 +22,49 @@ def command(arguments: tuple[str, ...]) -> None:
     """Train one run, or a sweep of runs (-m): a Hydra application."""
     numerics.pin_for(arguments)
     import sys
+    from collections.abc import Iterator
+    from contextlib import contextmanager, nullcontext
+
+    from tqdm import tqdm
 
     from nerva.cli import RunFailedError
     from nerva.errors import NervaError
-    from nerva.experiment.compose import application
+    from nerva.experiment.compose import Point, application
     from nerva.experiment.config import Config
     from nerva.experiment.folder import RunFolder
     from nerva.experiment.identity import run_id
     from nerva.experiment.live import followed
+    from nerva.experiment.progress import Progress
     from nerva.experiment.run import run
 
     unlogged: list[str] = []
+    sweeps: list[Progress] = []
+    log = logging.getLogger("nerva.train")
+
+    @contextmanager
+    def around(points: list[Point]) -> Iterator[None]:
+        """Shows how far a sweep is."""
+        if not points:
+            yield
+            return
+        folders = [(RunFolder.of(point.config.results_dir, point.run_id), point.config) for point in points]
+        with Progress(folders, log.info, alone=False) as progress:
+            sweeps.append(progress)
+            yield
 
     def task(config: Config, overrides: list[str]) -> None:
         logging.getLogger("nerva").setLevel(logging.INFO)
         folder = RunFolder.of(config.results_dir, run_id(config))
+        with nullcontext(sweeps[0]) if sweeps else Progress([(folder, config)], log.info, alone=False) as progress:
+            with progress.shown(logging.getLogger()):
+                train(config, overrides, folder)
+            progress.tell()
+        summary = folder.read_summary()
+        if summary["status"] == "failed":
+            raise RunFailedError(f"run {folder.run_id} failed: {summary['reason']} (see {folder.path})")
+
+    def train(config: Config, overrides: list[str], folder: RunFolder) -> None:
+        """Trains a run and logs it."""
         if not config.tracking.enabled:
             run(config, overrides)
         else:
@@ -45,24 +73,24 @@ def command(arguments: tuple[str, ...]) -> None:
                     run(config, overrides)
             except Interrupted as interruption:
                 if interruption.folder:
-                    log(config, folder)
+                    record(config, folder)
                 raise
             if not config.tracking.deferred:
-                log(config, folder)
-        summary = folder.read_summary()
-        if summary["status"] == "failed":
-            raise RunFailedError(f"run {folder.run_id} failed: {summary['reason']} (see {folder.path})")
+                record(config, folder)
 
-    def log(config: Config, folder: RunFolder) -> None:
+    def record(config: Config, folder: RunFolder) -> None:
         """Logs a run to MLflow; what goes wrong is said once."""
         if unlogged:
             return
-        from nerva.experiment.tracking import track
+        from nerva.experiment import tracking
 
         try:
-            track([folder], config.title, config.tracking.uri, config.results_dir, config.sweep, config.question)
+            tracking.track(
+                [folder], config.title, config.tracking.uri, config.results_dir, config.sweep, config.question
+            )
         except (NervaError, OSError) as error:
             unlogged.append(folder.run_id)
-            print(f"nerva: {error}; runs are trained all the same, and `nerva track` logs them later", file=sys.stderr)
+            message = f"nerva: {error}; runs are trained all the same, and `nerva track` logs them later"
+            tqdm.write(message, file=sys.stderr)
 
-    application(task, arguments)
+    application(task, arguments, around)

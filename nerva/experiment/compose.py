@@ -7,8 +7,9 @@ import os
 import re
 import sys
 import traceback
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,8 +136,17 @@ def _points(cfg: DictConfig, overrides: Sequence[str]) -> list[Point]:
     return points
 
 
-def application(task: Callable[[Config, list[str]], None], arguments: Sequence[str]) -> None:
+def application(
+    task: Callable[[Config, list[str]], None],
+    arguments: Sequence[str],
+    around: Callable[[list[Point]], AbstractContextManager[object]],
+) -> None:
     """Runs Hydra's application: `task` for the configuration of each job, with its overrides.
+
+    Args:
+        task: what to do.
+        arguments: Hydra's.
+        around: a context for all jobs, made of the points of a sweep; of none if there is no sweep.
 
     Raises:
         NervaError: if a key or an option is unknown, or a value has the wrong type.
@@ -163,28 +173,27 @@ def application(task: Callable[[Config, list[str]], None], arguments: Sequence[s
     # Hydra prints errors itself unless this is set; ours are printed where all of nerva's are.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with _errors():
-        sweep = _check_sweep(arguments)
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(main)()
+        asked = get_args_parser().parse_args(list(arguments))
+        points = _multirun(asked)
+        if points:
+            sweep = sweep_of(points, asked.overrides)
+        with around(points):
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(main)()
         for error in failures:
             raise error
 
 
-def _check_sweep(arguments: Sequence[str]) -> Sweep:
-    """Composes and checks every point of a multirun, so that a mistake in one fails before the first job.
-
-    Returns:
-        The sweep, or one without an id if it is none.
-    """
-    asked = get_args_parser().parse_args(list(arguments))
+def _multirun(asked: Namespace) -> list[Point]:
+    """The points of a multirun, or none if it is none; a mistake in one fails before the first job."""
     if any((asked.help, asked.hydra_help, asked.cfg, asked.info, asked.shell_completion)):
-        return Sweep()
+        return []
     if any((asked.config_name, asked.config_path, asked.config_dir, asked.experimental_rerun)):
-        return Sweep()  # a configuration of somebody's own: Hydra checks it as it comes to each job
+        return []  # a configuration of somebody's own: Hydra checks it as it comes to each job
     with _hydra():
         cfg = _master(asked.overrides)
         if not asked.multirun and cfg.hydra.mode != RunMode.MULTIRUN:
-            return Sweep()
-        return sweep_of(_points(cfg, asked.overrides), asked.overrides)
+            return []
+        return _points(cfg, asked.overrides)
 
 
 def _settle(cfg: DictConfig, overrides: Sequence[str]) -> tuple[Config, list[str]]:

@@ -18,9 +18,11 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -55,6 +57,7 @@ class RunFolder:
         self.log = path / "run.log"
         self.summary = path / "run.json"
         self.checkpoint = path / "checkpoint.npz"
+        self.lock = path.with_name(f".{path.name}.lock")  # held by whoever makes the run
 
     @classmethod
     def of(cls, results_dir: str | Path, run_id: str) -> "RunFolder":
@@ -80,6 +83,14 @@ class RunFolder:
             return str(self.read_summary()["run_id"]) == self.run_id
         except NervaError:
             return False
+
+    def is_being_made(self) -> bool:
+        """Whether a process, of this machine, is making the run."""
+        try:
+            with FileLock(self.lock, timeout=0) if self.lock.exists() else nullcontext():
+                return False
+        except Timeout:
+            return True
 
     def clear(self) -> None:
         """Takes away what an attempt that did not end has left, but for its checkpoint."""

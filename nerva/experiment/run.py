@@ -61,7 +61,7 @@ def run(config: Config, overrides: Sequence[str], into: RunFolder | None = None)
         return folder
     folder.path.parent.mkdir(parents=True, exist_ok=True)
     # Whoever comes second waits, and then finds the run done. The system frees the lock of a process that dies.
-    with FileLock(folder.path.parent / f".{folder.run_id}.lock"):
+    with FileLock(folder.lock):
         if _is_there(folder, config.force):
             return folder
         prepare(config.data, config.data_dir)

@@ -317,11 +317,10 @@ class _Store:
             if run.info.status != _RUNNING or nerva_id in tracked:
                 continue
             folder = RunFolder.of(self.results_dir, nerva_id)
-            lock = folder.path.parent / f".{nerva_id}.lock"
-            if not lock.exists():
+            if not folder.lock.exists():
                 continue  # it is trained elsewhere, or was
             try:
-                with FileLock(lock, timeout=0):
+                with FileLock(folder.lock, timeout=0):
                     self._log(folder, live=False)
             except Timeout:
                 continue  # it is being trained

@@ -11,7 +11,7 @@ import pytest
 
 from nerva.experiment import numerics
 from nerva.experiment.folder import RunFolder
-from tests.conftest import Command, command_in, environment
+from tests.conftest import Command, command_in, started, until
 from tests.experiment.test_checkpoint import assert_same
 
 NERVA = (sys.executable, "-m", "nerva", "train", "data=digits")
@@ -24,30 +24,9 @@ LONG = (
 )
 
 
-def started(folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    (folder / "home").mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [*NERVA, *overrides],
-        cwd=folder,
-        env=environment(folder / "home"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 def folder_in(path: Path) -> RunFolder:
     (folder,) = (RunFolder(p.parent) for p in path.glob("results/runs/*/config.yaml"))
     return folder
-
-
-def until(condition, process: subprocess.Popen[str]) -> None:
-    """Waits for something that a process brings about."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def epochs(folder: Path) -> int:
@@ -62,7 +41,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bits(tmp_path
     rng = random.Random(seed)
     kills = 0
     while kills < 20:
-        process = started(tmp_path, *LONG, "tracking=off")
+        process = started(tmp_path, *NERVA, *LONG, "tracking=off")
         try:
             process.wait(rng.uniform(0, 1.6))
         except subprocess.TimeoutExpired:
@@ -86,7 +65,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bits(tmp_path
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_in_order(tmp_path, signum) -> None:
-    process = started(tmp_path, *LONG, "tracking=off")
+    process = started(tmp_path, *NERVA, *LONG, "tracking=off")
     until(lambda: epochs(tmp_path) >= 3, process)
     process.send_signal(signum)
     output, _ = process.communicate(timeout=60)
@@ -100,10 +79,10 @@ def test_a_signal_ends_a_run_in_order(tmp_path, signum) -> None:
     assert not folder.summary.exists()
 
 
-def test_mlflow_has_an_interrupted_run_as_killed_and_then_as_finished(tmp_path, run: Command) -> None:
+def test_mlflow_has_an_interrupted_run_as_killed_and_then_as_finished(prepared, tmp_path, run: Command) -> None:
     from mlflow import MlflowClient
 
-    process = started(tmp_path, *LONG)
+    process = started(tmp_path, *NERVA, *LONG)
     until(lambda: epochs(tmp_path) >= 3, process)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
@@ -129,7 +108,7 @@ def test_mlflow_has_an_interrupted_run_as_killed_and_then_as_finished(tmp_path, 
 
 
 def test_a_sweep_ends_with_its_run(tmp_path) -> None:
-    process = started(tmp_path, "-m", "seed=1,2,3", *LONG, "tracking=off")
+    process = started(tmp_path, *NERVA, "-m", "seed=1,2,3", *LONG, "tracking=off")
     until(lambda: epochs(tmp_path) >= 2, process)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
@@ -140,7 +119,7 @@ def test_a_sweep_ends_with_its_run(tmp_path) -> None:
 
 def test_a_process_of_its_own_ends_with_the_one_that_wanted_it(tmp_path) -> None:
     """A run in native numerics, wanted by a process that computes in portable ones, which is killed."""
-    process = started(tmp_path, "-m", "numerics=native,portable", "train.epochs=100000", "tracking=off")
+    process = started(tmp_path, *NERVA, "-m", "numerics=native,portable", "train.epochs=100000", "tracking=off")
     until(lambda: epochs(tmp_path) >= 2, process)
     pgrep = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
     children = [Path(f"/proc/{child}") for child in pgrep.stdout.split()]
@@ -153,10 +132,10 @@ def test_a_process_of_its_own_ends_with_the_one_that_wanted_it(tmp_path) -> None
         time.sleep(0.05)
 
 
-def test_a_run_in_a_process_of_its_own_is_killed_in_mlflow_too(tmp_path) -> None:
+def test_a_run_in_a_process_of_its_own_is_killed_in_mlflow_too(prepared, tmp_path) -> None:
     from mlflow import MlflowClient
 
-    process = started(tmp_path, "-m", "numerics=native,portable", "train.epochs=100000")
+    process = started(tmp_path, *NERVA, "-m", "numerics=native,portable", "train.epochs=100000")
     until(lambda: epochs(tmp_path) >= 2, process)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)

@@ -1,14 +1,10 @@
 """Runs in MLflow."""
 
-import os
 import shutil
-import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from contextlib import closing
 from pathlib import Path
 
@@ -19,8 +15,16 @@ from nerva.errors import NervaError
 from nerva.experiment.analysis import load
 from nerva.experiment.run import run
 from nerva.utilities import load_dict_from_npz
-from tests.conftest import Command, command_in, failed_plainly
+from tests.conftest import Command, command_in, failed_plainly, free_port, kill, served, started, until
 from tests.experiment.conftest import configured
+
+
+@pytest.fixture
+def uri(results, empty_store) -> str:
+    """A store without runs, in the test's results."""
+    results.mkdir()
+    shutil.copy(empty_store, results)
+    return f"sqlite:///{results}/mlflow.db"
 
 
 @pytest.fixture
@@ -30,12 +34,11 @@ def run_command(tmp_path, monkeypatch) -> Command:
     return command_in(tmp_path)
 
 
-def test_runs_are_logged_once(results) -> None:
+def test_runs_are_logged_once(results, uri) -> None:
     from mlflow import MlflowClient
 
     from nerva.experiment.tracking import track
 
-    uri = f"sqlite:///{results}/mlflow.db"
     good, bad = run(configured(), []), run(configured("learning_rate.lr=1e30"), [])
     assert track([good], "digits-test", uri, results) == 1
     assert track([good, bad], "digits-test", uri, results) == 1
@@ -70,12 +73,11 @@ def test_runs_are_logged_once(results) -> None:
     assert "training diverged" in runs[bad.run_id].data.tags["mlflow.note.content"]
 
 
-def test_what_was_left_half_logged_is_logged_again(results) -> None:
+def test_what_was_left_half_logged_is_logged_again(results, uri) -> None:
     from mlflow import MlflowClient
 
     from nerva.experiment.tracking import track
 
-    uri = f"sqlite:///{results}/mlflow.db"
     folder = run(configured(), [])
     track([], "digits-test", uri, results)
     client = MlflowClient(uri)
@@ -85,14 +87,13 @@ def test_what_was_left_half_logged_is_logged_again(results) -> None:
     assert [r.info.status for r in client.search_runs([experiment])] == ["FINISHED"]
 
 
-def test_a_long_run_is_logged_whole(results) -> None:
+def test_a_long_run_is_logged_whole(results, uri) -> None:
     """More metrics than MLflow takes at once."""
     from mlflow import MlflowClient
 
     from nerva.experiment.tracking import track
 
     folder = run(configured("train.epochs=130", "model=linear"), [])
-    uri = f"sqlite:///{results}/mlflow.db"
     track([folder], "digits-test", uri, results)
     client = MlflowClient(uri)
     logged = client.search_runs([client.get_experiment_by_name("digits-test").experiment_id])[0]
@@ -110,12 +111,14 @@ def test_a_store_that_cannot_be_had_is_told(results) -> None:
 
 
 @pytest.fixture(scope="module")
-def sweep(tmp_path_factory):
+def sweep(tmp_path_factory, empty_store):
     """A sweep in MLflow: two seeds by two rates, one of which diverges."""
     from nerva.experiment.config import Sweep
     from nerva.experiment.tracking import track
 
     results = tmp_path_factory.mktemp("sweep") / "results"
+    results.mkdir()
+    shutil.copy(empty_store, results)
     overrides = [f"results_dir={results}", "question=Which rate?"]
     points = [(rate, seed) for rate in ("0.1", "1e30") for seed in (1, 2)]
     folders = [run(configured(f"learning_rate.lr={rate}", f"seed={seed}", *overrides), []) for rate, seed in points]
@@ -231,7 +234,7 @@ def test_the_champion_moves_only_for_a_better_one(sweep) -> None:
     assert f"better than the {float(first.tags['validation_accuracy']):.4%} of version 1" in champion().description
 
 
-def test_parameters_that_are_too_many_or_too_long(results, monkeypatch) -> None:
+def test_parameters_that_are_too_many_or_too_long(results, monkeypatch, uri) -> None:
     from nerva.experiment import tracking
 
     long = "x" * 100_000
@@ -239,7 +242,6 @@ def test_parameters_that_are_too_many_or_too_long(results, monkeypatch) -> None:
     parameters = tracking._parameters
     monkeypatch.setattr(tracking, "_parameters", lambda config: parameters(config) | many | {"long": long})
     folder = run(configured(), [])
-    uri = f"sqlite:///{results}/mlflow.db"
     tracking.track([folder], "digits-test", uri, results)
     params = logged_in(client_of(uri))[folder.run_id].data.params
     assert {key: params[key] for key in many} == {key: str(value) for key, value in many.items()}
@@ -247,10 +249,9 @@ def test_parameters_that_are_too_many_or_too_long(results, monkeypatch) -> None:
     assert len(params["long"]) == 6000
 
 
-def test_a_run_that_is_made_again_is_logged_again(results) -> None:
+def test_a_run_that_is_made_again_is_logged_again(results, uri) -> None:
     from nerva.experiment.tracking import track
 
-    uri = f"sqlite:///{results}/mlflow.db"
     folder = run(configured(), [])
     track([folder], "digits-test", uri, results)
     first = logged_in(client_of(uri))[folder.run_id]
@@ -303,11 +304,10 @@ def all_in(uri: str) -> dict:
     return logged_in(client_of(uri), "digits-single")
 
 
-def test_a_run_that_was_begun_anew_is_logged_once(results) -> None:
+def test_a_run_that_was_begun_anew_is_logged_once(results, uri) -> None:
     """Its epochs have other times than those that MLflow has of the attempt before."""
     from nerva.experiment.tracking import track
 
-    uri = f"sqlite:///{results}/mlflow.db"
     folder = run(configured(), [])
     summary = folder.summary.read_text()
     folder.summary.unlink()
@@ -343,10 +343,9 @@ def test_a_database_is_whole_or_absent(results, monkeypatch) -> None:
     assert not list(results.glob(".mlflow.db*"))
 
 
-def test_what_was_left_running_is_ended(results) -> None:
+def test_what_was_left_running_is_ended(results, uri) -> None:
     from nerva.experiment.tracking import track
 
-    uri = f"sqlite:///{results}/mlflow.db"
     killed, other = run(configured(), []), run(configured("seed=2"), [])
     track([killed], "digits-test", uri, results)
     client = client_of(uri)
@@ -430,7 +429,7 @@ def test_a_store_that_is_lost_is_made_again_from_the_folders(results, run_comman
     assert content("after.db") == before
 
 
-def server_on(port: int, folder: Path) -> subprocess.Popen:
+def server_on(port: int, folder: Path) -> subprocess.Popen[str]:
     """A tracking server, ready to answer."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     places = [
@@ -439,35 +438,22 @@ def server_on(port: int, folder: Path) -> subprocess.Popen:
         "--artifacts-destination",
         str(folder / "artifacts"),
     ]
-    log = (folder / "server.log").open("a")
-    server = subprocess.Popen([*command, *places], stdout=log, stderr=log, cwd=folder, start_new_session=True)
-    log.close()
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-            return server
-        except OSError:
-            time.sleep(0.25)
-    pytest.fail((folder / "server.log").read_text())
-
-
-def end(server: subprocess.Popen) -> None:
-    os.killpg(server.pid, signal.SIGKILL)
-    server.wait()
+    with (folder / "server.log").open("a") as log:
+        server = started(folder, *command, *places, stdout=log)
+    until(lambda: served(f"http://127.0.0.1:{port}/health"), server)
+    return server
 
 
 @pytest.mark.slow
 def test_a_server_that_is_killed_in_mid_sweep_and_started_again(run_command, tmp_path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     uri = f"http://127.0.0.1:{port}"
     first = (*("nerva", "train", "data=digits", "train.epochs=1"), f"tracking.uri={uri}")
     server = server_on(port, tmp_path)
     try:
         assert run_command(*first, "-m", "seed=1,2").returncode == 0
     finally:
-        end(server)
+        kill(server)
     result = run_command(*first, "-m", "seed=1,2,3,4")
     assert result.returncode == 0
     assert result.stderr.count("`nerva track` logs them later") == 1
@@ -485,7 +471,7 @@ def test_a_server_that_is_killed_in_mid_sweep_and_started_again(run_command, tmp
                 assert {"weights.npz", "model", "pictures", "provenance.json"} <= names
         assert client.get_model_version_by_alias("digits-single", "champion").source.startswith("mlflow-artifacts:")
     finally:
-        end(server)
+        kill(server)
 
 
 def test_nothing_to_log(run_command) -> None:

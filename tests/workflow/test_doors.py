@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nerva.experiment import numerics
-from tests.conftest import ROOT, Command, command_in, environment
+from tests.conftest import ROOT, Command, command_in, started
 from tests.workflow.test_pipeline import NOTHING, SNAKEMAKE, runs, trained
 
 SCRIPT = ROOT / "benchmarks" / "same_bits.py"
@@ -39,23 +39,12 @@ def test_emulated_cpus(run: Command) -> None:
 
 def at_once(folder: Path, *commands: list[str]) -> list[subprocess.CompletedProcess[str]]:
     """Starts commands together, and waits for all."""
-    (folder / "home").mkdir(exist_ok=True)
-    processes = [
-        subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment(folder / "home"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for command in commands
+    processes = [started(folder, *command) for command in commands]
+    outputs = [process.communicate(timeout=240)[0] for process in processes]
+    return [
+        subprocess.CompletedProcess(process.args, process.returncode, output, "")
+        for process, output in zip(processes, outputs, strict=True)
     ]
-    results = []
-    for process in processes:
-        output, _ = process.communicate(timeout=240)
-        results.append(subprocess.CompletedProcess(process.args, process.returncode, output, ""))
-    return results
 
 
 def computed(folder: Path, *outputs: str) -> int:

@@ -2,16 +2,14 @@
 
 import csv
 import json
-import os
 import re
-import signal
+import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Command, command_in, environment, failed_plainly
+from tests.conftest import ROOT, Command, command_in, failed_plainly, in_terminal, kill, started, until
 
 NOTHING = "Nothing to be done"
 SNAKEMAKE = ("snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2")
@@ -51,6 +49,7 @@ def test_the_default_takes_digits_and_says_so(quick) -> None:
     output = result.stdout + result.stderr
     assert result.returncode == 0, output
     assert trained(result) == 12
+    assert "\n12 of 12 runs done\n" in result.stderr
     assert "data=auto takes digits: MNIST is not in results/data/raw/mnist, and no mirror gave it" in output
     summary = output[output.index("digits-quick: 12 runs of 6 configurations on scikit-learn digits") :]
     assert "chosen by data=auto: MNIST is not in" in summary
@@ -149,16 +148,30 @@ def test_a_run_that_diverges_is_shown_as_failed_and_the_others_go_on(run: Comman
     assert "failed       Constant(lr=1e+30), seed 1: the loss is nan after epoch 1: training diverged" in result.stdout
     assert sorted(summary["status"] for summary in runs(tmp_path).values()) == ["failed", "finished"]
     assert NOTHING in pipeline(run, "data=digits", overrides).stderr
+    assert not (tmp_path / "results" / "mlflow.db").exists()
 
 
 SMALL = "optimizer=momentum learning_rate.lr=0.1 seed=1 train.epochs=1"
 
 
-def test_a_results_folder_with_a_space_in_its_name(run: Command, tmp_path) -> None:
-    result = pipeline(run, "data=digits", f"overrides={SMALL}", NERVA_RESULTS_DIR=str(tmp_path / "my results"))
-    assert result.returncode == 0, result.stderr
-    assert (tmp_path / "my results" / "digits-quick" / "leaderboard.csv").exists()
-    assert f"nerva ui results_dir={tmp_path}/my results" in result.stdout
+def test_a_person_in_a_terminal(tmp_path, empty_store) -> None:
+    """Whose results have a space in their name, and whose layers have arguments."""
+    results = tmp_path / "my results"
+    results.mkdir()
+    shutil.copy(empty_store, results)
+    overrides = (
+        "overrides=model.layers=['LeakyReLU(0.1)',Linear] optimizer=momentum learning_rate.lr=0.1 train.epochs=400"
+    )
+    result = in_terminal(
+        tmp_path, *SNAKEMAKE, "--config", "data=digits", overrides, NERVA_RESULTS_DIR=str(results)
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout
+    assert re.search(r"\d+%\|.{20}\| \d of 2 runs done, \d running, about \d+ s left", result.stdout)
+    assert re.search(r"5 of 6 steps \(83%\) done(\x1b\[0m)?\r\n", result.stdout)
+    (provenance, _) = results.glob("runs/*/provenance.json")
+    assert json.loads(provenance.read_text())["determined_by"]["layers"] == ["LeakyReLU(alpha=0.1)", "Linear"]
+    assert (results / "digits-quick" / "leaderboard.csv").exists()
+    assert f"nerva ui results_dir={results}" in result.stdout
 
 
 def test_a_store_that_is_lost_is_filled_again(run: Command, tmp_path) -> None:
@@ -167,14 +180,6 @@ def test_a_store_that_is_lost_is_filled_again(run: Command, tmp_path) -> None:
     result = pipeline(run, "data=digits", f"overrides={SMALL}")
     assert "(Rule: track)" in result.stdout + result.stderr
     assert (tmp_path / "results" / "mlflow.db").exists()
-
-
-def test_specifications_with_arguments(run: Command, tmp_path) -> None:
-    layers = "model.layers=['LeakyReLU(0.1)',Linear]"
-    result = pipeline(run, "data=digits", f"overrides={layers} {SMALL} tracking=off")
-    assert result.returncode == 0, result.stderr
-    (provenance,) = tmp_path.glob("results/runs/*/provenance.json")
-    assert json.loads(provenance.read_text())["determined_by"]["layers"] == ["LeakyReLU(alpha=0.1)", "Linear"]
 
 
 def test_a_part_of_the_pipeline(run: Command, tmp_path) -> None:
@@ -198,12 +203,6 @@ def test_flagship(run: Command, tmp_path, mnist_dir) -> None:
         assert float(best["test_accuracy"]) >= least
         again = run(*SNAKEMAKE, "--config", "experiment=flagship", "data=mnist", *config)
         assert NOTHING in again.stderr
-
-
-def test_tracking_off(run: Command, tmp_path) -> None:
-    result = pipeline(run, "data=digits", "overrides=tracking=off optimizer=momentum seed=1 train.epochs=1")
-    assert result.returncode == 0, result.stderr
-    assert not (tmp_path / "results" / "mlflow.db").exists()
 
 
 def test_flagship_by_a_dry_run(run: Command) -> None:
@@ -257,22 +256,9 @@ def test_mistakes(run: Command, tmp_path, mistake: str) -> None:
 
 def test_a_pipeline_that_is_killed_is_finished_by_the_next_call(tmp_path) -> None:
     overrides = "overrides=optimizer=momentum seed=1,2 learning_rate.lr=0.1 train.epochs=300 tracking=off"
-    command = [*map(str, SNAKEMAKE), "--config", "data=digits", overrides]
-    (tmp_path / "home").mkdir()
-    killed = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        env=environment(tmp_path / "home"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    for _ in range(600):
-        if list(tmp_path.glob("results/runs/*/metrics.csv")):
-            break
-        time.sleep(0.05)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+    killed = started(tmp_path, *SNAKEMAKE, "--config", "data=digits", overrides)
+    until(lambda: list(tmp_path.glob("results/runs/*/metrics.csv")), killed)
+    kill(killed)
     run = command_in(tmp_path)
     # Whoever kills Snakemake so has to unlock its folder: it says how.
     assert "--unlock" in pipeline(run, "data=digits", overrides).stderr

@@ -46,3 +46,9 @@ def overrides(wildcards):
     """A point's overrides; it is one run, which the rule `track` logs if it isn't followed while it trains."""
     asked = [o for o in POINTS[wildcards.run].overrides if not o.startswith("hydra.mode=")]
     return shlex.join([*asked, "hydra.mode=RUN", "tracking.deferred=true", f"sweep.id={SWEEP_ID}"])
+
+
+def point(wildcards):
+    """What tells a point from the others."""
+    common = set.intersection(*(set(other.overrides) for other in POINTS.values())) if len(POINTS) > 1 else set()
+    return " ".join(o for o in POINTS[wildcards.run].overrides if o not in common)

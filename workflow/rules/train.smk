@@ -19,8 +19,9 @@ rule train:
         mem_mb=1500,
     params:
         overrides=overrides,
+        point=point,
     message:
-        "Training run {wildcards.run}: {params.overrides}"
+        "Training run {wildcards.run}: {params.point}"
     shell:
         # 3: the run diverged. That is a result, which its folder says and the leaderboard shows.
         "nerva train {params.overrides} > {log:q} 2>&1 || [ $? = 3 ]"

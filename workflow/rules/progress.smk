@@ -1,0 +1,24 @@
+# How far the sweep is, in the terminal; and at its end, what came of it.
+from contextlib import ExitStack
+
+from snakemake.logging import logger
+
+from nerva.experiment.progress import Progress
+
+SHOWN = ExitStack()
+
+
+onstart:
+    FOLDERS = [(RunFolder.of(RESULTS, run), point.config) for run, point in POINTS.items()]
+    PROGRESS = SHOWN.enter_context(Progress(FOLDERS, logger.info, alone=True))
+    SHOWN.enter_context(PROGRESS.shown(logger))
+
+
+onsuccess:
+    SHOWN.close()
+    if COMPARED["summary"].exists():
+        print(COMPARED["summary"].read_text(), end="")
+
+
+onerror:
+    SHOWN.close()
