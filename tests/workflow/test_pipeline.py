@@ -5,19 +5,23 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, Command, command_in, failed_plainly, in_terminal, kill, started, until
 
+CHROMIUM = shutil.which("chromium")
 NOTHING = "Nothing to be done"
 SNAKEMAKE = ("snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2")
 
 
-def pipeline(run: Command, *config: str, **changes: str) -> subprocess.CompletedProcess[str]:
+def pipeline(
+    run: Command, *config: str, options: Sequence[str] = (), **changes: str
+) -> subprocess.CompletedProcess[str]:
     """Snakemake as a user calls it, except that results go to a folder of the test's own."""
-    return run(*SNAKEMAKE, *(["--config", *config] if config else []), **changes)
+    return run(*SNAKEMAKE, *(["--config", *config] if config else []), *options, **changes)
 
 
 def runs(folder: Path) -> dict[str, dict]:
@@ -93,6 +97,32 @@ def test_the_leaderboard(quick) -> None:
     for plot in ("learning_curves", "leaderboard"):
         assert (sweep / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (sweep / f"{plot}.svg").read_text()
+
+
+@QUICK
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_snakemakes_own_report(quick) -> None:
+    from playwright.sync_api import sync_playwright
+
+    folder, _ = quick
+    result = pipeline(command_in(folder), "data=digits", options=["--report", "snakemake.html"])
+    assert result.returncode == 0, result.stderr
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto((folder / "snakemake.html").as_uri())
+        page.get_by_text("Which optimizer, and which learning rate?").wait_for()
+        page.get_by_role("link", name="The data").click()
+        page.get_by_text("provenance").wait_for()
+        page.get_by_text("Results", exact=True).click()
+        page.get_by_role("link", name="The sweep").click()
+        for name in ("report", "leaderboard", "table", "learning curves"):
+            page.get_by_text(name, exact=True).wait_for()
+        browser.close()
+    assert problems == []
 
 
 @QUICK

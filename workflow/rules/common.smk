@@ -17,6 +17,9 @@ from nerva.errors import NervaError
 shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 
+report: "../report/workflow.rst"
+
+
 validate(config, "../schemas/config.schema.yaml")
 try:
     OVERRIDES = [f"data={config['data']}", *compose.split(config["overrides"])]
@@ -28,6 +31,8 @@ FIRST = next(iter(POINTS.values()))
 CONFIG = FIRST.config
 if NOTE := numerics.note(CONFIG.numerics.mode):
     print(NOTE, file=sys.stderr)
+# For the text of Snakemake's report.
+config |= {"title": CONFIG.title, "question": CONFIG.question}
 RESULTS = Path(CONFIG.results_dir)
 DATA = RESULTS / "data" / f"{CONFIG.data.name}.npz"
 RUN = RunFolder.of(RESULTS, "{run}")

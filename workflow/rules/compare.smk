@@ -10,11 +10,29 @@ COMPARED = {
 }
 
 
+# What of these `snakemake --report` shows, and the file in workflow/report that says what it is.
+SHOWN = {
+    "report": "report",
+    "leaderboard_svg": "leaderboard",
+    "leaderboard": "table",
+    "learning_curves_svg": "learning_curves",
+}
+
+
 rule compare:
     input:
         SUMMARIES,
     output:
-        **COMPARED,
+        **COMPARED
+        | {
+            name: report(
+                COMPARED[name],
+                caption=f"../report/{caption}.rst",
+                category="The sweep",
+                labels={"": caption.replace("_", " ")},
+            )
+            for name, caption in SHOWN.items()
+        },
     log:
         RESULTS / "logs" / "compare" / f"{CONFIG.title}.log",
     threads: 1

@@ -2,7 +2,12 @@ rule prepare:
     output:
         # update: what is there stays there, as somebody may be reading it.
         npz=update(DATA),
-        provenance=update(DATA.with_suffix(".json")),
+        provenance=report(
+            update(DATA.with_suffix(".json")),
+            caption="../report/data.rst",
+            category="The data",
+            labels={"": "provenance"},
+        ),
     log:
         RESULTS / "logs" / "prepare" / f"{CONFIG.data.name}.log",
     threads: 1

@@ -5,20 +5,20 @@ from snakemake.logging import logger
 
 from nerva.experiment.progress import Progress
 
-SHOWN = ExitStack()
+TERMINAL = ExitStack()
 
 
 onstart:
     FOLDERS = [(RunFolder.of(RESULTS, run), point.config) for run, point in POINTS.items()]
-    PROGRESS = SHOWN.enter_context(Progress(FOLDERS, logger.info, alone=True))
-    SHOWN.enter_context(PROGRESS.shown(logger))
+    PROGRESS = TERMINAL.enter_context(Progress(FOLDERS, logger.info, alone=True))
+    TERMINAL.enter_context(PROGRESS.shown(logger))
 
 
 onsuccess:
-    SHOWN.close()
+    TERMINAL.close()
     if COMPARED["summary"].exists():
         print(COMPARED["summary"].read_text(), end="")
 
 
 onerror:
-    SHOWN.close()
+    TERMINAL.close()
