@@ -137,7 +137,7 @@ def in_terminal(folder: Path, *arguments: str | Path, **changes: str) -> subproc
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory) -> Path:
     """A database of MLflow's without runs; making one takes seconds, so it is made once."""
-    from nerva.experiment.tracking import MlflowClient
+    from nerva.experiment.tracking.store import MlflowClient
 
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:

@@ -236,11 +236,12 @@ def test_the_champion_moves_only_for_a_better_one(sweep) -> None:
 
 def test_parameters_that_are_too_many_or_too_long(results, monkeypatch, uri) -> None:
     from nerva.experiment import tracking
+    from nerva.experiment.tracking import entities
 
     long = "x" * 100_000
     many = {f"key{n}": n for n in range(250)}
-    parameters = tracking._parameters
-    monkeypatch.setattr(tracking, "_parameters", lambda config: parameters(config) | many | {"long": long})
+    flat = entities.flat
+    monkeypatch.setattr(entities, "flat", lambda config: flat(config) | many | {"long": long})
     folder = run(configured(), [])
     tracking.track([folder], "digits-test", uri, results)
     params = logged_in(client_of(uri))[folder.run_id].data.params

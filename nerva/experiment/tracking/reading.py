@@ -1,0 +1,69 @@
+"""What MLflow has of runs."""
+
+import math
+import sys
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from nerva.errors import NervaError
+from nerva.experiment.folder import RunFolder
+from nerva.experiment.privacy import private
+from nerva.experiment.tracking.entities import METRICS
+from nerva.experiment.tracking.store import errors, exists, search
+
+
+def recorded(run: str, uri: str, destination: Path) -> tuple[RunFolder, dict[str, list[tuple[int, float]]]]:
+    """What MLflow has of a run.
+
+    Args:
+        run: its id, nerva's or MLflow's.
+        uri: the store.
+        destination: where to put the files of the run's folder.
+
+    Returns:
+        The folder; and of each figure that metrics.csv has too, epochs with values.
+
+    Raises:
+        NervaError: if the store does not have the run, or refuses.
+    """
+    there = f"there is no run {run} in MLflow at {private(uri)}"
+    if not exists(uri):
+        raise NervaError(there)
+    with errors(uri):
+        client = MlflowClient(tracking_uri=uri)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        asked = f"attributes.run_id = '{run}'" if len(run) == 32 else f"tags.`nerva.run_id` = '{run}'"
+        found = next(search(client, experiments, asked), None)
+        if found is None or "nerva.run_id" not in found.data.tags:
+            raise NervaError(there)
+        folder = RunFolder(destination / found.data.tags["nerva.run_id"])
+        folder.path.mkdir()
+        for artifact in client.list_artifacts(found.info.run_id):
+            if not artifact.is_dir:
+                client.download_artifacts(found.info.run_id, artifact.path, str(folder.path))
+        history = {
+            column: sorted((m.step, _unbounded(m.value)) for m in client.get_metric_history(found.info.run_id, name))
+            for column, name in METRICS.items()
+            if column != "seconds"
+        }
+    return folder, history
+
+
+def tracked(uri: str) -> set[str]:
+    """The ids, nerva's, of the runs that a store has.
+
+    Raises:
+        NervaError: if the store refuses.
+    """
+    if not exists(uri):
+        return set()
+    with errors(uri):
+        client = MlflowClient(tracking_uri=uri)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        return {run.data.tags.get("nerva.run_id", "") for run in search(client, experiments)}
+
+
+def _unbounded(value: float) -> float:
+    """A number that MLflow has: it takes the largest number for infinity."""
+    return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
