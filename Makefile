@@ -38,8 +38,9 @@ format: .venv/dev ## format everything
 	ruff check --fix
 	snakefmt Snakefile workflow
 
-bench: .venv/dev ## the engine's speed beside nerva-numpy's and scikit-learn's
+bench: .venv/dev ## the engine's speed beside nerva-numpy's and scikit-learn's, and what tracking costs
 	python benchmarks/engine.py
+	python benchmarks/tracking.py
 
 setup: .venv/run ## make .venv
 

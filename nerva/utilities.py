@@ -206,6 +206,9 @@ def whole_or_absent(path: str | PathLike[str]) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say which file has no place
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -30,6 +30,11 @@ SCRIPTS = Path(sys.executable).parent
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests go first: at the end, one worker would wait for the other."""
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/test_readme", "tests/test_ui", "tests/workflow")))
+
+
 @pytest.fixture(scope="session")
 def mnist_dir() -> Path:
     """The folder with MNIST's files: NERVA_DATA_DIR, or `shared/data` beside the checkout."""

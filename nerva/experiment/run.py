@@ -4,6 +4,7 @@ import logging
 import math
 import platform
 import resource
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -255,10 +256,22 @@ def _peak_memory() -> int:
     return peak if platform.system() == "Darwin" else peak * 1024
 
 
+class _LogFile(logging.FileHandler):
+    """A log file; if it can't be written, that is an error like any other, where logging would print a traceback."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        error.filename = self.baseFilename
+        raise error
+
+
 @contextmanager
 def _logged_to(folder: RunFolder) -> Iterator[None]:
     """Writes what is logged to the run's log file, too; an earlier attempt's log is replaced."""
-    handler = logging.FileHandler(folder.log, mode="w")
+    handler = _LogFile(folder.log, mode="w")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log.addHandler(handler)
     level = log.level

@@ -1,15 +1,19 @@
 """Runs in MLflow."""
 
+import re
 import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 
 from nerva.errors import NervaError
 from nerva.experiment.analysis import load
@@ -211,6 +215,45 @@ def test_the_model_predicts_what_the_engine_does(sweep, tmp_path) -> None:
     }
 
 
+@pytest.fixture(params=["here", pytest.param("clean", marks=pytest.mark.slow)])
+def python(request, sweep, tmp_path) -> Path:
+    """A Python to serve models with: the one that runs the tests, or one that has only what a model declares."""
+    if request.param == "here":
+        return Path(sys.executable)
+    results, *_ = sweep
+    requirements = next((results / "mlartifacts").rglob("model/requirements.txt"))
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "clean"], check=True)
+    python = tmp_path / "clean" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
+    assert subprocess.run([python, "-I", "-c", "import nerva"], capture_output=True, check=False).returncode == 1
+    return python
+
+
+def test_the_champion_is_served(sweep, tmp_path, python) -> None:
+    """By `mlflow models serve`, which answers over HTTP what the engine computes."""
+    results, uri, folders = sweep
+    version = client_of(uri).get_model_version_by_alias("digits-test", "champion")
+    (champion,) = (folder for folder in folders if folder.run_id == version.tags["nerva.run_id"])
+    X = load_dict_from_npz(results / "data" / "digits.npz")["Xtest"]
+    expected = load(champion, champion.load_config()).evaluate(X)
+    address = f"http://127.0.0.1:{free_port()}"
+    command = (python, "-m", "mlflow", "models", "serve", "--model-uri", "models:/digits-test@champion")
+    options = ("--env-manager", "local", "--port", address.rpartition(":")[2])
+    with (tmp_path / "serve.log").open("w") as log:
+        server = started(tmp_path, *command, *options, stdout=log, MLFLOW_TRACKING_URI=uri)
+    try:
+        until(lambda: served(f"{address}/ping"), server)
+        for body, status in (({"inputs": X.tolist()}, 200), ({"inputs": X[:, 1:].tolist()}, 400)):
+            answer = requests.post(f"{address}/invocations", json=body, timeout=60)
+            assert answer.status_code == status, answer.text
+            if status == 200:
+                predictions = np.array(answer.json()["predictions"])
+                np.testing.assert_allclose(predictions, expected, rtol=1e-5, atol=1e-6)
+                assert (predictions.argmax(axis=1) == expected.argmax(axis=1)).all()
+    finally:
+        kill(server)
+
+
 def test_the_champion_moves_only_for_a_better_one(sweep) -> None:
     from nerva.experiment.tracking import track
 
@@ -400,11 +443,80 @@ def test_a_server_that_is_away(run_command, tmp_path) -> None:
     result = run_command("nerva", "train", "data=digits", "train.epochs=1", MLFLOW_TRACKING_URI=uri)
     assert result.returncode == 0
     assert "nerva: MLflow's store at http://127.0.0.1:9: " in result.stderr
-    assert "secret" not in result.stdout
+    assert "secret" not in result.stdout + result.stderr
     failed_plainly(run_command("nerva", "track", f"tracking.uri={uri}"), "MLflow's store at http://127.0.0.1:9")
     # And later it is logged, where it was made.
     result = run_command("nerva", "track")
     assert result.stdout.startswith("digits-single: 1 runs logged to sqlite:///results/mlflow.db"), result.stderr
+
+
+def test_a_database_that_is_locked(results, uri, monkeypatch) -> None:
+    from nerva.experiment.tracking import store, track
+
+    monkeypatch.setattr(store, "_PATIENCE", 0.2)
+    folder = run(configured(), [])
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection:
+        connection.execute("begin exclusive")
+        with pytest.raises(NervaError, match=r"MLflow's store at sqlite:///.*mlflow\.db: database is locked"):
+            track([folder], "digits-test", uri, results)
+        connection.rollback()
+    assert track([folder], "digits-test", uri, results) == 1
+
+
+class Refusal(BaseHTTPRequestHandler):
+    """A server that lets nobody in."""
+
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.end_headers()
+        self.wfile.write(b"Authorization Required")
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_wrong_credentials(results) -> None:
+    from nerva.experiment.tracking import track
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}"
+        with pytest.raises(NervaError) as raised:
+            track([], "digits-test", f"http://jane:secret@{address}", results)
+        server.shutdown()
+    message = str(raised.value)
+    assert message.startswith(f"MLflow's store at http://{address}: it lets nobody in with these credentials; ")
+    assert "MLFLOW_TRACKING_USERNAME" in message
+    assert "secret" not in message
+
+
+MAY_MOUNT = shutil.which("unshare") and not subprocess.run(["unshare", "-rm", "true"], check=False).returncode
+
+
+@pytest.mark.skipif(not MAY_MOUNT, reason="unshare can't make a small disk here")
+def test_a_full_disk(run_command, tmp_path) -> None:
+    """First there is no room for the first run, then none for the store, and then there is enough."""
+    (tmp_path / "results").mkdir()
+    train = "nerva train -m seed=1,2 data=digits model=linear train.epochs=1"
+    script = f"""
+        mount -t tmpfs -o size=500k none results
+        {train} > first.txt 2>&1; echo $?
+        mount -o remount,size=1100k none results
+        {train} > second.txt 2>&1; echo $?
+        mount -o remount,size=50m none results
+        nerva track
+    """
+    result = run_command("unshare", "-rm", "sh", "-c", script)
+    assert result.returncode == 0, result.stdout + result.stderr
+    first, second = ((tmp_path / f"{time}.txt").read_text() for time in ("first", "second"))
+    assert "Traceback" not in first + second
+    assert re.search(r"\nnerva: results/.*: No space left on device\n", first), first
+    assert second.count("`nerva track` logs them later") == 1, second
+    codes, logged = result.stdout.splitlines()[:2], result.stdout.splitlines()[2]
+    assert codes == ["1", "0"]
+    assert logged == "digits-single: 2 runs logged to sqlite:///results/mlflow.db, 0 were there already"
 
 
 def test_a_store_that_is_lost_is_made_again_from_the_folders(results, run_command) -> None:

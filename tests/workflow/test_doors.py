@@ -53,14 +53,14 @@ def computed(folder: Path, *outputs: str) -> int:
     return sum(text.count("Total training time") for text in (*outputs, *logs))
 
 
-def assert_each_once(folder: Path, count: int) -> None:
+def assert_each_once(folder: Path, count: int, sweeps: int = 1) -> None:
     from mlflow import MlflowClient
 
     assert len(runs(folder)) == count
     client = MlflowClient(f"sqlite:///{folder}/results/mlflow.db")
     logged = client.search_runs([e.experiment_id for e in client.search_experiments()])
-    # One more is the sweep itself.
-    assert sorted(run.data.tags.get("nerva.run_id", "") for run in logged) == ["", *sorted(runs(folder))]
+    # And the sweeps themselves.
+    assert sorted(run.data.tags.get("nerva.run_id", "") for run in logged) == [""] * sweeps + sorted(runs(folder))
     assert {run.info.status for run in logged} == {"FINISHED"}
 
 
@@ -79,6 +79,16 @@ def test_the_pipeline_and_a_multirun_at_once(tmp_path) -> None:
     assert NOTHING in again(*SWEEP).stderr
     assert again(*multirun).stdout.count("is there already") == 4
     assert again("nerva", "replay", "--experiment", "quick", "data=digits", *OVERRIDES.split()).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("time", range(10))
+def test_two_sweeps_on_a_fresh_store_at_once(tmp_path, time: int) -> None:
+    sweep = [sys.executable, "-m", "nerva", "train", "-m", "data=digits", "train.epochs=1"]
+    for result in at_once(tmp_path, [*sweep, "seed=1,2"], [*sweep, "seed=3,4", "optimizer=nesterov"]):
+        assert result.returncode == 0, result.stdout
+        assert "nerva track" not in result.stdout
+    assert_each_once(tmp_path, 4, sweeps=2)
 
 
 @pytest.mark.slow
