@@ -10,6 +10,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run, RunStatus
+from tqdm import tqdm
 
 from nerva.errors import NervaError
 from nerva.experiment import analysis
@@ -92,7 +93,9 @@ class _Experiment:
 
     def track(self, folders: Sequence[RunFolder], live: bool) -> int:
         """Logs runs, and brings their sweep and the champion up to date; returns how many were logged."""
-        logged = sum([self._log(folder, live) for folder in folders])
+        # A bar, in a terminal (None), if it may take a while.
+        shown = tqdm(folders, f"logging {self.title}", unit="run", leave=False, disable=None if folders[1:] else True)
+        logged = sum([self._log(folder, live) for folder in shown])
         self._heal(folders)
         if logged or not folders:
             if self.sweep.id:
