@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,17 +82,17 @@ class _Experiment:
         self.question = question
         self.experiment_id = self._experiment(uri)
         self.runs: dict[str, Run] = {}  # by nerva's ids
-        self.sweeps: dict[str, Run] = {}
-        for run in search(client, [self.experiment_id]):
-            tags = run.data.tags
-            if "nerva.run_id" in tags:
-                self.runs.setdefault(tags["nerva.run_id"], run)
-            elif "nerva.sweep.id" in tags:
-                self.sweeps.setdefault(tags["nerva.sweep.id"], run)
+        self.parent: Run | None = None  # the sweep's own
         self.analyst = analysis.Analyst(results_dir / "data")
 
     def track(self, folders: Sequence[RunFolder], live: bool) -> int:
         """Logs runs, and brings their sweep and the champion up to date; returns how many were logged."""
+        # Of many runs, the experiment's are read at once; of one, all others would only take time.
+        one = f"tags.`nerva.run_id` = '{folders[0].run_id}'" if len(folders) == 1 else ""
+        for run in self._search(one):
+            self.runs.setdefault(run.data.tags.get("nerva.run_id", ""), run)
+        if self.sweep.id:
+            self.parent = next(self._search(f"tags.`nerva.sweep.id` = '{self.sweep.id}'"), None)
         # A bar, in a terminal (None), if it may take a while.
         shown = tqdm(folders, f"logging {self.title}", unit="run", leave=False, disable=None if folders[1:] else True)
         logged = sum([self._log(folder, live) for folder in shown])
@@ -190,7 +190,7 @@ class _Experiment:
             "mlflow.user": "",  # nothing of who ran it
         }
         if self.sweep.id:
-            tags["mlflow.parentRunId"] = self._parent(started)
+            tags["mlflow.parentRunId"] = self._make_parent(started)
         run = self.client.create_run(
             self.experiment_id,
             start_time=round(started * 1000),
@@ -228,22 +228,25 @@ class _Experiment:
                     picture.savefig(Path(temporary) / f"{name}.png", dpi=90)
             self.client.log_artifacts(run_id, temporary, "pictures")
 
-    def _parent(self, started: float) -> str:
-        """MLflow's run for the sweep, whose points are its children."""
-        if self.sweep.id not in self.sweeps:
+    def _search(self, filter_string: str) -> Iterator[Run]:
+        return search(self.client, [self.experiment_id], filter_string)
+
+    def _make_parent(self, started: float) -> str:
+        """Makes MLflow's run for the sweep, whose points are its children, if it isn't there; returns its id there."""
+        if self.parent is None:
             tags = {"nerva.sweep.id": self.sweep.id, "mlflow.source.name": "nerva", "mlflow.user": ""}
-            self.sweeps[self.sweep.id] = self.client.create_run(
+            self.parent = self.client.create_run(
                 self.experiment_id, start_time=round(started * 1000), run_name=self.sweep.name or self.title, tags=tags
             )
-        return str(self.sweeps[self.sweep.id].info.run_id)
+        return str(self.parent.info.run_id)
 
     def _close_sweep(self) -> None:
         """Ends the sweep's own run if none of its points is being trained, with what came of it."""
-        parent = self.sweeps.get(self.sweep.id)
+        parent = self.parent
         if parent is None:
             return
         run_id = parent.info.run_id
-        children = list(search(self.client, [self.experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'"))
+        children = list(self._search(f"tags.`mlflow.parentRunId` = '{run_id}'"))
         states = [child.info.status for child in children]
         best = max(children, key=entities.accuracy, default=None)
         lines = [self.question, f"{len(children)} runs, of which {states.count(_FAILED)} failed"]
@@ -262,9 +265,11 @@ class _Experiment:
     def _heal(self, folders: Sequence[RunFolder]) -> None:
         """Ends what a process that was killed has left running."""
         tracked = {folder.run_id for folder in folders}
-        for nerva_id, run in self.runs.items():
-            if run.info.status != _RUNNING or nerva_id in tracked:
+        for run in self._search(f"attributes.status = '{_RUNNING}'"):
+            nerva_id = run.data.tags.get("nerva.run_id", "")
+            if not nerva_id or nerva_id in tracked:
                 continue
+            self.runs[nerva_id] = run
             folder = RunFolder.of(self.results_dir, nerva_id)
             if not folder.lock.exists():
                 continue  # it is trained elsewhere, or was
