@@ -21,6 +21,7 @@ from nerva.experiment.run import run
 from nerva.utilities import load_dict_from_npz
 from tests.conftest import Command, command_in, failed_plainly, free_port, kill, served, started, until
 from tests.experiment.conftest import configured
+from tests.workflow.test_pipeline import SNAKEMAKE
 
 
 @pytest.fixture
@@ -542,6 +543,10 @@ def test_a_store_that_is_lost_is_made_again_from_the_folders(results, run_comman
     assert content("after.db") == before
 
 
+def titles(uri: str) -> set[str]:
+    return {experiment.name for experiment in client_of(uri).search_experiments()}
+
+
 def server_on(port: int, folder: Path) -> subprocess.Popen[str]:
     """A tracking server, ready to answer."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
@@ -558,33 +563,47 @@ def server_on(port: int, folder: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_a_server_that_is_killed_in_mid_sweep_and_started_again(run_command, tmp_path) -> None:
+@pytest.mark.parametrize("door", ["multirun", "pipeline"])
+def test_a_server_that_is_killed_in_mid_sweep_and_started_again(run_command, tmp_path, door: str) -> None:
+    """Runs take long enough to be followed. The pipeline makes up for what was lost, and after a multirun `track`."""
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
-    first = (*("nerva", "train", "data=digits", "train.epochs=1"), f"tracking.uri={uri}")
+    points = ("train.epochs=2500", "seed=1,2,3", f"tracking.uri={uri}")
+    if door == "multirun":
+        command = ("nerva", "train", "-m", "data=digits", "experiment_name=quick", *points)
+    else:
+        overrides = " ".join((*points, "optimizer=momentum", "learning_rate.lr=0.1"))
+        command = (*SNAKEMAKE, "--config", "data=digits", f"overrides={overrides}")
+
+    def logged() -> dict:
+        runs = logged_in(client_of(uri), "digits-quick") if "digits-quick" in titles(uri) else {}
+        return {name: run for name, run in runs.items() if name != "sweep" and "train/loss" in run.data.metrics}
+
     server = server_on(port, tmp_path)
+    sweep = started(tmp_path, *command)
     try:
-        assert run_command(*first, "-m", "seed=1,2").returncode == 0
-    finally:
+        until(logged, sweep)
         kill(server)
-    result = run_command(*first, "-m", "seed=1,2,3,4")
-    assert result.returncode == 0
-    assert result.stderr.count("`nerva track` logs them later") == 1
-    server = server_on(port, tmp_path)
-    try:
-        assert run_command("nerva", "track", f"tracking.uri={uri}").returncode == 0
+        time.sleep(3)
+        server = server_on(port, tmp_path)
+        output, _ = sweep.communicate(timeout=240)
+        assert sweep.returncode == 0, output
+        if door == "multirun":
+            assert run_command("nerva", "track", f"tracking.uri={uri}").returncode == 0
         client = client_of(uri)
-        runs = logged_in(client, "digits-single")
-        assert {run.info.status for run in runs.values()} == {"FINISHED"}
-        assert sum("nerva.run_id" in run.data.tags for run in runs.values()) == 4
+        runs = logged()
+        assert len(runs) == 3, output
+        for run in logged_in(client, "digits-quick").values():
+            assert run.info.status == "FINISHED"
         for run in runs.values():
-            if "nerva.run_id" in run.data.tags:
-                assert [m.step for m in client.get_metric_history(run.info.run_id, "train/loss")] == [0, 1]
-                names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
-                assert {"weights.npz", "model", "pictures", "provenance.json"} <= names
-        assert client.get_model_version_by_alias("digits-single", "champion").source.startswith("mlflow-artifacts:")
+            assert [m.step for m in client.get_metric_history(run.info.run_id, "train/loss")] == list(range(2501))
+            names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+            assert {"weights.npz", "model", "pictures", "provenance.json"} <= names
+        assert client.get_model_version_by_alias("digits-quick", "champion").source.startswith("mlflow-artifacts:")
     finally:
         kill(server)
+        if sweep.poll() is None:
+            kill(sweep)
 
 
 def test_nothing_to_log(run_command) -> None:
