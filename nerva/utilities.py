@@ -207,7 +207,8 @@ def whole_or_absent(path: str | PathLike[str]) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk does not say which file has no place
+        # A full disk does not say which file has no place, and the temporary one's name means nothing to anybody.
+        error.filename = str(path) if error.filename in (None, str(temporary)) else error.filename
         raise
     finally:
         temporary.unlink(missing_ok=True)

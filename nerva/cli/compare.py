@@ -28,19 +28,19 @@ def command(experiment: str, overrides: tuple[str, ...], by: str | None, top: in
     from nerva.experiment.report import table, write_report
     from nerva.utilities import whole_or_absent
 
-    if output and output.suffix not in (".csv", ".json"):
+    if output and output.suffix.lower() not in (".csv", ".json"):
         raise NervaError(f"--output should end in .csv or .json, not {output}")
     config, folders = arguments.sweep(experiment, overrides)
     if missing := [folder.run_id for folder in folders if not folder.is_whole()]:
-        command = " ".join(["nerva train -m", f"+experiment={experiment}", *overrides])
+        command = shlex.join(["nerva", "train", "-m", f"+experiment={experiment}", *overrides])
         raise NervaError(f"{len(missing)} of {len(folders)} runs of {config.title} are not made yet; try: {command}")
     comparison = load(folders, config.title, config.data.note)
     board = table(comparison, folders, by)
     shown = board.head(top) if top else board
-    click.echo(shown.to_string(index=False, na_rep="–", formatters=_formats(shown)))
+    click.echo(_printed(shown))
     if output:
         with whole_or_absent(output) as temporary:
-            if output.suffix == ".csv":
+            if output.suffix.lower() == ".csv":
                 shown.to_csv(temporary, index=False)
             else:
                 shown.to_json(temporary, orient="records", indent=2)
@@ -55,22 +55,34 @@ def command(experiment: str, overrides: tuple[str, ...], by: str | None, top: in
         ),
         shlex.join(["nerva", "train", "-m", f"+experiment={experiment}", *overrides]),
     ]
-    write_report(comparison, folders, folder / "report.html", config.data_dir, commands)
+    write_report(comparison, folders, folder / "report.html", config.data_dir, commands, config.question)
     click.echo()
     click.echo(summary(comparison, folder, ui), nl=False)
 
 
-def _formats(board: Any) -> dict[Any, Any]:
-    """How columns of the leaderboard are printed."""
+def _printed(board: Any) -> str:
+    """The leaderboard as text, as narrow as it can be: files have all figures with all digits."""
+    import pandas as pd
 
     def percent(x: float) -> str:
         return "–" if x != x else f"{x:.2%}"
 
-    def seconds(x: float) -> str:
-        return "–" if x != x else f"{x:.3g}"
-
-    accuracies = {name: percent for name in board.columns if "accuracy" in name or name in ("low", "high")}
-    return accuracies | {"training_seconds": seconds}
+    columns = dict(board.items())
+    if "configuration" in board:
+        columns = {name: board[name] for name in ("rank", "configuration")}
+        for part in ("validation", "test"):
+            means, deviations = board[f"{part}_accuracy"], board[f"{part}_accuracy_std"]
+            columns[part] = [
+                percent(mean) + (f" ± {std:.2%}" if std == std else "")
+                for mean, std in zip(means, deviations, strict=True)
+            ]
+        columns["seeds"] = [
+            f"{failed} of {seeds} failed" if failed else str(seeds)
+            for seeds, failed in zip(board["seeds"], board["failed"], strict=True)
+        ]
+        columns["against the best"] = board["difference"]
+    formats = {name: percent for name in columns if "accuracy" in str(name) or str(name).startswith("std")}
+    return str(pd.DataFrame(columns).to_string(index=False, na_rep="–", formatters=formats))
 
 
 def _pipeline(config: Any, overrides: tuple[str, ...]) -> list[str]:

@@ -5,8 +5,11 @@ the mean over seeds of each run's best epoch; test accuracy, at that same epoch,
 """
 
 import math
+import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +82,7 @@ def load(folders: Sequence[RunFolder], title: str, note: str = "") -> Comparison
 def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
     """A row a configuration, the best first: means and standard deviations over the seeds of its runs.
 
-    A configuration with failed runs stands behind those without: the mean of the rest would flatter it.
+    A failed run counts as 0 in the ranking: the mean of the others, which is shown, would flatter a configuration.
     """
     finished = runs.assign(ok=runs["status"] == "finished")
     figures = finished.where(finished["ok"])[["validation_accuracy", "test_accuracy", "training_seconds"]]
@@ -95,8 +98,11 @@ def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
         test_accuracy_std=("test_accuracy", "std"),
         training_seconds=("training_seconds", "mean"),
     )
-    board = board.reset_index().sort_values(
-        ["failed", "validation_accuracy", "validation_accuracy_std"], ascending=[True, False, True], kind="stable"
+    board = board.reset_index()
+    board = (
+        board.assign(counted=board["validation_accuracy"] * (1 - board["failed"] / board["seeds"]))
+        .sort_values(["counted", "validation_accuracy_std"], ascending=[False, True], kind="stable")
+        .drop(columns="counted")
     )
     board.insert(0, "rank", range(1, len(board) + 1))
     return board.reset_index(drop=True)
@@ -107,16 +113,30 @@ def _labels(determined_by: Sequence[dict[str, Any]]) -> list[str]:
 
     def parts(canonical: dict[str, Any]) -> dict[str, str]:
         named = {key: canonical[key] for key in ("optimizer", "learning_rate", "loss")}
-        named |= {key: f"{key} {_short(canonical[key])}" for key in ("sizes", "layers", "weights")}
+        named |= {key: f"{key} {_short(canonical[key])}" for key in ("sizes", "weights")}
         named |= {key: f"{key} {value}" for key, value in canonical["train"].items()}
         named |= {"validation": f"validation {canonical['data']['validation']}"}
         return named | {"numerics": f"{canonical['numerics']} numerics"}
 
     described = [parts(canonical) for canonical in determined_by]
+    for named, layers in zip(
+        described, short_layers([canonical["layers"] for canonical in determined_by]), strict=True
+    ):
+        named["layers"] = f"layers {layers}"
     differing = [key for key in described[0] if len({parts[key] for parts in described}) > 1]
     # A sweep over seeds only has one configuration, which is known by its network.
     shown = differing or ["sizes", "optimizer", "learning_rate"]
     return [", ".join(parts[key] for key in shown) for parts in described]
+
+
+def short_layers(networks: Sequence[Sequence[str]]) -> list[str]:
+    """The layers of networks, such as `3×ReLU-Linear`; with their arguments if networks differ in these."""
+    texts = [
+        "-".join(f"{n}×{layer}" if n > 1 else layer for layer, same in groupby(layers) for n in [len(list(same))])
+        for layers in networks
+    ]
+    names = [re.sub(r"\([^()]*\)", "", text) for text in texts]
+    return names if len(set(names)) == len(set(texts)) else texts
 
 
 def _short(value: Any) -> str:
@@ -158,7 +178,8 @@ def summary(comparison: Comparison, folder: Path, ui: str = "") -> str:
     failed = runs[runs["status"] == "failed"]
     best = board.iloc[0]
     ranked = len(failed) < len(runs)
-    lines = [f"{comparison.title}: {len(runs)} runs of {len(board)} configurations on {comparison.data}"]
+    counts = f"{plural(len(runs), 'run')} of {plural(len(board), 'configuration')}"
+    lines = [f"{comparison.title}: {counts} on {comparison.data}"]
     if comparison.note:
         lines.append(f"  data         {comparison.note}")
     if ranked:
@@ -185,6 +206,11 @@ def _accuracy(row: Any, part: str) -> str:
     return f"{mean:.2%}" + (f" ± {std:.2%} (standard deviation over {seeds} seeds)" if seeds > 1 else " (one seed)")
 
 
+def plural(count: int, noun: str) -> str:
+    """A count with its noun, such as `1 run` or `2 runs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 # More lines than these can't be told apart; the others are drawn in grey.
 _HIGHLIGHTED = len(COLOURS)
 
@@ -204,7 +230,7 @@ def _learning_curves(comparison: Comparison) -> "Figure":
             curves = comparison.curves[comparison.curves["configuration"] == row["configuration"]]
             band = curves.groupby("epoch")[column].agg(["mean", "min", "max"])
             colour = COLOURS[row["rank"] - 1] if top else "#BBBBBB"
-            name = f"{row['rank']}. {row['configuration']}" if top else None
+            name = textwrap.fill(f"{row['rank']}. {row['configuration']}", 60) if top else None
             ax.plot(band.index, band["mean"], color=colour, label=name, marker="o", markersize=3)
             ax.fill_between(band.index, band["min"], band["max"], color=colour, alpha=0.15, linewidth=0)
         ax.set(xlabel="epoch", ylabel=label)
@@ -220,7 +246,14 @@ def _learning_curves(comparison: Comparison) -> "Figure":
 def _ranking(comparison: Comparison) -> "Figure":
     """Validation and test accuracy of each configuration, the best on top; a small mark is one run."""
     board = comparison.board
-    picture, (ax,) = figure(9, 1.6 + 0.42 * len(board), 1)
+    labels = [
+        textwrap.fill(
+            row["configuration"] + (f" ({row['failed']} of {row['seeds']} failed)" if row["failed"] else ""), 45
+        )
+        for row in board.to_dict("records")
+    ]
+    lines = 1 + max(label.count("\n") for label in labels)
+    picture, (ax,) = figure(9, 1.6 + len(board) * max(0.42, 0.2 * lines), 1)
     picture.suptitle(f"{comparison.title}: accuracy on {comparison.data}, at the best epoch by validation")
     for offset, part, colour, marker in ((-0.12, "validation", COLOURS[0], "o"), (0.12, "test", COLOURS[1], "D")):
         column = f"{part}_accuracy"
@@ -229,10 +262,9 @@ def _ranking(comparison: Comparison) -> "Figure":
             runs = comparison.runs[same & (comparison.runs["status"] == "finished")]
             ax.scatter(runs[column], [row["rank"] + offset] * len(runs), color=colour, marker=marker, s=12, alpha=0.5)
         ax.scatter(board[column], board["rank"] + offset, color=colour, marker=marker, s=55, label=f"{part}, mean")
-    labels = [
-        row["configuration"] + (f" ({row['failed']} of {row['seeds']} failed)" if row["failed"] else "")
-        for row in board.to_dict("records")
-    ]
+    if board["validation_accuracy"].isna().all():
+        ax.text(0.5, 0.5, "all runs failed", transform=ax.transAxes, ha="center")
+        ax.set(xlim=(0, 1), ylim=(0.5, len(board) + 0.5))
     ax.set_yticks(board["rank"], labels)
     ax.invert_yaxis()
     ax.xaxis.set_major_formatter(lambda x, _: f"{x:.1%}")

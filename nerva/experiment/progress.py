@@ -2,6 +2,8 @@
 
 import io
 import logging
+import os
+import re
 import sys
 import threading
 import time
@@ -57,6 +59,7 @@ class Progress:
         self._over.set()
         if self._thread.is_alive():
             self._thread.join()
+        self.tell(self._terminal)
 
     @contextmanager
     def shown(self, *loggers: logging.Logger) -> Iterator[None]:
@@ -80,10 +83,10 @@ class Progress:
             for handler, stream in screens:
                 handler.setStream(stream)
 
-    def tell(self) -> None:
-        """Says a plain line if a run has ended since the last one."""
+    def tell(self, terminal: bool = False) -> None:
+        """Says a plain line if a run has ended since the last one; in a terminal, where a bar tells it, if asked to."""
         self._look()
-        if len(self._failed) > self._told and not self._terminal and len(self._epochs) > 1:
+        if len(self._failed) > self._told and self._terminal == terminal and len(self._epochs) > 1:
             self._told = len(self._failed)
             self._say(self.text())
 
@@ -131,14 +134,18 @@ class Progress:
                     self._draw()
         if self._bar is not None:
             self._bar.close()
-        self.tell()
 
     def _draw(self) -> None:
         if self._bar is None:
-            form = "{percentage:3.0f}%|{bar:20}| {desc}"
-            self._bar = tqdm(total=sum(self._epochs.values()), bar_format=form, leave=False, file=sys.stderr)
+            self._bar = tqdm(total=sum(self._epochs.values()), leave=False, file=sys.stderr)
+        text, columns = self.text(), os.get_terminal_size(sys.stderr.fileno()).columns
+        if columns and len(text) >= columns:
+            text = re.sub(r" runs done| left|about ", "", text).replace(" of ", "/")
+        # The bar takes what room there is, as "100%|" and "| " do.
+        room = min(20, columns - len(text) - 8) if columns else 20
+        self._bar.bar_format = f"{{percentage:3.0f}}%|{{bar:{room}}}| {{desc}}" if room > 3 else "{desc}"
         self._bar.n = self._done
-        self._bar.set_description_str(self.text())
+        self._bar.set_description_str(text)
 
 
 class _Above(io.TextIOBase):

@@ -5,6 +5,7 @@ import html
 import io
 import math
 import shlex
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,27 +15,30 @@ import pandas as pd
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader
 from plotly.offline import get_plotlyjs
-from scipy import stats
 
 from nerva.errors import NervaError
 from nerva.experiment import analysis
 from nerva.experiment.analysis import COLOURS, Analyst
-from nerva.experiment.compare import Comparison, leaderboard
+from nerva.experiment.compare import Comparison, plural, short_layers
 from nerva.experiment.config import flat, specification
 from nerva.experiment.folder import RunFolder
+from nerva.experiment.significance import CHANCE, judged, verdict
 from nerva.utilities import whole_or_absent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Below this probability of being chance alone, a difference is called one.
-_CHANCE = 0.05
 _GREY = "#999999"
 _GRID = "rgba(128,128,128,0.25)"
 
 
 def write_report(
-    comparison: Comparison, folders: Sequence[RunFolder], path: Path, data_dir: Path, commands: Sequence[str]
+    comparison: Comparison,
+    folders: Sequence[RunFolder],
+    path: Path,
+    data_dir: Path,
+    commands: Sequence[str],
+    question: str = "",
 ) -> None:
     """Writes a sweep's report.
 
@@ -44,6 +48,7 @@ def write_report(
         path: the file.
         data_dir: where prepared data are; without them, what a network does with the test set is left out.
         commands: what makes the sweep again.
+        question: what it asks.
     """
     runs = comparison.runs.assign(folder=pd.Series(list(folders), dtype=object))
     champion = _champion(runs)
@@ -54,12 +59,14 @@ def write_report(
     origins = [folder.read_provenance() for folder in folders]
     text = templates.get_template("report.html.j2").render(
         comparison=comparison,
-        question=origins[0].get("part_of", {}).get("question", ""),
-        verdict=_verdict(comparison),
-        board=_board(comparison),
-        chance=_CHANCE,
+        question=question,
+        plural=plural,
+        dirty=any(origin["code"]["dirty"] for origin in origins),
+        verdict=verdict(comparison),
+        board=judged(comparison),
+        chance=CHANCE,
         curves=_learning_curves(comparison),
-        effects=[(name, _effect(name, values, runs)) for name, values in factors.items()],
+        effects=[(name, _effect(name, values, runs)) for name, values in factors.items() if champion is not None],
         parallel=_parallel(factors, runs) if factors else "",
         champion=champion,
         confusion=None if analysed is None else _confusion(analysed),
@@ -82,26 +89,42 @@ def write_report(
 def table(comparison: Comparison, folders: Sequence[RunFolder], by: str | None = None) -> pd.DataFrame:
     """The leaderboard, or that of the values of one key.
 
+    With a key, figures are over all runs that have a value, whatever else was swept.
+
     Args:
         comparison: the sweep.
         folders: its runs, in the same order.
-        by: a key that was swept, such as `optimizer`.
+        by: a key that was swept, such as `optimizer`, or a part of its name.
 
     Raises:
-        NervaError: if no such key was swept.
+        NervaError: if no such key was swept, or more than one.
     """
     if by is None:
-        rows = comparison.board.drop(columns="configuration_id")
-        intervals = pd.DataFrame(_board(comparison))[["low", "high", "difference"]]
-        place = list(rows.columns).index("validation_accuracy_std") + 1
-        return pd.concat([rows.iloc[:, :place], intervals, rows.iloc[:, place:]], axis="columns")
+        board = comparison.board.drop(columns="configuration_id")
+        intervals = pd.DataFrame(judged(comparison))[["low", "high", "difference"]]
+        place = list(board.columns).index("validation_accuracy_std") + 1
+        return pd.concat([board.iloc[:, :place], intervals, board.iloc[:, place:]], axis="columns")
     runs = comparison.runs.assign(folder=pd.Series(list(folders), dtype=object))
     factors = _factors(runs)
-    found = [name for name in factors if by in (name, name.partition(".")[0])]
+    found = [name for name in factors if name == by] or [name for name in factors if by in name.split(".")]
     if len(found) != 1:
-        raise NervaError(f'"{by}" was not swept; what was is: {", ".join(factors) or "nothing"}')
-    grouped = leaderboard(runs.assign(configuration=[str(value) for value in factors[found[0]]], configuration_id=""))
-    return grouped.drop(columns="configuration_id").rename(columns={"configuration": found[0], "seeds": "runs"})
+        asked = f'"{by}" can mean {" or ".join(found)}' if found else f'"{by}" was not swept'
+        raise NervaError(f"{asked}; what was swept is: {', '.join(factors) or 'nothing'}")
+    (name,) = found
+    runs = runs.assign(value=factors[name]).where(runs["status"] == "finished")[["value", "validation_accuracy"]]
+    rows = [
+        {
+            name: value,
+            "runs": factors[name].count(value),
+            "failed": factors[name].count(value) - len(accuracies),
+            "mean_validation_accuracy": accuracies.mean(),
+            "std_over_runs": accuracies.std(),
+            "best_validation_accuracy": accuracies.max(),
+        }
+        for value in _ordered(factors[name])
+        for accuracies in [runs[runs["value"] == value]["validation_accuracy"]]
+    ]
+    return pd.DataFrame(rows).sort_values("best_validation_accuracy", ascending=False, kind="stable")
 
 
 def _champion(runs: pd.DataFrame) -> dict[Any, Any] | None:
@@ -111,76 +134,6 @@ def _champion(runs: pd.DataFrame) -> dict[Any, Any] | None:
         return None
     best = finished.sort_values("validation_accuracy", ascending=False, kind="stable")
     return best.to_dict("records")[0]
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95% confidence interval of a mean accuracy, by Student's t; nan for less than two values."""
-    n = len(values)
-    if n < 2:
-        return math.nan, math.nan
-    mean, half = float(np.mean(values)), float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
-    return max(0.0, mean - half), min(1.0, mean + half)
-
-
-def chance(a: Sequence[float], b: Sequence[float]) -> float:
-    """How likely means differ as much by chance alone: Welch's t-test; nan if that can't be told."""
-    if len(a) < 2 or len(b) < 2:
-        return math.nan
-    means, deviations = (np.mean(a), np.mean(b)), (np.std(a, ddof=1), np.std(b, ddof=1))
-    if max(deviations) == 0:
-        return 1.0 if means[0] == means[1] else 0.0
-    return float(
-        stats.ttest_ind_from_stats(
-            means[0], deviations[0], len(a), means[1], deviations[1], len(b), equal_var=False
-        ).pvalue
-    )
-
-
-def _accuracies(comparison: Comparison, row: Any) -> list[float]:
-    """The validation accuracies of a configuration's finished runs."""
-    runs = comparison.runs
-    same = (runs["configuration_id"] == row["configuration_id"]) & (runs["status"] == "finished")
-    return [float(x) for x in runs[same]["validation_accuracy"]]
-
-
-def _board(comparison: Comparison) -> list[dict[Any, Any]]:
-    """The leaderboard, with what can be said of each difference to the best."""
-    rows = comparison.board.to_dict("records")
-    best = _accuracies(comparison, rows[0])
-    for row in rows:
-        values = _accuracies(comparison, row)
-        row["low"], row["high"] = interval(values)
-        p = chance(best, values)
-        if row["rank"] == 1:
-            row["difference"] = "the best" if values else "failed"
-        elif not values:
-            row["difference"] = "failed"
-        elif math.isnan(p):
-            row["difference"] = "can't be told: too few seeds"
-        else:
-            row["difference"] = f"worse (p = {p:.2g})" if p < _CHANCE else f"may be noise (p = {p:.2g})"
-    return rows
-
-
-def _verdict(comparison: Comparison) -> str:
-    """What the sweep says, in a sentence or two."""
-    rows = _board(comparison)
-    best = rows[0]
-    if best["difference"] == "failed":
-        return "All runs failed; the reasons are below."
-    text = f"{best['configuration']} is best, with a validation accuracy of {best['validation_accuracy']:.2%}"
-    if not math.isnan(best["low"]):
-        text += f" (95% interval {best['low']:.2%} to {best['high']:.2%}, {best['seeds'] - best['failed']} seeds)"
-    text += f" and a test accuracy of {best['test_accuracy']:.2%}."
-    noise = [row for row in rows[1:] if row["difference"].startswith("may be noise")]
-    unknown = [row for row in rows[1:] if row["difference"].startswith("can't be told")]
-    if unknown:
-        text += " With so few seeds, it can't be told what is a difference and what is noise."
-    elif noise:
-        text += f" The difference to {len(noise)} of the other {len(rows) - 1} configurations may be noise."
-    elif len(rows) > 1:
-        text += " All others are worse by more than noise explains."
-    return text
 
 
 def _factors(runs: pd.DataFrame) -> dict[str, list[Any]]:
@@ -195,6 +148,8 @@ def _factors(runs: pd.DataFrame) -> dict[str, list[Any]]:
                 values = {key: value for key, value in values.items() if not key.startswith(f"{component}.")}
                 values[component] = specification(config[component])
         table.append({key: value if isinstance(value, int | float) else str(value) for key, value in values.items()})
+    for values, layers in zip(table, short_layers([config["model"]["layers"] for config in configs]), strict=True):
+        values["model.layers"] = layers
     names = {name: None for values in table for name in values}
     factors = {name: [values.get(name) for values in table] for name in names}
     return {name: values for name, values in factors.items() if len(set(values)) > 1}
@@ -222,65 +177,115 @@ def _rgba(colour: str, alpha: float) -> str:
 def _learning_curves(comparison: Comparison) -> list[tuple[str, str]]:
     """Training loss and validation accuracy: the mean over seeds, and as a band from the least to the largest."""
     pictures = []
-    for column, label, kind, ticks in (
-        ("train_loss", "training loss", "log", {"dtick": "D2"}),
-        ("validation_accuracy", "validation accuracy", "linear", {}),
+    last = int(comparison.curves["epoch"].max())
+    epochs = {"title": "epoch", "tickformat": "d", **({"dtick": 1} if last <= 10 else {})}
+    for column, label, kind in (
+        ("train_loss", "training loss", "log"),
+        ("validation_accuracy", "validation accuracy", "linear"),
     ):
         traces: list[go.Scatter] = []
         for row in reversed(comparison.board.to_dict("records")):
-            top = row["rank"] <= len(COLOURS)
+            rank, top = row["rank"], row["rank"] <= len(COLOURS)
             # Black is not seen on a dark page.
-            colour = (COLOURS[row["rank"] - 1] if top else _GREY).replace("#000000", "#777777")
+            colour = (COLOURS[rank - 1] if top else _GREY).replace("#000000", "#777777")
             curves = comparison.curves[comparison.curves["configuration"] == row["configuration"]]
             finite = curves.replace([math.inf, -math.inf], math.nan)
             band = finite.groupby("epoch")[column].agg(["mean", "min", "max"]).dropna()
-            x, name = list(band.index), f"{row['rank']}. {row['configuration']}"
+            x, name = list(band.index), f"{rank}. {row['configuration']}"
+            # Those that are grey come and go together.
+            group = name if top else "others"
+            if rank == len(comparison.board) > len(COLOURS):
+                shown = f"{len(COLOURS) + 1} to {rank}: the others"
+            else:
+                shown = name
             traces.append(
                 go.Scatter(
                     x=[*x, *x[::-1]], y=[*band["max"], *band["min"][::-1]], fill="toself", mode="lines",
-                    hoverinfo="skip", fillcolor=_rgba(colour, 0.15), line={"width": 0}, showlegend=False,
-                    legendgroup=name,
+                    hoverinfo="skip", fillcolor=_rgba(colour, 0.15 if top else 0.05), line={"width": 0},
+                    showlegend=False, legendgroup=group,
                 )
             )  # fmt: skip
             traces.append(
                 go.Scatter(
-                    x=x, y=list(band["mean"]), mode="lines+markers", name=html.escape(name), legendgroup=name,
-                    line={"color": colour, "width": 2}, marker={"size": 5}, showlegend=top,
-                    hovertemplate="%{y:.4g}, epoch %{x}",
+                    x=x, y=list(band["mean"]), mode="lines+markers", name=_wrapped(shown, 60), legendgroup=group,
+                    line={"color": colour, "width": 2 if top else 1, "dash": "dash" if rank == len(COLOURS) else None},
+                    marker={"size": 5 if top else 3}, showlegend=top or rank == len(comparison.board),
+                    text=[_wrapped(name, 60)] * len(x), hovertemplate="%{y:.4g}, epoch %{x}<br>%{text}<extra></extra>",
                 )
             )  # fmt: skip
+        means = comparison.curves.replace([math.inf, -math.inf], math.nan)[column].dropna()
+        ticks = _log_ticks(means) if kind == "log" else {"tickformat": ".0%"}
         picture = _figure(
-            traces, 430, xaxis={"title": "epoch"}, yaxis={"title": label, "type": kind} | ticks,
-            legend={"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0, "traceorder": "reversed"},
+            traces, 430, xaxis=epochs, yaxis={"title": label, "type": kind} | ticks,
+            legend={"orientation": "h", "yanchor": "top", "y": -0.27, "x": 0, "traceorder": "reversed"},
         )  # fmt: skip
         pictures.append((label, picture))
     return pictures
 
 
+def _log_ticks(values: "pd.Series[float]") -> dict[str, Any]:
+    """Ticks at round numbers, each with all of its digits."""
+    positive = values[values > 0]
+    if positive.empty:
+        return {}
+    powers = range(math.floor(math.log10(positive.min())), math.ceil(math.log10(positive.max())) + 1)
+    ratio = positive.max() / positive.min()
+    digits = (1, 1.5, 2, 3, 4, 5, 6, 8) if ratio < 10 else (1, 2, 5) if ratio < 1e4 else (1,)
+    ticks = [digit * 10.0**power for power in powers for digit in digits]
+    return {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+
+
+def _wrapped(text: str, width: int) -> str:
+    """A text for plotly, in lines of a width."""
+    return "<br>".join(html.escape(line) for line in textwrap.wrap(text, width))
+
+
+def _ordered(values: Sequence[Any]) -> list[Any]:
+    """The values, each once: numbers in their order, and then other texts."""
+    return sorted(set(values), key=lambda value: (isinstance(value, str), value is None, value))
+
+
 def _effect(name: str, values: Sequence[Any], runs: pd.DataFrame) -> str:
     """The validation accuracy of every run, by a value that was swept, and the mean of each value."""
     finished = runs.assign(value=[str(value) for value in values])[runs["status"].to_numpy() == "finished"]
-    order = [
-        str(value) for value in sorted(set(values), key=lambda value: (isinstance(value, str), value is None, value))
-    ]
+    order = [str(value) for value in _ordered(values)]
     means = finished.groupby("value")["validation_accuracy"].mean().reindex(order).dropna()
+    # Long names lie better beside an axis than below it.
+    beside = max(map(len, order)) > 18
+
+    def dots(names: list[str], accuracies: list[float], label: str, symbol: str, **marker: Any) -> dict[str, Any]:
+        x, y, along = (accuracies, names, "x") if beside else (names, accuracies, "y")
+        symbol += ("-ns-open" if beside else "-ew-open") if symbol == "line" else ""
+        hover = f"{label} %{{{along}:.2%}}<br>%{{text}}<extra></extra>"
+        return {
+            "x": x,
+            "y": y,
+            "mode": "markers",
+            "name": label,
+            "hovertemplate": hover,
+            "marker": marker | {"symbol": symbol},
+        }
+
+    runs_, mean = list(finished["validation_accuracy"]), list(means)
     traces = [
         go.Scatter(
-            x=list(finished["value"]), y=list(finished["validation_accuracy"]), mode="markers", name="a run",
-            marker={"color": COLOURS[0], "size": 8, "opacity": 0.55},
-            text=[html.escape(str(x)) for x in finished["configuration"]],
-            hovertemplate="%{y:.2%}<br>%{text}<extra></extra>",
+            **dots(list(finished["value"]), runs_, "a run", "circle", color=COLOURS[0], size=8, opacity=0.55),
+            text=[_wrapped(str(x), 60) for x in finished["configuration"]],
         ),
         go.Scatter(
-            x=list(means.index), y=list(means), mode="markers", name="their mean",
-            marker={"color": COLOURS[1], "size": 26, "symbol": "line-ew-open", "line": {"width": 3}},
-            hovertemplate="mean %{y:.2%}<extra></extra>",
+            **dots(list(means.index), mean, "their mean", "line", color=COLOURS[1], size=26, line={"width": 3}),
+            text=[_wrapped(str(value), 60) for value in means.index],
         ),
-    ]  # fmt: skip
+    ]
+    categories = {
+        "title": name, "type": "category", "categoryorder": "array", "categoryarray": order[::-1] if beside else order,
+        "tickvals": order, "ticktext": [_wrapped(text, 26) for text in order],
+    }  # fmt: skip
+    accuracies = {"title": "validation accuracy", "tickformat": ".1%"}
+    height = max(320, 130 + 46 * len(order)) if beside else 320
     return _figure(
-        traces, 320, xaxis={"title": name, "type": "category", "categoryorder": "array", "categoryarray": order},
-        yaxis={"title": "validation accuracy", "tickformat": ".1%"},
-    )  # fmt: skip
+        traces, height, xaxis=accuracies if beside else categories, yaxis=categories if beside else accuracies
+    )
 
 
 def _parallel(factors: dict[str, list[Any]], runs: pd.DataFrame) -> str:
@@ -291,10 +296,11 @@ def _parallel(factors: dict[str, list[Any]], runs: pd.DataFrame) -> str:
     dimensions: list[dict[str, Any]] = []
     for name, values in factors.items():
         kept = [value for value, ok in zip(values, finished, strict=True) if ok]
-        known = sorted({str(value) for value in kept}, key=_place)
+        known = [str(value) for value in _ordered(kept)]
         places = [known.index(str(value)) for value in kept]
         # As places on an axis: learning rates of 0.1 and 0.0001 are as far apart as they are meant to be.
-        ticks = {"tickvals": list(range(len(known))), "ticktext": [html.escape(text) for text in known]}
+        short = [text if len(text) <= 20 else f"{text[:19]}…" for text in known]
+        ticks = {"tickvals": list(range(len(known))), "ticktext": short}
         dimensions.append({"label": name, "values": places, **ticks})
     shown = runs[finished]
     for label, column, form in (
@@ -313,14 +319,6 @@ def _parallel(factors: dict[str, list[Any]], runs: pd.DataFrame) -> str:
     return _figure([trace], 420, margin=margin)
 
 
-def _place(text: str) -> tuple[bool, float, str]:
-    """Sorts numbers as numbers, and other texts behind them."""
-    try:
-        return False, float(text), text
-    except ValueError:
-        return True, 0.0, text
-
-
 def _confusion(analysed: analysis.Analysis) -> str:
     """The confusion matrix; the diagonal is not coloured, as it would hide the rest."""
     counts = analysed.confusion
@@ -329,7 +327,7 @@ def _confusion(analysed: analysis.Analysis) -> str:
     classes = [str(k) for k in range(K)]
     trace = go.Heatmap(
         z=wrong.tolist(), x=classes, y=classes, text=counts.tolist(), texttemplate="%{text}", showscale=False,
-        colorscale=[[0, "rgba(0,114,178,0)"], [1, "rgba(0,114,178,0.9)"]], xgap=1, ygap=1,
+        colorscale=[[0, "rgba(0,114,178,0)"], [1, "rgba(0,114,178,0.6)"]], xgap=1, ygap=1,
         hovertemplate="%{text} of class %{y} were taken for %{x}<extra></extra>",
     )  # fmt: skip
     return _figure(

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from nerva.errors import NervaError
-from nerva.experiment.compare import leaderboard, load, summary, write
+from nerva.experiment.compare import leaderboard, load, short_layers, summary, write
 from nerva.experiment.run import run
 from tests.experiment.conftest import configured
 
@@ -37,6 +37,15 @@ def test_leaderboard() -> None:
     assert board.iloc[2]["validation_accuracy"] == 0.99
     assert math.isnan(board.iloc[2]["validation_accuracy_std"])
     assert math.isnan(board.iloc[3]["validation_accuracy"])
+
+
+def test_layers_are_named_as_briefly_as_tells_them_apart() -> None:
+    relu = ["ReLU", "ReLU", "Linear"]
+    assert short_layers([relu, ["LeakyReLU(alpha=0.1)", "Linear"]]) == ["2×ReLU-Linear", "LeakyReLU-Linear"]
+    assert short_layers([["LeakyReLU(alpha=0.1)", "Linear"], ["LeakyReLU(alpha=0.2)", "Linear"]]) == [
+        "LeakyReLU(alpha=0.1)-Linear",
+        "LeakyReLU(alpha=0.2)-Linear",
+    ]
 
 
 def compared(results: Path, *varied: str) -> tuple[str, pd.DataFrame]:

@@ -1,6 +1,7 @@
 """Reports: what is in them, and that they open from disk in a browser."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import pandas as pd
 import pytest
 
 from nerva.errors import NervaError
-from nerva.experiment.compare import load
-from nerva.experiment.report import chance, interval, table, write_report
+from nerva.experiment.compare import Comparison, leaderboard, load
+from nerva.experiment.report import table, write_report
 from nerva.experiment.run import run
+from nerva.experiment.significance import chance, interval, judged, verdict
 from tests.conftest import Command, command_in, failed_plainly
 from tests.experiment.conftest import configured
 
@@ -19,10 +21,10 @@ CHROMIUM = shutil.which("chromium")
 
 def report(results: Path, *varied: str) -> str:
     """The text of a report on runs, without the plotting library."""
-    folders = [run(configured(*overrides.split(), "question=Which?"), []) for overrides in varied]
+    folders = [run(configured(*overrides.split()), []) for overrides in varied]
     comparison = load(folders, "digits-test")
     path = results / "digits-test" / "report.html"
-    write_report(comparison, folders, path, results / "data", ["snakemake --cores 4"])
+    write_report(comparison, folders, path, results / "data", ["snakemake --cores 4"], "Which?")
     text = path.read_text()
     script = text.index("<script>")
     return text[:script] + text[text.index("</script>", script) :]
@@ -33,12 +35,77 @@ def test_intervals() -> None:
     # Student's t with 2 degrees of freedom: 4.303 standard errors.
     assert (low, high) == (pytest.approx(0.92 - 4.3027 * 0.02 / 3**0.5, abs=1e-5), pytest.approx(0.96968, abs=1e-4))
     assert interval([0.5, 0.99])[1] == 1.0
-    assert interval([0.9])[0] != interval([0.9])[0]
+    assert math.isnan(interval([0.9])[0])
+    assert math.isnan(interval([0.9, 0.9])[0])
     assert chance([0.9, 0.91, 0.92], [0.1, 0.11, 0.12]) < 0.001
     assert chance([0.9, 0.91, 0.92], [0.9, 0.91, 0.93]) > 0.5
-    assert chance([0.9, 0.9], [0.9, 0.9]) == 1
-    assert chance([0.9, 0.9], [0.8, 0.8]) == 0
-    assert chance([0.9], [0.1, 0.2]) != chance([0.9], [0.1, 0.2])
+    for none in ([], [0.9], [0.9, 0.9]):
+        assert math.isnan(chance([0.8, 0.8], none))
+        assert math.isnan(chance(none, [0.8, 0.8]))
+    assert chance([0.9, 0.91], [0.8, 0.8]) < 0.1
+
+
+def comparison(**accuracies: list[float]) -> Comparison:
+    """A comparison of configurations with these validation accuracies; nan is a failed run."""
+    runs = pd.DataFrame(
+        [
+            {
+                "configuration": name,
+                "configuration_id": name,
+                "seed": seed,
+                "training_seconds": 1.0,
+                "status": "failed" if math.isnan(accuracy) else "finished",
+                **{f"{part}_accuracy": accuracy for part in ("validation", "test")},
+            }
+            for name, values in accuracies.items()
+            for seed, accuracy in enumerate(values)
+        ]
+    )
+    return Comparison("digits-test", "digits", runs, "", pd.DataFrame(), leaderboard(runs))
+
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "differences", "said"),
+    [
+        (
+            {"a": [0.9], "b": [0.8]},
+            ["the best", "can't be told: too few seeds"],
+            "it can't be told what is a difference",
+        ),
+        (
+            {"a": [0.9, 0.91, 0.92], "b": [0.1, 0.11, 0.12]},
+            ["the best", "worse (p = "],
+            "All others are worse by more than noise explains.",
+        ),
+        (
+            {"a": [0.9, 0.91, 0.92], "b": [0.1, 0.11, 0.12], "c": [NAN, NAN, NAN]},
+            ["the best", "worse (p = ", "failed"],
+            "All others that finished are worse by more than noise explains. 1 configuration failed with every seed.",
+        ),
+        (
+            {"a": [0.9, 0.91], "b": [0.9, 0.905]},
+            ["the best", "may be noise"],
+            "The difference to the other may be noise.",
+        ),
+        ({"a": [0.9, 0.9], "b": [0.8, 0.8]}, ["the best", "can't be told: no spread over seeds"], "With these seeds"),
+        # A failed run counts as 0: 0.62 is well above chance, but behind 0.8.
+        (
+            {"a": [0.79, 0.8, 0.81], "b": [0.92, 0.93, NAN], "c": [0.1, 0.11, 0.12]},
+            ["the best", "higher, but 1 of 3 runs failed", "worse"],
+            "The rest are worse by more than noise explains. 1 configuration would be higher, if runs had not failed",
+        ),
+        ({"a": [NAN, NAN]}, ["failed"], "All runs failed"),
+    ],
+)
+def test_what_is_a_difference(accuracies: dict[str, list[float]], differences: list[str], said: str) -> None:
+    found = judged(comparison(**accuracies))
+    assert [row["configuration"] for row in found] == list(accuracies)
+    for row, difference in zip(found, differences, strict=True):
+        assert row["difference"].startswith(difference)
+    assert said in verdict(comparison(**accuracies))
 
 
 def test_a_report(results) -> None:
@@ -52,7 +119,7 @@ def test_a_report(results) -> None:
     for words in (
         '<p class="question">Which?</p>',
         "Constant(lr=0.1) is best, with a validation accuracy of ",
-        "All others are worse by more than noise explains.",
+        "All others that finished are worse by more than noise explains.",
         "7 runs of 3 configurations on scikit-learn digits",
         "worse (p = ",
         "Validation accuracy by learning_rate.lr",
@@ -66,17 +133,18 @@ def test_a_report(results) -> None:
     ):
         assert words in text, words
     assert text.count("<img ") == text.count('alt="') == 2
-    assert text.count("<figure role=") == text.count("aria-label=") - 1
+    assert text.count('role="img"') == text.count("aria-label=") - 1 == 6
     assert "http://" not in text.replace("http://www.w3.org", "")
     assert "https://" not in text
 
 
 def test_a_report_on_one_run_and_on_a_single_seed(results) -> None:
     text = report(results, "seed=1")
-    assert "is best, with a validation accuracy of" in text
+    assert "has a validation accuracy of" in text
+    assert "1 run of 1 configuration on" in text
     assert "The effect of each value" not in text
     text = report(results, "learning_rate.lr=0.1", "learning_rate.lr=0.2")
-    assert "With so few seeds, it can&#39;t be told what is a difference and what is noise." in text
+    assert "With these seeds, it can&#39;t be told what is a difference and what is noise." in text
 
 
 def test_a_report_where_all_failed(results) -> None:
@@ -89,7 +157,7 @@ def test_a_report_where_all_failed(results) -> None:
 def test_a_report_without_the_data(results) -> None:
     report(results, "seed=1")
     shutil.rmtree(results / "data")
-    folders = [run(configured("seed=1", "question=Which?"), [])]
+    folders = [run(configured("seed=1"), [])]
     shutil.rmtree(results / "data", ignore_errors=True)
     path = results / "report.html"
     write_report(load(folders, "digits-test"), folders, path, results / "data", [])
@@ -97,9 +165,9 @@ def test_a_report_without_the_data(results) -> None:
 
 
 def test_what_a_user_writes_does_not_become_markup(results) -> None:
-    folders = [run(configured("question='<b>x</b>'"), [])]
+    folders = [run(configured(), [])]
     path = results / "report.html"
-    write_report(load(folders, "digits-test"), folders, path, results / "data", [])
+    write_report(load(folders, "digits-test"), folders, path, results / "data", [], "<b>x</b>")
     assert "&lt;b&gt;x&lt;/b&gt;" in path.read_text()
 
 
@@ -111,11 +179,29 @@ def test_tables(results) -> None:
     assert list(table(comparison, folders)["rank"]) == [1, 2]
     assert {"low", "high", "difference"} <= set(table(comparison, folders).columns)
     by = table(comparison, folders, "seed")
-    assert sorted(by["seed"]) == ["1", "2"]
+    assert sorted(by["seed"]) == [1, 2]
     assert list(by["runs"]) == [2, 2]
+    assert list(by["failed"]) == [0, 0]
+    accuracies = comparison.runs.groupby("seed")["validation_accuracy"]
+    assert dict(zip(by["seed"], by["mean_validation_accuracy"], strict=True)) == accuracies.mean().to_dict()
+    assert dict(zip(by["seed"], by["best_validation_accuracy"], strict=True)) == accuracies.max().to_dict()
     assert sorted(table(comparison, folders, "optimizer")["optimizer"]) == ["Momentum(mu=0.9)", "Nesterov(mu=0.9)"]
-    with pytest.raises(NervaError, match='"loss" was not swept; what was is: '):
+    with pytest.raises(NervaError, match='"loss" was not swept; what was swept is: '):
         table(comparison, folders, "loss")
+
+
+def test_a_part_of_a_name_that_can_mean_two(results) -> None:
+    folders = [
+        run(configured(f"model.hidden=[{n}]", f"model.layers=[{layer},Linear]"), [])
+        for n, layer in ((8, "ReLU"), (9, "SReLU"))
+    ]
+    comparison = load(folders, "digits-test")
+    assert list(table(comparison, folders, "layers")["model.layers"]) in (
+        ["ReLU-Linear", "SReLU-Linear"],
+        ["SReLU-Linear", "ReLU-Linear"],
+    )
+    with pytest.raises(NervaError, match=r'"model" can mean model\.hidden or model\.layers'):
+        table(comparison, folders, "model")
 
 
 @pytest.fixture(scope="module")

@@ -119,7 +119,7 @@ def test_snakemakes_own_report(quick) -> None:
         page.get_by_text("provenance").wait_for()
         page.get_by_text("Results", exact=True).click()
         page.get_by_role("link", name="The sweep").click()
-        for name in ("report", "leaderboard", "table", "learning curves"):
+        for name in ("summary", "leaderboard", "table", "learning curves"):
             page.get_by_text(name, exact=True).wait_for()
         browser.close()
     assert problems == []

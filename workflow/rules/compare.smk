@@ -11,8 +11,9 @@ COMPARED = {
 
 
 # What of these `snakemake --report` shows, and the file in workflow/report that says what it is.
+# (Not the sweep's own: browsers refuse to show so large a page in another.)
 SHOWN = {
-    "report": "report",
+    "summary": "summary",
     "leaderboard_svg": "leaderboard",
     "leaderboard": "table",
     "learning_curves_svg": "learning_curves",

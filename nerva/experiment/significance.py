@@ -1,0 +1,100 @@
+"""What of a leaderboard is a difference, and what may be noise."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from nerva.experiment.compare import Comparison, plural
+
+# Below this probability of being chance alone, a difference is called one.
+CHANCE = 0.05
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95% confidence interval of a mean accuracy, by Student's t; nan where the values have no spread."""
+    n, deviation = len(values), _deviation(values)
+    if not deviation > 0:
+        return math.nan, math.nan
+    mean, half = float(np.mean(values)), float(stats.t.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
+    return max(0.0, mean - half), min(1.0, mean + half)
+
+
+def chance(a: Sequence[float], b: Sequence[float]) -> float:
+    """How likely means differ as much by chance alone: Welch's t-test; nan if that can't be told.
+
+    Seeds that agree to the last image say nothing of how far others would be: accuracies are steps of one image.
+    """
+    deviations = _deviation(a), _deviation(b)
+    if any(map(math.isnan, deviations)) or max(deviations) == 0:
+        return math.nan
+    return float(
+        stats.ttest_ind_from_stats(
+            np.mean(a), deviations[0], len(a), np.mean(b), deviations[1], len(b), equal_var=False
+        ).pvalue
+    )
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """The standard deviation of a sample; nan if it has less than two values."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+
+def judged(comparison: Comparison) -> list[dict[Any, Any]]:
+    """The leaderboard's rows, each with its interval, and with what can be said of its difference to the best."""
+    rows = comparison.board.to_dict("records")
+    best = _accuracies(comparison, rows[0])
+    for row in rows:
+        values = _accuracies(comparison, row)
+        row["low"], row["high"] = interval(values)
+        p = chance(best, values)
+        if not values:
+            row["difference"] = "failed"
+        elif row["rank"] == 1:
+            row["difference"] = "the best"
+        elif np.mean(values) > np.mean(best):
+            row["difference"] = f"higher, but {row['failed']} of {row['seeds']} runs failed"
+        elif math.isnan(p):
+            few = min(len(best), len(values)) < 2
+            row["difference"] = "can't be told: " + ("too few seeds" if few else "no spread over seeds")
+        else:
+            row["difference"] = f"worse (p = {p:.2g})" if p < CHANCE else f"may be noise (p = {p:.2g})"
+    return rows
+
+
+def _accuracies(comparison: Comparison, row: Any) -> list[float]:
+    """The validation accuracies of a configuration's finished runs."""
+    runs = comparison.runs
+    same = (runs["configuration_id"] == row["configuration_id"]) & (runs["status"] == "finished")
+    return [float(x) for x in runs[same]["validation_accuracy"]]
+
+
+def verdict(comparison: Comparison) -> str:
+    """What the sweep says, in a sentence or two."""
+    best, *others = judged(comparison)
+    if best["difference"] == "failed":
+        return "All runs failed; the reasons are below."
+    text = f"{best['configuration']} is best, with" if others else f"{best['configuration']} has"
+    text += f" a validation accuracy of {best['validation_accuracy']:.2%}"
+    if not math.isnan(best["low"]):
+        text += f" (95% interval {best['low']:.2%} to {best['high']:.2%}, {best['seeds'] - best['failed']} seeds)"
+    text += f" and a test accuracy of {best['test_accuracy']:.2%}."
+    kinds = ["failed", "higher", "can't be told", "may be noise", "worse"]
+    failed, higher, unknown, noise, worse = (
+        sum(row["difference"].startswith(kind) for row in others) for kind in kinds
+    )
+    if unknown:
+        text += " With these seeds, it can't be told what is a difference and what is noise."
+    elif noise:
+        which = "the other" if len(others) == 1 else f"{noise} of the {len(others)} others"
+        text += f" The difference to {which} may be noise."
+    elif worse:
+        those = "The rest" if higher else "All others that finished" if failed else "All others"
+        text += f" {those} are worse by more than noise explains."
+    if higher:
+        text += f" {plural(higher, 'configuration')} would be higher, if runs had not failed: each counts as 0."
+    if failed:
+        text += f" {plural(failed, 'configuration')} failed with every seed."
+    return text
