@@ -1,10 +1,14 @@
 """`nerva track`."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from nerva.cli import arguments
+
+if TYPE_CHECKING:
+    from nerva.experiment.folder import RunFolder
+    from nerva.experiment.sweeps import Asked
 
 
 @click.command()
@@ -18,46 +22,53 @@ def command(experiment_and_overrides: tuple[str, ...]) -> None:
     from nerva.errors import NervaError
     from nerva.experiment.compose import compose
     from nerva.experiment.privacy import private
+    from nerva.experiment.sweeps import Asked, remember, remembered
 
     names, overrides = arguments.apart(experiment_and_overrides)
     if len(names) > 1:
         raise click.UsageError(f"One experiment at a time, not {' and '.join(names)}.")
     if names:
         config, folders = arguments.sweep(names[0], overrides)
-        groups = [(config.title, config.sweep, config.question, folders)]
+        asked = Asked(config.title, config.question, config.sweep, [folder.run_id for folder in folders])
+        groups = [asked]
     else:
         # The data does not matter: what was made with which is recorded.
         config = compose(["data=digits", *overrides])
-        groups = _made(config.results_dir)
+        groups = remembered(config.results_dir)
     if not config.tracking.enabled:
         raise NervaError("tracking is off; say tracking=mlflow")
-    if not any(folder.is_whole() for *_, folders in groups for folder in folders):
-        what = f"none of the {len(groups[0][-1])} runs of {groups[0][0]} is made yet" if groups else "there are no runs"
+    ended = [(asked, _ended(asked, config.results_dir)) for asked in groups]
+    if not any(folders for _, folders in ended):
+        what = (
+            f"none of the {len(groups[0].runs)} runs of {groups[0].title} is made yet" if names else "there are no runs"
+        )
         raise NervaError(f"{what}; train them first")
+    if names:
+        remember(config.results_dir, asked.title, asked.sweep, asked.question, asked.runs)
     from nerva.experiment.tracking import track
 
-    for title, sweep, question, folders in groups:
-        ended = [folder for folder in folders if folder.is_whole()]
-        logged = track(ended, title, config.tracking.uri, config.results_dir, sweep, question)
-        there = len(ended) - logged
-        click.echo(f"{title}: {logged} runs logged to {private(config.tracking.uri)}, {there} were there already")
-        if len(ended) < len(folders):
-            click.echo(f"{len(folders) - len(ended)} of {len(folders)} runs are not made yet")
+    problems = []
+    for asked, folders in ended:
+        if not folders:
+            continue
+        try:
+            logged = track(folders, asked.title, config.tracking.uri, config.results_dir, asked.sweep, asked.question)
+        except NervaError as error:
+            problems.append(str(error))
+            continue
+        there = len(folders) - logged
+        click.echo(f"{asked.title}: {logged} runs logged to {private(config.tracking.uri)}, {there} were there already")
+        if len(folders) < len(asked.runs):
+            click.echo(f"{len(asked.runs) - len(folders)} of {len(asked.runs)} runs are not made yet")
+    if problems:
+        raise NervaError("\n".join(dict.fromkeys(problems)))
 
 
-def _made(results_dir: str) -> list[Any]:
-    """All runs that there are, by the sweeps that they were made for."""
-    from pathlib import Path
-
-    from nerva.experiment.config import Sweep
+def _ended(asked: "Asked", results_dir: str) -> "list[RunFolder]":
+    """The runs that nobody is making: those that are done, and those that were killed."""
     from nerva.experiment.folder import RunFolder
 
-    groups: dict[tuple[str, str], Any] = {}
-    for path in sorted(Path(results_dir).glob("runs/*/run.json"), key=lambda path: path.stat().st_mtime_ns):
-        folder = RunFolder(path.parent)
-        origin = folder.read_provenance().get("part_of")
-        if origin is None:
-            continue  # made before runs said what they were part of
-        key = (origin["title"], origin["sweep"]["id"])
-        groups.setdefault(key, (origin["title"], Sweep(**origin["sweep"]), origin["question"], []))[-1].append(folder)
-    return list(groups.values())
+    folders = [RunFolder.of(results_dir, run_id) for run_id in asked.runs]
+    return [
+        f for f in folders if f.is_whole() or (f.metrics.exists() and f.provenance.exists() and not f.is_being_made())
+    ]

@@ -30,23 +30,26 @@ def command(arguments: tuple[str, ...]) -> None:
     from nerva.cli import RunFailedError
     from nerva.errors import NervaError
     from nerva.experiment.compose import Point, application
-    from nerva.experiment.config import Config
+    from nerva.experiment.config import Config, Sweep
     from nerva.experiment.folder import RunFolder
     from nerva.experiment.identity import run_id
-    from nerva.experiment.live import followed
+    from nerva.experiment.live import followed, unlogged
     from nerva.experiment.progress import Progress
     from nerva.experiment.run import run
+    from nerva.experiment.sweeps import remember
 
-    unlogged: list[str] = []
+    pending: list[tuple[Config, RunFolder]] = []  # runs that the store did not take
     sweeps: list[Progress] = []
     log = logging.getLogger("nerva.train")
 
     @contextmanager
-    def around(points: list[Point]) -> Iterator[None]:
-        """Shows how far a sweep is."""
+    def around(points: list[Point], sweep: Sweep) -> Iterator[None]:
+        """Notes what a sweep is, and shows how far it is."""
         if not points:
             yield
             return
+        config = points[0].config
+        remember(config.results_dir, config.title, sweep, config.question, [p.run_id for p in points])
         folders = [(RunFolder.of(point.config.results_dir, point.run_id), point.config) for point in points]
         with Progress(folders, log.info, alone=False) as progress:
             sweeps.append(progress)
@@ -55,6 +58,7 @@ def command(arguments: tuple[str, ...]) -> None:
     def task(config: Config, overrides: list[str]) -> None:
         logging.getLogger("nerva").setLevel(logging.INFO)
         folder = RunFolder.of(config.results_dir, run_id(config))
+        remember(config.results_dir, config.title, config.sweep, config.question, [folder.run_id])
         with nullcontext(sweeps[0]) if sweeps else Progress([(folder, config)], log.info, alone=False) as progress:
             with progress.shown(logging.getLogger()):
                 train(config, overrides, folder)
@@ -64,33 +68,48 @@ def command(arguments: tuple[str, ...]) -> None:
             raise RunFailedError(f"run {folder.run_id} failed: {summary['reason']} (see {folder.path})")
 
     def train(config: Config, overrides: list[str], folder: RunFolder) -> None:
-        """Trains a run and logs it."""
-        if not config.tracking.enabled:
+        """Trains a run and logs it. A store that has refused is not asked again before the end."""
+        if not config.tracking.enabled or pending:
             run(config, overrides)
-        else:
-            try:
-                with followed(config, folder):
-                    run(config, overrides)
-            except Interrupted as interruption:
-                if interruption.folder:
-                    record(config, folder)
-                raise
-            if not config.tracking.deferred:
+            if config.tracking.enabled and not config.tracking.deferred:
+                pending.append((config, folder))
+            return
+        try:
+            with followed(config, folder) as follower:
+                run(config, overrides)
+        except Interrupted as interruption:
+            if interruption.folder and not follower.refused:
+                record(config, folder)
+            raise
+        if not config.tracking.deferred:
+            if follower.refused:
+                pending.append((config, folder))
+            else:
                 record(config, folder)
 
     def record(config: Config, folder: RunFolder) -> None:
-        """Logs a run to MLflow; what goes wrong is said once."""
-        if unlogged:
-            return
-        from nerva.experiment import tracking
+        """Logs a run to MLflow, or says once that it can't be."""
+        from nerva.experiment.tracking import track
 
         try:
-            tracking.track(
-                [folder], config.title, config.tracking.uri, config.results_dir, config.sweep, config.question
-            )
+            track([folder], config.title, config.tracking.uri, config.results_dir, config.sweep, config.question)
         except (NervaError, OSError) as error:
-            unlogged.append(folder.run_id)
-            message = f"nerva: {error}; runs are trained all the same, and `nerva track` logs them later"
-            tqdm.write(message, file=sys.stderr)
+            pending.append((config, folder))
+            tqdm.write(unlogged(str(error)), file=sys.stderr)
 
-    application(task, arguments, around)
+    def make_up() -> None:
+        """Logs what could not be before, if the store is back."""
+        from nerva.experiment.tracking import track
+
+        try:
+            for config, folder in pending:
+                track([folder], config.title, config.tracking.uri, config.results_dir, config.sweep, config.question)
+        except (NervaError, OSError):
+            return  # as was said
+        print("nerva: the store is back, and has taken all of these runs now", file=sys.stderr)
+
+    try:
+        application(task, arguments, around)
+    finally:
+        if pending and not isinstance(sys.exception(), Interrupted):
+            make_up()

@@ -21,6 +21,7 @@ def command(port: int, overrides: tuple[str, ...]) -> None:
 
     from nerva.errors import NervaError
     from nerva.experiment.compose import compose
+    from nerva.experiment.privacy import private
 
     # The data does not matter, and to choose it could take a while.
     config = compose(["data=digits", *overrides])
@@ -28,12 +29,18 @@ def command(port: int, overrides: tuple[str, ...]) -> None:
     uri = tracking.uri
     if not tracking.enabled:
         raise NervaError("tracking is off; say tracking=mlflow")
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        raise NervaError(f"there is nothing at {uri} yet; make some runs first, with make run or nerva train")
+    if uri.startswith(("http://", "https://")):
+        raise NervaError(f"{private(uri)} is a server, which shows its runs itself: open it in a browser")
+    from nerva.experiment.tracking.store import errors, exists, opened
+
+    if not exists(uri):
+        raise NervaError(f"there is nothing at {private(uri)} yet; make some runs first, with make run or nerva train")
     # A fresh database that two processes make at once is spoilt.
-    with FileLock(Path(config.results_dir) / ".mlflow.lock"):
-        pass
-    click.echo(f"http://127.0.0.1:{port} shows {uri}. Runs are under «Model training». Ctrl-C ends it.", err=True)
+    with FileLock(Path(config.results_dir) / ".mlflow.lock"), errors(uri):
+        opened(uri)
+    click.echo(
+        f"http://127.0.0.1:{port} shows {private(uri)}. Runs are under «Model training». Ctrl-C ends it.", err=True
+    )
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     arguments = ["-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606

@@ -139,14 +139,14 @@ def _points(cfg: DictConfig, overrides: Sequence[str]) -> list[Point]:
 def application(
     task: Callable[[Config, list[str]], None],
     arguments: Sequence[str],
-    around: Callable[[list[Point]], AbstractContextManager[object]],
+    around: Callable[[list[Point], Sweep], AbstractContextManager[object]],
 ) -> None:
     """Runs Hydra's application: `task` for the configuration of each job, with its overrides.
 
     Args:
         task: what to do.
         arguments: Hydra's.
-        around: a context for all jobs, made of the points of a sweep; of none if there is no sweep.
+        around: a context for all jobs, made of a sweep and its points; if there is no sweep, of none.
 
     Raises:
         NervaError: if a key or an option is unknown, or a value has the wrong type.
@@ -177,7 +177,7 @@ def application(
         points = _multirun(asked)
         if points:
             sweep = sweep_of(points, asked.overrides)
-        with around(points):
+        with around(points, sweep):
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(main)()
         for error in failures:
             raise error
@@ -220,6 +220,8 @@ def _object(cfg: DictConfig) -> Config:
     _check_keys(cfg, "")
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, Config)
+    # A variable that is set to nothing is as good as unset.
+    config.tracking.uri = config.tracking.uri or f"sqlite:///{config.results_dir}/mlflow.db"
     return config
 
 

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,10 +25,23 @@ if TYPE_CHECKING:
 
 SOON = 5.0  # seconds: what ends within them is logged when it has ended
 _OFTEN = 1.0  # seconds between two looks at the folder
+_REFUSED = 3  # the exit code of a follower whose store did not take the run
+
+
+def unlogged(problem: str) -> str:
+    """What is said, once, when a store does not take runs."""
+    return f"nerva: {problem}; runs are trained all the same, and `nerva track` logs them later"
+
+
+@dataclass
+class Follower:
+    """What became of following a run."""
+
+    refused: bool = False  # whether the store did not take it, which has been said
 
 
 @contextmanager
-def followed(config: "Config", folder: "RunFolder") -> Iterator[None]:
+def followed(config: "Config", folder: "RunFolder") -> Iterator[Follower]:
     """Lets a run that is trained within be followed, once it has taken a while.
 
     When this process ends, however it ends, the follower sees that the run has ended, too, and says so to MLflow.
@@ -54,14 +67,15 @@ def followed(config: "Config", folder: "RunFolder") -> Iterator[None]:
     timer = threading.Timer(SOON, start)
     timer.daemon = True
     timer.start()
+    follower = Follower()
     try:
-        yield
+        yield follower
     finally:
         timer.cancel()
         timer.join()
         for process in started:
             close(process)
-            process.wait()
+            follower.refused = process.wait() == _REFUSED
 
 
 def main() -> None:
@@ -90,14 +104,13 @@ def main() -> None:
         return ""
 
     problem, seen = "", -1
-    while not ended.wait(_OFTEN):
-        # Once it has failed, nothing is tried before the end.
-        if not problem and folder.metrics.exists() and (now := folder.metrics.stat().st_mtime_ns) != seen:
+    while not problem and not ended.wait(_OFTEN):
+        if folder.metrics.exists() and (now := folder.metrics.stat().st_mtime_ns) != seen:
             seen, problem = now, log(live=True)
-            if problem:
-                print(f"nerva: {problem}; training goes on", file=sys.stderr)
-    if problem := log(live=False):
-        print(f"nerva: {problem}; `nerva track` logs run {folder.run_id} later", file=sys.stderr)
+    if problem := problem or log(live=False):
+        # Whoever trains the run sees to it that it is logged later.
+        print(unlogged(problem), file=sys.stderr)
+        sys.exit(_REFUSED)
 
 
 if __name__ == "__main__":

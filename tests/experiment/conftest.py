@@ -1,5 +1,6 @@
 """What the tests of experiments share."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,14 @@ def results(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("NERVA_RESULTS_DIR", str(tmp_path / "results"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "results"
+
+
+@pytest.fixture
+def uri(results, empty_store) -> str:
+    """A store without runs, in the test's results."""
+    results.mkdir()
+    shutil.copy(empty_store, results)
+    return f"sqlite:///{results}/mlflow.db"
 
 
 def configured(*overrides: str) -> Config:

@@ -16,6 +16,12 @@ from nerva.utilities import load_dict_from_npz
 from tests.experiment.conftest import configured
 
 
+def test_the_peak_of_memory_is_that_of_the_run(results) -> None:
+    """Though both runs are made by one process, the larger one first."""
+    large, small = (run(configured(f"model.hidden=[{n}]"), []).read_summary()["peak_memory_mb"] for n in (8000, 8))
+    assert small < large - 10
+
+
 def test_a_run(results, caplog) -> None:
     caplog.set_level(logging.INFO)
     config = configured("experiment_name=test")

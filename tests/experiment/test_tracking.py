@@ -25,14 +25,6 @@ from tests.workflow.test_pipeline import SNAKEMAKE
 
 
 @pytest.fixture
-def uri(results, empty_store) -> str:
-    """A store without runs, in the test's results."""
-    results.mkdir()
-    shutil.copy(empty_store, results)
-    return f"sqlite:///{results}/mlflow.db"
-
-
-@pytest.fixture
 def run_command(tmp_path, monkeypatch) -> Command:
     """Runs a command in a folder of the test's own."""
     monkeypatch.delenv("NERVA_RESULTS_DIR")
@@ -409,7 +401,7 @@ def damage(uri: str, kind: str) -> str:
         with sqlite3.connect(path) as connection:
             connection.execute("update alembic_version set version_num = 'ffffffffffff'")
         connection.close()
-        return "ffffffffffff"
+        return "it was made by a newer MLflow than "
     client = client_of(uri)
     client.delete_experiment(client.get_experiment_by_name("digits-single").experiment_id)
     return "was deleted in MLflow"

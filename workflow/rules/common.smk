@@ -38,7 +38,7 @@ DATA = RESULTS / "data" / f"{CONFIG.data.name}.npz"
 RUN = RunFolder.of(RESULTS, "{run}")
 SWEEP = RESULTS / CONFIG.title
 SUMMARIES = [RunFolder.of(RESULTS, run).summary for run in POINTS]
-SWEEP_ID = compose.sweep_of(list(POINTS.values()), OVERRIDES).id
+THIS = compose.sweep_of(list(POINTS.values()), OVERRIDES)
 # `nerva track` and `nerva compare` expand the sweep as this file does.
 SWEEP_ARGUMENTS = shlex.join([config["experiment"], *OVERRIDES])
 
@@ -50,7 +50,7 @@ wildcard_constraints:
 def overrides(wildcards):
     """A point's overrides; it is one run, which the rule `track` logs if it isn't followed while it trains."""
     asked = [o for o in POINTS[wildcards.run].overrides if not o.startswith("hydra.mode=")]
-    return shlex.join([*asked, "hydra.mode=RUN", "tracking.deferred=true", f"sweep.id={SWEEP_ID}"])
+    return shlex.join([*asked, "hydra.mode=RUN", "tracking.deferred=true", f"sweep.id={THIS.id}"])
 
 
 def point(wildcards):

@@ -14,8 +14,10 @@ rule prepare:
     resources:
         mem_mb=2000,
     params:
-        # Of the overrides, those that say where the data come from.
-        arguments=shlex.join([CONFIG.data.name, *(o for o in FIRST.overrides if o.startswith("data."))]),
+        # Of the overrides, those that say where the data come from, and where they go.
+        arguments=shlex.join(
+            [CONFIG.data.name, *(o for o in FIRST.overrides if o.startswith(("data.", "results_dir=")))]
+        ),
     message:
         f"Preparing {CONFIG.data.title}"
     shell:

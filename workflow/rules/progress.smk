@@ -4,11 +4,13 @@ from contextlib import ExitStack
 from snakemake.logging import logger
 
 from nerva.experiment.progress import Progress
+from nerva.experiment.sweeps import remember
 
 TERMINAL = ExitStack()
 
 
 onstart:
+    remember(RESULTS, CONFIG.title, THIS, CONFIG.question, list(POINTS))
     FOLDERS = [(RunFolder.of(RESULTS, run), point.config) for run, point in POINTS.items()]
     PROGRESS = TERMINAL.enter_context(Progress(FOLDERS, logger.info, alone=True))
     TERMINAL.enter_context(PROGRESS.shown(logger))

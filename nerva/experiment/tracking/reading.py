@@ -4,13 +4,11 @@ import math
 import sys
 from pathlib import Path
 
-from mlflow import MlflowClient
-
 from nerva.errors import NervaError
 from nerva.experiment.folder import RunFolder
 from nerva.experiment.privacy import private
 from nerva.experiment.tracking.entities import METRICS
-from nerva.experiment.tracking.store import errors, exists, search
+from nerva.experiment.tracking.store import errors, exists, opened, search
 
 
 def recorded(run: str, uri: str, destination: Path) -> tuple[RunFolder, dict[str, list[tuple[int, float]]]]:
@@ -31,7 +29,7 @@ def recorded(run: str, uri: str, destination: Path) -> tuple[RunFolder, dict[str
     if not exists(uri):
         raise NervaError(there)
     with errors(uri):
-        client = MlflowClient(tracking_uri=uri)
+        client = opened(uri)
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         asked = f"attributes.run_id = '{run}'" if len(run) == 32 else f"tags.`nerva.run_id` = '{run}'"
         found = next(search(client, experiments, asked), None)
@@ -59,7 +57,7 @@ def tracked(uri: str) -> set[str]:
     if not exists(uri):
         return set()
     with errors(uri):
-        client = MlflowClient(tracking_uri=uri)
+        client = opened(uri)
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         return {run.data.tags.get("nerva.run_id", "") for run in search(client, experiments)}
 

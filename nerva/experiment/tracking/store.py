@@ -2,15 +2,19 @@
 
 import logging
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from nerva.errors import NervaError
@@ -19,20 +23,44 @@ from nerva.experiment.privacy import private
 _PATIENCE = 20.0  # seconds for which a locked database is waited for, as MLflow does when it writes
 
 
-def make_database(uri: str) -> None:
-    """Sees to it that an SQLite database is there and answers.
-
-    A fresh one is made under another name first: one that is half made can't be used, nor repaired.
+def opened(uri: str) -> MlflowClient:
+    """A client of a store that answers; a fresh SQLite database is made.
 
     Raises:
-        NervaError: if it is no database, or somebody else keeps it locked.
+        NervaError: if it can't be had.
     """
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///"):
-        return
-    if path.exists():
-        _ask(path)
-        return
+    try:
+        path = database(uri)
+        if path and path.exists():
+            _ask(path)
+        elif path:
+            _make(path)
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    except (NervaError, MlflowException, SQLAlchemyError):
+        raise
+    except Exception as error:  # of a driver that isn't installed, an address that is none, a plugin: not of nerva's
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise NervaError(f"MLflow's store at {private(uri)}: {type(error).__name__}: {private(reason)}") from error
+    return client
+
+
+def database(uri: str) -> Path | None:
+    """The file of an SQLite database; None if a store is something else.
+
+    Raises:
+        NervaError: if the database is to be in memory, and so would be lost.
+    """
+    if not uri.startswith("sqlite:"):
+        return None
+    name = make_url(uri).database
+    if not name or name == ":memory:":
+        raise NervaError(f"{uri} names no file: what is logged there is lost; try sqlite:///results/mlflow.db")
+    return Path(name)
+
+
+def _make(path: Path) -> None:
+    """Makes a database under another name first: one that is half made can't be used, nor repaired."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_unfinished(path)
     # MLflow keeps the stores that it has opened: another name each time.
@@ -62,7 +90,8 @@ def _ask(path: Path) -> None:
 
 def exists(uri: str) -> bool:
     """Whether a store may be there: asking for a database that isn't would make it."""
-    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+    path = database(uri)
+    return path is None or path.exists()
 
 
 def search(client: MlflowClient, experiment_ids: list[str], filter_string: str = "") -> Iterator[Run]:
@@ -82,7 +111,7 @@ def errors(uri: str) -> Iterator[None]:
     noisy = [logging.getLogger(name) for name in ("alembic", "mlflow", "urllib3")]
     levels = [logger.level for logger in noisy]
     for logger in noisy:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
@@ -98,4 +127,16 @@ def _reason(error: MlflowException | SQLAlchemyError) -> str:
             "it lets nobody in with these credentials; MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
             "MLFLOW_TRACKING_TOKEN, give it others"
         )
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    text = str(error).strip()
+    if (found := re.search(r"found version (\w+)", text)) and not _known(found[1]):
+        return f"it was made by a newer MLflow than {version('mlflow')}; upgrade MLflow, or name another store"
+    if "Max retries exceeded" in text:
+        # What a person needs of it stands at its end.
+        return text.splitlines()[0].rpartition("): ")[2].rpartition(": ")[2].strip("'\")")
+    return (text.splitlines() or [type(error).__name__])[0]
+
+
+def _known(revision: str) -> bool:
+    """Whether this MLflow knows a version of a database."""
+    versions = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
+    return any(revision in path.name for path in versions.glob("*.py"))

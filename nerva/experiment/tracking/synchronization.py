@@ -1,15 +1,19 @@
 """Brings MLflow up to date with runs' folders."""
 
+import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run, RunStatus
+from mlflow.entities.model_registry import ModelVersion
 from tqdm import tqdm
 
 from nerva.errors import NervaError
@@ -17,9 +21,10 @@ from nerva.experiment import analysis
 from nerva.experiment.config import Sweep
 from nerva.experiment.folder import RunFolder
 from nerva.experiment.privacy import private
+from nerva.experiment.sweeps import Asked, remembered
 from nerva.experiment.tracking import entities
 from nerva.experiment.tracking.model import save_model
-from nerva.experiment.tracking.store import errors, make_database, search
+from nerva.experiment.tracking.store import database, errors, opened, search
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,9 +69,7 @@ def track(
     # One process at a time: processes that make the tables of a fresh database together spoil it, and two that
     # look for the same run before either has logged it would log it twice.
     with FileLock(results_dir / ".mlflow.lock"), errors(uri):
-        make_database(uri)
-        experiment = _Experiment(MlflowClient(tracking_uri=uri), title, uri, results_dir, sweep or Sweep(), question)
-        return experiment.track(folders, live)
+        return _Experiment(opened(uri), title, uri, results_dir, sweep or Sweep(), question).track(folders, live)
 
 
 class _Experiment:
@@ -80,9 +83,11 @@ class _Experiment:
         self.results_dir = results_dir
         self.sweep = sweep
         self.question = question
+        self.asked = {asked.sweep.id: asked for asked in remembered(results_dir) if asked.title == title}
+        self.asked.setdefault(sweep.id, Asked(title, question, sweep))
         self.experiment_id = self._experiment(uri)
         self.runs: dict[str, Run] = {}  # by nerva's ids
-        self.parent: Run | None = None  # the sweep's own
+        self.parents: dict[str, Run] = {}  # the sweeps' own, by their ids
         self.analyst = analysis.Analyst(results_dir / "data")
 
     def track(self, folders: Sequence[RunFolder], live: bool) -> int:
@@ -91,15 +96,18 @@ class _Experiment:
         one = f"tags.`nerva.run_id` = '{folders[0].run_id}'" if len(folders) == 1 else ""
         for run in self._search(one):
             self.runs.setdefault(run.data.tags.get("nerva.run_id", ""), run)
-        if self.sweep.id:
-            self.parent = next(self._search(f"tags.`nerva.sweep.id` = '{self.sweep.id}'"), None)
+        for parent in self._search("tags.`nerva.sweep.id` != ''"):
+            self.parents.setdefault(parent.data.tags["nerva.sweep.id"], parent)
         # A bar, in a terminal (None), if it may take a while.
         shown = tqdm(folders, f"logging {self.title}", unit="run", leave=False, disable=None if folders[1:] else True)
         logged = sum([self._log(folder, live) for folder in shown])
-        self._heal(folders)
-        if logged or not folders:
-            if self.sweep.id:
-                self._close_sweep()
+        for folder in folders:
+            self._join(folder)
+        if logged or not live:
+            self._heal(folders)
+            for sweep_id, parent in self.parents.items():
+                if sweep_id == self.sweep.id or parent.info.status == _RUNNING:
+                    self._close_sweep(sweep_id, parent)
             self._crown()
         return logged
 
@@ -108,8 +116,7 @@ class _Experiment:
         found = self.client.get_experiment_by_name(self.title)
         if found is None:
             # A server knows where its artifacts go. A database would put them into the working directory.
-            local = uri.startswith("sqlite:")
-            location = (self.results_dir / "mlartifacts" / self.title).absolute().as_uri() if local else None
+            location = self._artifacts().as_uri() if database(uri) else None
             experiment_id = str(self.client.create_experiment(self.title, artifact_location=location))
         elif found.lifecycle_stage == "deleted":
             raise NervaError(
@@ -118,9 +125,27 @@ class _Experiment:
             )
         else:
             experiment_id = str(found.experiment_id)
-        if self.question and (found is None or found.tags.get("mlflow.note.content") != self.question):
-            self.client.set_experiment_tag(experiment_id, "mlflow.note.content", self.question)
+            self._check_location(uri, found.artifact_location)
+        question = entities.short(self.question)
+        if question and (found is None or found.tags.get("mlflow.note.content") != question):
+            self.client.set_experiment_tag(experiment_id, "mlflow.note.content", question)
         return experiment_id
+
+    def _artifacts(self) -> Path:
+        """Where a database's artifacts are."""
+        return (self.results_dir / "mlartifacts" / self.title).absolute()
+
+    def _check_location(self, uri: str, location: str) -> None:
+        """Raises a NervaError if results were moved or copied: MLflow would look for artifacts where they were."""
+        path = database(uri)
+        if path is None or not location.startswith("file:") or location == self._artifacts().as_uri():
+            return
+        there = Path(url2pathname(urlsplit(location).path))
+        if path.absolute().is_relative_to(self.results_dir.absolute()) or not there.parent.exists():
+            raise NervaError(
+                f"{private(str(path))} was made elsewhere, and looks for artifacts in {private(str(there))}; put it "
+                "away, and `nerva track` makes it again"
+            )
 
     def _log(self, folder: RunFolder, live: bool) -> bool:
         """Brings MLflow's run up to date with a folder; returns whether there was something to do."""
@@ -140,6 +165,8 @@ class _Experiment:
             self.client.delete_run(logged.info.run_id)  # it was begun anew since
             logged = None
         last = -1 if last is None else last
+        if logged and not ended and logged.info.status == _KILLED and last == rows[-1]["epoch"]:
+            return False  # it was killed, and that is known
         run_id = logged.info.run_id if logged else self._create(folder, rows[0]["time"])
         if not logged or logged.info.status != _RUNNING:
             self.client.update_run(run_id, _RUNNING)
@@ -191,6 +218,8 @@ class _Experiment:
         }
         if self.sweep.id:
             tags["mlflow.parentRunId"] = self._make_parent(started)
+        if sweeps := self._sweeps(folder):
+            tags["nerva.sweeps"] = sweeps
         run = self.client.create_run(
             self.experiment_id,
             start_time=round(started * 1000),
@@ -231,34 +260,56 @@ class _Experiment:
     def _search(self, filter_string: str) -> Iterator[Run]:
         return search(self.client, [self.experiment_id], filter_string)
 
+    def _sweeps(self, folder: RunFolder) -> str:
+        """The ids of all sweeps that a run is a point of."""
+        asked = {sweep_id for sweep_id, asked in self.asked.items() if folder.run_id in asked.runs}
+        return " ".join(sorted(filter(None, asked | {self.sweep.id})))
+
+    def _join(self, folder: RunFolder) -> None:
+        """Lets a run that was there before belong to this sweep, too.
+
+        MLflow has one parent for a run. Of several sweeps it is the first, as long as that is there.
+        """
+        run = self.runs.get(folder.run_id)
+        if run is None or run.info.lifecycle_stage == "deleted" or not self.sweep.id:
+            return
+        tags, known = run.data.tags, {parent.info.run_id for parent in self.parents.values()}
+        if tags.get("mlflow.parentRunId") not in known:
+            self.client.set_tag(run.info.run_id, "mlflow.parentRunId", self._make_parent(run.info.start_time / 1000))
+        if tags.get("nerva.sweeps") != (sweeps := self._sweeps(folder)):
+            self.client.set_tag(run.info.run_id, "nerva.sweeps", sweeps)
+
     def _make_parent(self, started: float) -> str:
         """Makes MLflow's run for the sweep, whose points are its children, if it isn't there; returns its id there."""
-        if self.parent is None:
+        if self.sweep.id not in self.parents:
             tags = {"nerva.sweep.id": self.sweep.id, "mlflow.source.name": "nerva", "mlflow.user": ""}
-            self.parent = self.client.create_run(
-                self.experiment_id, start_time=round(started * 1000), run_name=self.sweep.name or self.title, tags=tags
+            self.parents[self.sweep.id] = self.client.create_run(
+                self.experiment_id,
+                start_time=round(started * 1000),
+                run_name=self.asked[self.sweep.id].sweep.name or self.title,
+                tags=tags,
             )
-        return str(self.parent.info.run_id)
+        return str(self.parents[self.sweep.id].info.run_id)
 
-    def _close_sweep(self) -> None:
-        """Ends the sweep's own run if none of its points is being trained, with what came of it."""
-        parent = self.parent
-        if parent is None:
-            return
+    def _close_sweep(self, sweep_id: str, parent: Run) -> None:
+        """Ends a sweep's own run if none of its points is being trained, with what came of it."""
         run_id = parent.info.run_id
-        children = list(self._search(f"tags.`mlflow.parentRunId` = '{run_id}'"))
-        states = [child.info.status for child in children]
-        best = max(children, key=entities.accuracy, default=None)
-        lines = [self.question, f"{len(children)} runs, of which {states.count(_FAILED)} failed"]
+        asked = self.asked.get(sweep_id, Asked(self.title))
+        points = list(self._search(f"tags.`nerva.sweeps` LIKE '%{sweep_id}%'"))
+        states = [point.info.status for point in points]
+        best = max(points, key=entities.accuracy, default=None)
+        lines = [entities.short(asked.question), f"{len(points)} runs, of which {states.count(_FAILED)} failed"]
         if best is not None and entities.accuracy(best) > 0:
             lines.append(f"best: {best.info.run_name}, validation accuracy {entities.accuracy(best):.2%}")
+        if elsewhere := sum(point.data.tags.get("mlflow.parentRunId") != run_id for point in points):
+            lines.append(f"{elsewhere} of them stand under other sweeps, whose points they are, too")
         self.client.set_tag(run_id, "mlflow.note.content", "  \n".join(line for line in lines if line))
-        if self.sweep.name and parent.info.run_name != self.sweep.name:
-            self.client.update_run(run_id, name=self.sweep.name)
+        if asked.sweep.name and parent.info.run_name != asked.sweep.name:
+            self.client.update_run(run_id, name=asked.sweep.name)
         if _RUNNING in states:
             self.client.update_run(run_id, _RUNNING)
             return
-        ends = [child.info.end_time for child in children if child.info.end_time]
+        ends = [point.info.end_time for point in points if point.info.end_time]
         status = _KILLED if _KILLED in states else _FINISHED
         self.client.set_terminated(run_id, status, end_time=max(ends, default=None))
 
@@ -295,20 +346,40 @@ class _Experiment:
             self.client.create_registered_model(
                 name, description=f"The best network of the experiment {name}, by validation accuracy."
             )
-        reason = f"Validation accuracy {entities.accuracy(best):.4%}"
+        reason = f"Validation accuracy {entities.accuracy(best):.4%} {_split(best)}"
         if found and "champion" in found[0].aliases:
             before = self.client.get_model_version_by_alias(name, "champion")
-            accuracy = float(before.tags["validation_accuracy"])
-            if entities.accuracy(best) <= accuracy:
+            accuracy, on = self._measured(before)
+            if not entities.accuracy(best) > accuracy:
                 return
             reason += f", better than the {accuracy:.4%} of version {before.version}"
+            reason += f" {on}" if on != _split(best) else ""
         else:
             reason += ": the first champion"
         champion = self.client.create_model_version(
             name,
             source=f"{best.info.artifact_uri}/model",
             run_id=best.info.run_id,
-            tags={"validation_accuracy": repr(entities.accuracy(best)), "nerva.run_id": best.data.tags["nerva.run_id"]},
+            tags={
+                "validation_accuracy": repr(entities.accuracy(best)),
+                "measured": _split(best),
+                "nerva.run_id": best.data.tags["nerva.run_id"],
+            },
             description=f"{reason}. {best.info.run_name}, run {best.data.tags['nerva.run_id']}.",
         )
         self.client.set_registered_model_alias(name, "champion", champion.version)
+
+    def _measured(self, version: ModelVersion) -> tuple[float, str]:
+        """The validation accuracy of a version, nan if it isn't known, and on how much it was measured."""
+        if "validation_accuracy" in version.tags:
+            return float(version.tags["validation_accuracy"]), version.tags.get("measured", "")
+        # The alias was given by hand, to a model of whatever kind.
+        run = self.client.get_run(version.run_id) if version.run_id else None
+        return run.data.metrics.get("best/validation_accuracy", math.nan) if run else math.nan, _split(
+            run
+        ) if run else ""
+
+
+def _split(run: Run) -> str:
+    """On how much a run's validation accuracy was measured."""
+    return f"on {run.data.params.get('data.validation', '?')} images"

@@ -1,0 +1,216 @@
+"""Sweeps in MLflow: runs that belong to several, stores that are made again, and what was changed there by hand."""
+
+import shutil
+import time
+
+import pytest
+
+from nerva.errors import NervaError
+from nerva.experiment.config import Sweep
+from nerva.experiment.folder import RunFolder
+from nerva.experiment.run import run
+from nerva.experiment.sweeps import remember, remembered
+from tests.conftest import Command, command_in, failed_plainly
+from tests.experiment.conftest import configured
+from tests.experiment.test_tracking import client_of, logged_in
+
+FIRST, SECOND = Sweep("aaaaaaaa", "quick"), Sweep("bbbbbbbb", "quick seed=1,2")
+
+
+@pytest.fixture
+def run_command(tmp_path, monkeypatch) -> Command:
+    monkeypatch.delenv("NERVA_RESULTS_DIR")
+    return command_in(tmp_path)
+
+
+def made(*seeds: int) -> list[RunFolder]:
+    return [run(configured(f"seed={seed}", "train.epochs=1"), []) for seed in seeds]
+
+
+def track_as(results, uri: str, sweep: Sweep, folders: list[RunFolder], title: str = "digits-test") -> int:
+    from nerva.experiment.tracking import track
+
+    remember(results, title, sweep, "Which?", [folder.run_id for folder in folders])
+    return track(folders, title, uri, results, sweep, "Which?")
+
+
+def parents(client, title: str = "digits-test") -> dict:
+    experiment = client.get_experiment_by_name(title).experiment_id
+    found = client.search_runs([experiment], "tags.`nerva.sweep.id` != ''")
+    return {parent.data.tags["nerva.sweep.id"]: parent for parent in found}
+
+
+def test_a_run_of_two_sweeps(results, uri) -> None:
+    one, two, three = made(1, 2, 3)
+    track_as(results, uri, Sweep(), [one])  # by itself at first
+    assert track_as(results, uri, FIRST, [one, two]) == 1
+    assert track_as(results, uri, SECOND, [two, three]) == 1
+    client = client_of(uri)
+    runs, by_id = logged_in(client), parents(client)
+    under = {folder.run_id: runs[folder.run_id].data.tags["mlflow.parentRunId"] for folder in (one, two, three)}
+    first, second = (by_id[sweep.id].info.run_id for sweep in (FIRST, SECOND))
+    assert under == {one.run_id: first, two.run_id: first, three.run_id: second}
+    assert runs[two.run_id].data.tags["nerva.sweeps"] == "aaaaaaaa bbbbbbbb"
+    assert [parent.info.run_name for parent in by_id.values()] == ["quick seed=1,2", "quick"]
+    note = by_id[SECOND.id].data.tags["mlflow.note.content"]
+    assert note.startswith("Which?  \n2 runs, of which 0 failed")
+    assert note.endswith("1 of them stand under other sweeps, whose points they are, too")
+    assert {parent.info.status for parent in by_id.values()} == {"FINISHED"}
+    # All points of a sweep may be those of another.
+    track_as(results, uri, Sweep("cccccccc", "quick seed=2"), [two])
+    assert logged_in(client)[two.run_id].data.tags["nerva.sweeps"] == "aaaaaaaa bbbbbbbb cccccccc"
+
+
+def test_a_store_is_made_again_as_it_was(results, run_command) -> None:
+    """With the names of sweeps, with runs of two experiments, and with those that were killed."""
+    train = ("nerva", "train", "data=digits", "train.epochs=1", "tracking=off")
+    for overrides in (("-m", "seed=1,2"), ("-m", "seed=2,3"), ("experiment_name=other", "seed=1"), ("seed=4",)):
+        assert run_command(*train, *overrides).returncode == 0
+    killed = next(path.parent for path in results.glob("runs/*/config.yaml") if "seed: 4" in path.read_text())
+    (killed / "run.json").unlink()
+
+    def content() -> dict:
+        result = run_command("nerva", "track")
+        assert result.returncode == 0, result.stderr
+        client = client_of(f"sqlite:///{results}/mlflow.db")
+        return {
+            title: sorted((run.info.run_name, run.info.status, len(run.data.tags)) for run in client.search_runs([e]))
+            for title in ("digits-single", "digits-other")
+            for e in [client.get_experiment_by_name(title).experiment_id]
+        }
+
+    before = content()
+    names = [name for name, *_ in before["digits-single"]]
+    assert {"single train.epochs=1 seed=1,2", "single train.epochs=1 seed=2,3"} < set(names)
+    assert len(names) == 6
+    assert [status for _, status, _ in before["digits-single"]].count("KILLED") == 1
+    assert len(before["digits-other"]) == 1
+    assert content() == before  # a second time, nothing changes
+    (results / "mlflow.db").rename(results / "away.db")
+    shutil.rmtree(results / "mlartifacts")
+    # MLflow keeps the stores that it has opened.
+    (results / "mlflow.db").unlink(missing_ok=True)
+    assert run_command("nerva", "track", "tracking.uri=sqlite:///results/again.db").returncode == 0
+    client = client_of(f"sqlite:///{results}/again.db")
+    again = client.search_runs([client.get_experiment_by_name("digits-single").experiment_id])
+    assert sorted(run.info.run_name for run in again) == sorted(names)
+
+
+def test_what_was_deleted_by_hand_is_there_again(results, uri) -> None:
+    folders = made(1, 2)
+    track_as(results, uri, FIRST, folders)
+    client = client_of(uri)
+    (parent,) = parents(client).values()
+    client.delete_run(parent.info.run_id)
+    client.delete_registered_model("digits-test")
+    assert track_as(results, uri, FIRST, folders) == 0
+    (new,) = parents(client).values()
+    runs = logged_in(client)
+    assert {runs[folder.run_id].data.tags["mlflow.parentRunId"] for folder in folders} == {new.info.run_id}
+    assert "the first champion" in client.get_model_version_by_alias("digits-test", "champion").description
+
+
+def test_a_champion_that_was_named_by_hand(results, uri) -> None:
+    (one,) = made(1)
+    track_as(results, uri, FIRST, [one])
+    client = client_of(uri)
+    source = client.get_model_version("digits-test", "1")
+    mine = client.create_model_version("digits-test", source.source, run_id=source.run_id)
+    client.set_registered_model_alias("digits-test", "champion", mine.version)
+    better = run(configured("learning_rate.lr=0.1", "train.epochs=6"), [])
+    track_as(results, uri, FIRST, [better])
+    champion = client.get_model_version_by_alias("digits-test", "champion")
+    assert champion.tags["nerva.run_id"] == better.run_id
+    assert f"% of version {mine.version}. " in champion.description
+
+
+def test_what_was_killed_long_ago_is_ended(results, uri, run_command) -> None:
+    """Trainer and follower died together, as when a machine does; and no other run has ended since."""
+    (one,) = made(1)
+    track_as(results, uri, FIRST, [one], "digits-single")
+    client = client_of(uri)
+    logged = logged_in(client, "digits-single")[one.run_id]
+    client.delete_tag(logged.info.run_id, "nerva.ended")
+    for run_id in (logged.info.run_id, parents(client, "digits-single")[FIRST.id].info.run_id):
+        client.update_run(run_id, "RUNNING")
+    one.summary.unlink()
+    assert run_command("nerva", "track").returncode == 0
+    assert {run.info.status for run in logged_in(client, "digits-single").values()} == {"KILLED"}
+
+
+def test_results_that_were_moved(results, uri, tmp_path) -> None:
+    folders = made(1)
+    track_as(results, uri, FIRST, folders)
+    moved = tmp_path / "moved"
+    shutil.copytree(results, moved)
+    with pytest.raises(NervaError, match=r"moved/mlflow\.db was made elsewhere, .* put it away, and `nerva track`"):
+        track_as(moved, f"sqlite:///{moved}/mlflow.db", FIRST, folders)
+
+
+def test_one_experiment_that_is_deleted_does_not_keep_the_others_away(results, uri, run_command) -> None:
+    one, two = made(1, 2)
+    track_as(results, uri, Sweep(), [one], "digits-a")
+    track_as(results, uri, Sweep(), [two], "digits-b")
+    client = client_of(uri)
+    client.delete_experiment(client.get_experiment_by_name("digits-a").experiment_id)
+    client.delete_run(logged_in(client, "digits-b")[two.run_id].info.run_id)
+    result = run_command("nerva", "track")
+    failed_plainly(result, "the experiment digits-a was deleted")
+    assert "digits-b: 1 runs logged" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("postgresql://u:secret@h/x", "MLflow's store at postgresql://h/x: ModuleNotFoundError: No module named"),
+        ("sqlite:///:memory:", "names no file"),
+        ("nonsense://x", "MLflow's store at nonsense://x: "),
+    ],
+)
+def test_addresses_of_stores_that_are_none(results, uri: str, message: str) -> None:
+    with pytest.raises(NervaError) as raised:
+        track_as(results, uri, FIRST, made(1))
+    assert message in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_an_address_with_settings(results, empty_store) -> None:
+    results.mkdir()
+    shutil.copy(empty_store, results / "other.db")
+    assert track_as(results, f"sqlite:///{results}/other.db?timeout=3", FIRST, made(1)) == 1
+    assert len(logged_in(client_of(f"sqlite:///{results}/other.db"))) == 2
+
+
+def test_a_variable_that_is_set_to_nothing(monkeypatch, results) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert configured("tracking=mlflow").tracking.uri == f"sqlite:///{results}/mlflow.db"
+
+
+def test_the_ui_of_a_server(run_command) -> None:
+    uri = "http://jane:secret@127.0.0.1:9"
+    result = run_command("nerva", "ui", MLFLOW_TRACKING_URI=uri)
+    failed_plainly(result, "http://127.0.0.1:9 is a server, which shows its runs itself")
+    assert "secret" not in result.stderr
+
+
+def test_a_follower_whose_store_refuses_says_so_once(results, monkeypatch, capfd) -> None:
+    from nerva.experiment import live
+
+    monkeypatch.setattr(live, "SOON", 0.1)
+    config = configured("train.epochs=1", "tracking.uri=nonsense://x", "tracking.enabled=true")
+    folder = run(config, [])
+    with live.followed(config, folder) as follower:
+        time.sleep(1)
+    assert follower.refused
+    assert capfd.readouterr().err.count("`nerva track` logs them later") == 1
+
+
+def test_a_file_that_is_damaged_is_named(results) -> None:
+    remember(results, "digits-test", FIRST, "", ["0" * 12])
+    remember(results, "digits-test", Sweep(FIRST.id), "Which?", ["1" * 12])
+    (asked,) = remembered(results)
+    assert (asked.sweep, asked.question, asked.runs) == (FIRST, "Which?", ["0" * 12, "1" * 12])
+    path = results / "sweeps" / "digits-test-aaaaaaaa.json"
+    path.write_text(path.read_text()[:20])
+    with pytest.raises(NervaError, match=r"digits-test-aaaaaaaa\.json can't be read"):
+        remembered(results)
