@@ -189,12 +189,9 @@ def test_a_person_in_a_terminal(tmp_path, empty_store) -> None:
     results = tmp_path / "my results"
     results.mkdir()
     shutil.copy(empty_store, results)
-    overrides = (
-        "overrides=model.layers=['LeakyReLU(0.1)',Linear] optimizer=momentum learning_rate.lr=0.1 train.epochs=400"
-    )
-    result = in_terminal(
-        tmp_path, *SNAKEMAKE, "--config", "data=digits", overrides, NERVA_RESULTS_DIR=str(results)
-    )  # fmt: skip
+    layers = "model.layers=['LeakyReLU(0.1)',Linear]"
+    overrides = f"overrides={layers} results_dir='{results}' optimizer=momentum learning_rate.lr=0.1 train.epochs=400"
+    result = in_terminal(tmp_path, *SNAKEMAKE, "--config", "data=digits", overrides)
     assert result.returncode == 0, result.stdout
     assert re.search(r"\d+%\|.{20}\| \d of 2 runs done, \d running, about \d+ s left", result.stdout)
     assert re.search(r"5 of 6 steps \(83%\) done(\x1b\[0m)?\r\n", result.stdout)

@@ -132,7 +132,9 @@ def _reason(error: MlflowException | SQLAlchemyError) -> str:
         return f"it was made by a newer MLflow than {version('mlflow')}; upgrade MLflow, or name another store"
     if "Max retries exceeded" in text:
         # What a person needs of it stands at its end.
-        return text.splitlines()[0].rpartition("): ")[2].rpartition(": ")[2].strip("'\")")
+        return text.splitlines()[0].rpartition("): ")[2].rpartition(": ")[2].partition(" (")[0].strip("'\")")
+    if found := re.search(r"^\(\w+\.\w+\) (.+)$", text, re.MULTILINE):
+        return found[1]  # what the database said, without what SQLAlchemy did
     return (text.splitlines() or [type(error).__name__])[0]
 
 
