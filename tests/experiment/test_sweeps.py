@@ -1,5 +1,6 @@
 """Sweeps in MLflow: runs that belong to several, stores that are made again, and what was changed there by hand."""
 
+import re
 import shutil
 import time
 
@@ -61,39 +62,35 @@ def test_a_run_of_two_sweeps(results, uri) -> None:
     assert logged_in(client)[two.run_id].data.tags["nerva.sweeps"] == "aaaaaaaa bbbbbbbb cccccccc"
 
 
-def test_a_store_is_made_again_as_it_was(results, run_command) -> None:
+def test_a_store_is_made_again_as_it_was(results, uri, empty_store, run_command) -> None:
     """With the names of sweeps, with runs of two experiments, and with those that were killed."""
-    train = ("nerva", "train", "data=digits", "train.epochs=1", "tracking=off")
-    for overrides in (("-m", "seed=1,2"), ("-m", "seed=2,3"), ("experiment_name=other", "seed=1"), ("seed=4",)):
-        assert run_command(*train, *overrides).returncode == 0
-    killed = next(path.parent for path in results.glob("runs/*/config.yaml") if "seed: 4" in path.read_text())
-    (killed / "run.json").unlink()
+    one, two, three, killed = made(1, 2, 3, 4)
+    killed.summary.unlink()
+    track_as(results, uri, FIRST, [one, two])
+    track_as(results, uri, SECOND, [two, three])
+    track_as(results, uri, Sweep(), [killed])
+    track_as(results, uri, Sweep(), [one], "digits-other")
 
-    def content() -> dict:
-        result = run_command("nerva", "track")
+    def content(uri: str) -> list:
+        client = client_of(uri)
+        runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+        return sorted(
+            (run.info.run_name, run.info.status, sorted(run.data.metrics.items()), sorted(run.data.params.items()))
+            for run in runs
+        )
+
+    before = content(uri)
+    assert len(before) == 4 + 1 + 2
+    assert {"quick", "quick seed=1,2"} < {name for name, *_ in before}
+    assert [status for _, status, *_ in before].count("KILLED") == 1
+    shutil.copy(empty_store, results / "again.db")
+    again = f"sqlite:///{results}/again.db"
+    # Every one is logged, and then none is.
+    for logged in (["2", "1", "1", "1"], ["0"] * 4):
+        result = run_command("nerva", "track", f"tracking.uri={again}")
         assert result.returncode == 0, result.stderr
-        client = client_of(f"sqlite:///{results}/mlflow.db")
-        return {
-            title: sorted((run.info.run_name, run.info.status, len(run.data.tags)) for run in client.search_runs([e]))
-            for title in ("digits-single", "digits-other")
-            for e in [client.get_experiment_by_name(title).experiment_id]
-        }
-
-    before = content()
-    names = [name for name, *_ in before["digits-single"]]
-    assert {"single train.epochs=1 seed=1,2", "single train.epochs=1 seed=2,3"} < set(names)
-    assert len(names) == 6
-    assert [status for _, status, _ in before["digits-single"]].count("KILLED") == 1
-    assert len(before["digits-other"]) == 1
-    assert content() == before  # a second time, nothing changes
-    (results / "mlflow.db").rename(results / "away.db")
-    shutil.rmtree(results / "mlartifacts")
-    # MLflow keeps the stores that it has opened.
-    (results / "mlflow.db").unlink(missing_ok=True)
-    assert run_command("nerva", "track", "tracking.uri=sqlite:///results/again.db").returncode == 0
-    client = client_of(f"sqlite:///{results}/again.db")
-    again = client.search_runs([client.get_experiment_by_name("digits-single").experiment_id])
-    assert sorted(run.info.run_name for run in again) == sorted(names)
+        assert sorted(re.findall(r": (\d+) runs logged", result.stdout)) == sorted(logged)
+        assert content(again) == before
 
 
 def test_what_was_deleted_by_hand_is_there_again(results, uri) -> None:

@@ -243,7 +243,7 @@ def test_mnist(run: Command, tmp_path, mnist_dir) -> None:
     assert result.returncode == 0, result.stderr
     (summary,) = runs(tmp_path).values()
     assert summary["best"]["test_accuracy"] > 0.9
-    assert "mnist-quick: 1 runs of 1 configurations on MNIST" in result.stdout
+    assert "mnist-quick: 1 run of 1 configuration on MNIST" in result.stdout
     # The raw files are not needed again.
     assert NOTHING in pipeline(run, "data=mnist", overrides).stderr
 
