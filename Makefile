@@ -13,7 +13,7 @@ run: setup ## set up, then run the pipeline (CORES=4; ARGS="--config experiment=
 	snakemake --cores $(CORES) $(ARGS)
 
 test: .venv/dev ## set up, then run the tests
-	pytest -n 3 -m "not slow" $(ARGS)
+	pytest -n 2 -m "not slow" $(ARGS)
 
 test-slow: .venv/dev ## the tests that take minutes
 	pytest -m slow $(ARGS)

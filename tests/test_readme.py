@@ -29,7 +29,7 @@ def test_ci_and_make_run_the_others() -> None:
         assert f"\n{command}\n" in ci
     assert "snakemake --cores $(CORES)" in makefile
     assert "CORES ?= 4" in makefile
-    assert 'pytest -n 3 -m "not slow"' in makefile
+    assert 'pytest -n 2 -m "not slow"' in makefile
     for words in ("--require-hashes -r requirements.lock", "--no-deps --no-build-isolation --editable ."):
         assert words in makefile
         assert words in README
@@ -50,6 +50,10 @@ def test_commands(checkout: Command) -> None:
     for command in HERE:
         result = checkout("bash", "-c", command)
         assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
+        # The pipeline finds what Hydra's multirun has made just before.
+        if command == "snakemake --cores 4 --config experiment=quick data=digits":
+            assert "(Rule: compare)" in result.stderr
+            assert "(Rule: train)" not in result.stderr
     for command in PLANNED:
         result = checkout("bash", "-c", f"{command} --dry-run")
         assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"

@@ -156,21 +156,6 @@ def test_a_second_call_does_nothing_and_one_new_value_runs_the_new_points_only(q
     assert trained(pipeline(run)) == 0
 
 
-def test_multirun_is_found_by_the_pipeline(tmp_path) -> None:
-    run = command_in(tmp_path)
-    overrides = ("train.epochs=1", "optimizer=momentum")
-    result = run("nerva", "train", "-m", "+experiment=quick", "data=digits", *overrides)
-    assert result.returncode == 0, result.stderr
-    assert len(runs(tmp_path)) == 4
-    result = pipeline(run, "data=digits", f"overrides={' '.join(overrides)}")
-    assert result.returncode == 0
-    assert trained(result) == 0
-    assert "digits-quick: 4 runs of 2 configurations" in result.stdout
-    assert (
-        next(tmp_path.glob("results/digits-quick/tracked-*.txt")).read_text().startswith("digits-quick: 0 runs logged")
-    )
-
-
 def test_a_run_that_diverges_is_shown_as_failed_and_the_others_go_on(run: Command, tmp_path) -> None:
     overrides = "overrides=learning_rate.lr=1e30,0.1 optimizer=momentum train.epochs=1 seed=1 tracking=off"
     result = pipeline(run, "data=digits", overrides)
@@ -201,7 +186,7 @@ def test_a_person_in_a_terminal(tmp_path, empty_store) -> None:
     assert f"nerva ui results_dir={results}" in result.stdout
 
 
-def test_a_store_that_is_lost_is_filled_again(run: Command, tmp_path) -> None:
+def test_a_store_that_is_lost_is_filled_again(prepared, run: Command, tmp_path) -> None:
     assert pipeline(run, "data=digits", f"overrides={SMALL}").returncode == 0
     (tmp_path / "results" / "mlflow.db").unlink()
     result = pipeline(run, "data=digits", f"overrides={SMALL}")
