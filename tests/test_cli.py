@@ -145,6 +145,16 @@ def test_multirun_goes_on_after_a_failed_run(run: Command, tmp_path) -> None:
     assert statuses == {"failed", "finished"}
 
 
+def test_a_sweep_over_experiments_is_noted_in_each(run: Command, tmp_path) -> None:
+    sweep = ("data=digits", "tracking=off", "-m", "experiment_name=one,two", "seed=1,2", "train.epochs=1")
+    assert run("nerva", "train", *sweep).returncode == 0
+    noted = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("results/sweeps/*.json"))]
+    assert [asked["title"] for asked in noted] == ["digits-one", "digits-two"]
+    # The same two runs, of which each experiment has both.
+    assert noted[0]["runs"] == noted[1]["runs"]
+    assert len(noted[0]["runs"]) == 2
+
+
 def test_tracking_off_does_not_import_mlflow(run: Command) -> None:
     code = (
         "import sys; from nerva.cli import nerva\n"

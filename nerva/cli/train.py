@@ -48,8 +48,13 @@ def command(arguments: tuple[str, ...]) -> None:
         if not points:
             yield
             return
-        config = points[0].config
-        remember(config.results_dir, config.title, sweep, config.question, [p.run_id for p in points])
+        # A sweep may be one over datasets, each of which has an experiment of its own.
+        runs: dict[tuple[str, str, str], list[str]] = {}
+        for point in points:
+            config = point.config
+            runs.setdefault((config.results_dir, config.title, config.question), []).append(point.run_id)
+        for (results_dir, title, question), run_ids in runs.items():
+            remember(results_dir, title, sweep, question, run_ids)
         folders = [(RunFolder.of(point.config.results_dir, point.run_id), point.config) for point in points]
         with Progress(folders, log.info, alone=False) as progress:
             sweeps.append(progress)

@@ -33,6 +33,7 @@ from nerva.experiment import CONF
 from nerva.experiment.config import Config, Sweep
 from nerva.experiment.fingerprint import digest
 from nerva.experiment.identity import run_id
+from nerva.experiment.privacy import private
 
 ConfigStore.instance().store(name="schema", node=Config)
 
@@ -103,7 +104,7 @@ def sweep_of(points: Sequence[Point], overrides: Sequence[str]) -> Sweep:
         override for override in overrides if not override.startswith(tuple(f"{key}{x}" for key in _ANY for x in "=."))
     ]
     sweep_id = digest([config.title, sorted({point.run_id for point in points})])[:8]
-    return Sweep(sweep_id, " ".join([config.experiment_name, *words]))
+    return Sweep(sweep_id, private(" ".join([config.experiment_name, *words])))
 
 
 def points(overrides: Sequence[str]) -> list[Point]:
