@@ -22,19 +22,31 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return max(0.0, mean - half), min(1.0, mean + half)
 
 
-def chance(a: Sequence[float], b: Sequence[float]) -> float:
-    """How likely means differ as much by chance alone: Welch's t-test; nan if that can't be told.
+def chances(best: Sequence[float], others: Sequence[Sequence[float]]) -> list[float]:
+    """How likely equally good configurations differ from the best of them as much as each of these does.
 
-    Seeds that agree to the last image say nothing of how far others would be: accuracies are steps of one image.
+    Games and Howell's test, which is Welch's t-test for two. The best of many is ahead by luck, too, so that the more
+    there are, the larger a difference has to be.
+
+    Args:
+        best: the accuracies of the configuration that did best, a value a seed.
+        others: those of the configurations that it is compared with.
+
+    Returns:
+        The p-value of each; nan if that can't be told. Seeds that agree to the last image say nothing of how far
+        others would be: accuracies are steps of one image.
     """
-    deviations = _deviation(a), _deviation(b)
-    if any(map(math.isnan, deviations)) or max(deviations) == 0:
-        return math.nan
-    return float(
-        stats.ttest_ind_from_stats(
-            np.mean(a), deviations[0], len(a), np.mean(b), deviations[1], len(b), equal_var=False
-        ).pvalue
-    )
+    n, mean, deviation = np.array([(len(x), np.mean(x) if x else math.nan, _deviation(x)) for x in (best, *others)]).T
+    squares = deviation**2 / n  # of the standard errors
+    both = squares[0] + squares[1:]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        df = both**2 / (squares[0] ** 2 / (n[0] - 1) + squares[1:] ** 2 / (n[1:] - 1))
+        distance = np.abs(mean[0] - mean[1:]) / np.sqrt(both / 2)
+    p = np.full(len(others), math.nan)
+    told = both > 0
+    if told.any():
+        p[told] = stats.studentized_range.sf(distance[told], np.count_nonzero(told) + 1, df[told])
+    return [float(x) for x in p]
 
 
 def _deviation(values: Sequence[float]) -> float:
@@ -45,11 +57,10 @@ def _deviation(values: Sequence[float]) -> float:
 def judged(comparison: Comparison) -> list[dict[Any, Any]]:
     """The leaderboard's rows, each with its interval, and with what can be said of its difference to the best."""
     rows = comparison.board.to_dict("records")
-    best = _accuracies(comparison, rows[0])
-    for row in rows:
-        values = _accuracies(comparison, row)
+    accuracies = [_accuracies(comparison, row) for row in rows]
+    best = accuracies[0]
+    for row, values, p in zip(rows, accuracies, [math.nan, *chances(best, accuracies[1:])], strict=True):
         row["low"], row["high"] = interval(values)
-        p = chance(best, values)
         if not values:
             row["difference"] = "failed"
         elif row["rank"] == 1:
@@ -60,8 +71,13 @@ def judged(comparison: Comparison) -> list[dict[Any, Any]]:
             few = min(len(best), len(values)) < 2
             row["difference"] = "can't be told: " + ("too few seeds" if few else "no spread over seeds")
         else:
-            row["difference"] = f"worse (p = {p:.2g})" if p < CHANCE else f"may be noise (p = {p:.2g})"
+            row["difference"] = f"{'worse' if p < CHANCE else 'may be noise'} ({_probability(p)})"
     return rows
+
+
+def _probability(p: float) -> str:
+    # Nobody knows the distribution's tails better than that.
+    return f"p = {p:.2g}" if p >= 1e-4 else "p < 0.0001"
 
 
 def _accuracies(comparison: Comparison, row: Any) -> list[float]:

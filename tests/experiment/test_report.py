@@ -5,14 +5,16 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from nerva.errors import NervaError
 from nerva.experiment.compare import Comparison, leaderboard, load
 from nerva.experiment.report import table, write_report
 from nerva.experiment.run import run
-from nerva.experiment.significance import chance, interval, judged, verdict
+from nerva.experiment.significance import CHANCE, chances, interval, judged, verdict
 from tests.conftest import Command, command_in, failed_plainly
 from tests.experiment.conftest import configured
 
@@ -37,12 +39,31 @@ def test_intervals() -> None:
     assert interval([0.5, 0.99])[1] == 1.0
     assert math.isnan(interval([0.9])[0])
     assert math.isnan(interval([0.9, 0.9])[0])
-    assert chance([0.9, 0.91, 0.92], [0.1, 0.11, 0.12]) < 0.001
-    assert chance([0.9, 0.91, 0.92], [0.9, 0.91, 0.93]) > 0.5
+
+
+def test_chances() -> None:
+    generator = np.random.default_rng(1)
+    best, *others = ([*generator.normal(0.9, 0.01 * i, 2 + i)] for i in range(1, 6))
+    assert chances(best, others) == pytest.approx(list(stats.tukey_hsd(best, *others, equal_var=False).pvalue[0, 1:]))
+    # For two, it is Welch's t-test.
+    assert chances(best, others[:1])[0] == pytest.approx(stats.ttest_ind(best, others[0], equal_var=False).pvalue)
     for none in ([], [0.9], [0.9, 0.9]):
-        assert math.isnan(chance([0.8, 0.8], none))
-        assert math.isnan(chance(none, [0.8, 0.8]))
-    assert chance([0.9, 0.91], [0.8, 0.8]) < 0.1
+        assert np.isnan(chances([0.8, 0.8], [none])).all()
+    # What tells nothing takes no part.
+    assert chances(best, [[], *others, [0.9]])[1:-1] == chances(best, others)
+    assert math.isnan(chances([0.9], others)[0])
+    assert not math.isnan(chances([0.9, 0.91], [[0.8, 0.8]])[0])
+    assert chances(best, []) == []
+
+
+def test_the_best_of_equals_is_not_found_better() -> None:
+    generator = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(100):
+        runs = sorted(generator.normal(0.9, 0.01, (8, 5)).tolist(), key=np.mean)
+        wrong += min(chances(runs[-1], runs[:-1])) < CHANCE
+    # A t-test of each finds one in 42 of these.
+    assert wrong <= 8
 
 
 def comparison(**accuracies: list[float]) -> Comparison:
@@ -77,12 +98,12 @@ NAN = math.nan
         ),
         (
             {"a": [0.9, 0.91, 0.92], "b": [0.1, 0.11, 0.12]},
-            ["the best", "worse (p = "],
+            ["the best", "worse (p < 0.0001)"],
             "All others are worse by more than noise explains.",
         ),
         (
             {"a": [0.9, 0.91, 0.92], "b": [0.1, 0.11, 0.12], "c": [NAN, NAN, NAN]},
-            ["the best", "worse (p = ", "failed"],
+            ["the best", "worse (p ", "failed"],
             "All others that finished are worse by more than noise explains. 1 configuration failed with every seed.",
         ),
         (
@@ -121,7 +142,7 @@ def test_a_report(results) -> None:
         "Constant(lr=0.1) is best, with a validation accuracy of ",
         "All others that finished are worse by more than noise explains.",
         "7 runs of 3 configurations on scikit-learn digits",
-        "worse (p = ",
+        "worse (p ",
         "Validation accuracy by learning_rate.lr",
         "Validation accuracy by seed",
         "Parallel coordinates",

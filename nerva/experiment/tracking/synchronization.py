@@ -374,10 +374,10 @@ class _Experiment:
         if "validation_accuracy" in version.tags:
             return float(version.tags["validation_accuracy"]), version.tags.get("measured", "")
         # The alias was given by hand, to a model of whatever kind.
-        run = self.client.get_run(version.run_id) if version.run_id else None
-        return run.data.metrics.get("best/validation_accuracy", math.nan) if run else math.nan, _split(
-            run
-        ) if run else ""
+        if not version.run_id:
+            return math.nan, ""
+        run = self.client.get_run(version.run_id)
+        return run.data.metrics.get("best/validation_accuracy", math.nan), _split(run)
 
 
 def _split(run: Run) -> str:
