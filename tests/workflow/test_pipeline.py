@@ -255,7 +255,7 @@ MISTAKES = {
     "data=mnits": 'there is no "mnits" in conf/data; did you mean "mnist"?',
     "overrides=train.epochs=0": "train.epochs should be 1 or more, not 0",
     "overrides=trian.epochs=1": 'there is no "trian" in the configuration; did you mean "train"?',
-    "experimnt=quick": "'experimnt' was unexpected",
+    "experimnt=quick": "'experimnt' was unexpected)\n  File",
 }
 
 

@@ -20,7 +20,11 @@ shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executab
 report: "../report/workflow.rst"
 
 
-validate(config, "../schemas/config.schema.yaml")
+try:
+    validate(config, "../schemas/config.schema.yaml")
+except WorkflowError as error:
+    wrong, *schema = str(error).split("\n\n")
+    raise WorkflowError(f"--config takes experiment, data, overrides and sample: {wrong}")
 try:
     OVERRIDES = [f"data={config['data']}", *compose.split(config["overrides"])]
     POINTS = {point.run_id: point for point in compose.expand(config["experiment"], OVERRIDES)}
