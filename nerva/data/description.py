@@ -23,6 +23,7 @@ class Dataset:
     source: str = ""  # "idx": MNIST's format; "cifar": CIFAR's; "digits": scikit-learn's; "auto": a choice
     features: int = 0
     classes: int = 0
+    class_names: list[str] = field(default_factory=list)  # for the eye; without them, a class is a number
     train: int = 0  # the number of samples, those for validation included
     test: int = 0
     validation: int = 0  # how many of the training samples, from the end, are kept for validation

@@ -1,6 +1,7 @@
 """What a trained network does with the test set, and the pictures of that."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,6 +33,7 @@ class Analysis:
     X: Matrix  # N×D
     T: Matrix  # N labels
     Y: Matrix  # N×K outputs
+    names: Sequence[str]  # of the K classes
 
     @property
     def predicted(self) -> Matrix:
@@ -55,8 +57,8 @@ class Analysis:
         )
         names = ("precision", "recall", "f1", "samples")
         return [
-            {"class": k, **dict(zip(names, map(float, row), strict=True))}
-            for k, row in enumerate(zip(*figures, strict=True))
+            {"class": name, **dict(zip(names, map(float, row), strict=True))}
+            for name, row in zip(self.names, zip(*figures, strict=True), strict=True)
         ]
 
     def worst(self, count: int = SHOWN) -> Matrix:
@@ -83,7 +85,9 @@ class Analyst:
         if config.data.name not in self._arrays:
             self._arrays[config.data.name], _ = load_prepared(config.data, self.data_dir)
         arrays = self._arrays[config.data.name]
-        return Analysis(arrays["Xtest"], arrays["Ttest"], _outputs(load(folder, config), arrays["Xtest"], config))
+        Y = _outputs(load(folder, config), arrays["Xtest"], config)
+        names = config.data.class_names or [str(k) for k in range(config.data.classes)]
+        return Analysis(arrays["Xtest"], arrays["Ttest"], Y, names)
 
 
 def load(folder: RunFolder, config: Config) -> MultilayerPerceptron:
@@ -149,8 +153,11 @@ def confusion(analysis: Analysis) -> "Figure":
     """Which classes are taken for which others: rows are the right classes; the diagonal, which is right, is empty."""
     counts = analysis.confusion
     K = len(counts)
-    picture, (ax,) = figure(5.2, 4.8, 1, None)
-    picture.subplots_adjust(left=0.1, right=0.98, bottom=0.12, top=0.98)
+    numbered = max(map(len, analysis.names)) <= 2
+    # Names need room, for which a layout is worked out.
+    picture, (ax,) = figure(5.2, 4.8, 1, None if numbered else "constrained")
+    if numbered:
+        picture.subplots_adjust(left=0.1, right=0.98, bottom=0.12, top=0.98)
     ax.grid(visible=False)
     wrong = counts * (1 - np.eye(K, dtype=int))
     ax.imshow(wrong, cmap="Blues", vmin=0, vmax=max(1, wrong.max()))
@@ -158,7 +165,9 @@ def confusion(analysis: Analysis) -> "Figure":
         dark = i != j and wrong[i, j] > wrong.max() / 2
         if count:
             ax.text(j, i, str(count), ha="center", va="center", fontsize=8, color="white" if dark else "black")
-    ax.set(xlabel="taken for", ylabel="is", xticks=range(K), yticks=range(K))
+    ax.set(xlabel="taken for", ylabel="is")
+    ax.set_xticks(range(K), analysis.names, rotation=0 if numbered else 90)
+    ax.set_yticks(range(K), analysis.names)
     return picture
 
 
@@ -168,7 +177,9 @@ def worst_images(analysis: Analysis) -> "Figure | None":
     images = as_images(analysis.X[worst])
     if images is None or not len(worst):
         return None
-    labels = [f"{analysis.T[n]} → {analysis.predicted[n]}" for n in worst]
+    names = analysis.names
+    between = " → " if max(map(len, names)) <= 2 else "\n→ "
+    labels = [f"{names[analysis.T[n]]}{between}{names[analysis.predicted[n]]}" for n in worst]
     return _tiles(images, labels, "gray_r", (0.0, 1.0))
 
 
@@ -189,7 +200,8 @@ def _tiles(images: Matrix, labels: list[str], colours: str, limits: tuple[float,
     n, height, width = images.shape[:3]
     columns = min(5, n)
     rows = -(-n // columns)
-    gap = max(2, round(height * 0.35))
+    lines = max(label.count("\n") + 1 for label in labels)
+    gap = max(2, round(height * (0.15 + 0.2 * lines)))
     shape = (rows * (height + gap), columns * (width + gap), *images.shape[3:])
     board = np.full(shape, np.nan if images.ndim == 3 else 1.0, np.float32)
     picture, (ax,) = figure(1.1 * columns + 0.2, 1.1 * rows + 0.2, 1, None)
@@ -197,7 +209,7 @@ def _tiles(images: Matrix, labels: list[str], colours: str, limits: tuple[float,
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):
         top, left = index // columns * (height + gap) + gap, index % columns * (width + gap) + gap // 2
         board[top : top + height, left : left + width] = image
-        ax.text(left + width / 2, top - gap * 0.25, label, ha="center", va="bottom", fontsize=8)
+        ax.text(left + width / 2, top - height * 0.09, label, ha="center", va="bottom", fontsize=8)
     ax.imshow(board, cmap=colours, vmin=limits[0], vmax=limits[1], interpolation="nearest")
     ax.set_axis_off()
     return picture

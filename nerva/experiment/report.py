@@ -324,7 +324,7 @@ def _confusion(analysed: analysis.Analysis) -> str:
     counts = analysed.confusion
     K = len(counts)
     wrong = np.where(np.eye(K, dtype=bool), 0, counts)
-    classes = [str(k) for k in range(K)]
+    classes = list(analysed.names)
     trace = go.Heatmap(
         z=wrong.tolist(), x=classes, y=classes, text=counts.tolist(), texttemplate="%{text}", showscale=False,
         colorscale=[[0, "rgba(0,114,178,0)"], [1, "rgba(0,114,178,0.6)"]], xgap=1, ygap=1,

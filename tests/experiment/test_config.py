@@ -44,6 +44,7 @@ MISTAKES = {
     "trian.epochs=3": 'there is no "trian" in the configuration; did you mean "train"?',
     "train.batch_size=1201": "train.batch_size should be 1 to 1200, the samples that digits has for training",
     "train.batch_size=0": "train.batch_size should be 1 to 1200",
+    "data.class_names=[a,b]": "data.class_names should be 10 names, or none, not 2",
     "data.validation=1500": "data.validation should be 1 to 1499, not 1500",
     "data=mnits": 'there is no "mnits" in conf/data; did you mean "mnist"?',
     "data=3": "must be a string",

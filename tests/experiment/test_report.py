@@ -168,6 +168,16 @@ def test_a_report_on_one_run_and_on_a_single_seed(results) -> None:
     assert "With these seeds, it can&#39;t be told what is a difference and what is noise." in text
 
 
+def test_classes_have_their_names(results) -> None:
+    plain = report(results, "train.epochs=1")
+    assert "<td>0</td>" in plain
+    text = report(results, "train.epochs=1", "data.class_names=[zero,one,two,three,four,five,six,seven,eight,nine]")
+    assert "<td>zero</td>" in text
+    assert '"x":["zero","one",' in text
+    # Beside the images that are wrong, too.
+    assert text.partition('alt="The test images')[0][-2000:] != plain.partition('alt="The test images')[0][-2000:]
+
+
 def test_a_report_where_all_failed(results) -> None:
     text = report(results, "learning_rate.lr=1e30", "learning_rate.lr=1e31")
     assert "All runs failed; the reasons are below." in text

@@ -12,7 +12,7 @@ from nerva.experiment.config import Config, flat, specification
 from nerva.experiment.folder import RunFolder
 
 # What of a configuration says nothing about a run.
-_NOT_PARAMETERS = ("data.files", "data.mirrors", "data.candidates")
+_NOT_PARAMETERS = ("data.files", "data.mirrors", "data.candidates", "data.class_names")
 
 _LONGEST = 6000  # characters of a value, which MLflow takes
 
