@@ -20,6 +20,7 @@ def command(experiment_and_overrides: tuple[str, ...]) -> None:
     OVERRIDES are Hydra's, the same as those with which the runs were made.
     """
     from nerva.errors import NervaError
+    from nerva.experiment.compare import plural
     from nerva.experiment.compose import compose
     from nerva.experiment.privacy import private
     from nerva.experiment.sweeps import Asked, remember, remembered
@@ -57,7 +58,8 @@ def command(experiment_and_overrides: tuple[str, ...]) -> None:
             problems.append(str(error))
             continue
         there = len(folders) - logged
-        click.echo(f"{asked.title}: {logged} runs logged to {private(config.tracking.uri)}, {there} were there already")
+        done = f"{plural(logged, 'run')} logged to {private(config.tracking.uri)}"
+        click.echo(f"{asked.title}: {done}, {there} were there already")
         if len(folders) < len(asked.runs):
             click.echo(f"{len(asked.runs) - len(folders)} of {len(asked.runs)} runs are not made yet")
     if problems:

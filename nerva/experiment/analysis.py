@@ -1,7 +1,8 @@
 """What a trained network does with the test set, and the pictures of that."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +11,7 @@ import numpy as np
 
 from nerva.data import load_prepared
 from nerva.data.prepare import Prepared
+from nerva.errors import NervaError
 from nerva.experiment.config import Config
 from nerva.experiment.folder import RunFolder
 from nerva.matrix_operations import Matrix
@@ -94,7 +96,16 @@ def load(folder: RunFolder, config: Config) -> MultilayerPerceptron:
     """The network of a run's best epoch."""
     for name in config.imports:
         import_here(name)
-    return load_multilayer_perceptron(folder.best)
+    with _advised(folder):
+        return load_multilayer_perceptron(folder.best)
+
+
+@contextmanager
+def _advised(folder: RunFolder) -> Iterator[None]:
+    try:
+        yield
+    except NervaError as error:
+        raise NervaError(f"{error}; {folder.again}") from None
 
 
 def _outputs(M: MultilayerPerceptron, X: Matrix, config: Config) -> Matrix:
@@ -185,7 +196,8 @@ def worst_images(analysis: Analysis) -> "Figure | None":
 
 def first_layer(folder: RunFolder) -> "Figure | None":
     """What each of the first neurons looks at: its weights as an image, positive in red and negative in blue."""
-    W = load_dict_from_npz(folder.best).get("W1")
+    with _advised(folder):
+        W = load_dict_from_npz(folder.best).get("W1")
     images = None if W is None else as_images(W[:SHOWN])
     if images is None or not np.isfinite(images).all():
         return None

@@ -70,6 +70,11 @@ class RunFolder:
         return self.path.name
 
     @property
+    def again(self) -> str:
+        """What to do if it is damaged."""
+        return f"delete {self.path}, and the run is made again"
+
+    @property
     def evidence(self) -> list[Path]:
         """The files that prove what the run was."""
         files = [self.config, self.provenance, self.code, self.metrics, self.weights, self.best]
@@ -112,7 +117,7 @@ class RunFolder:
         try:
             container = OmegaConf.to_container(OmegaConf.create(self.config.read_text()))
         except (OSError, ValueError, OmegaConfBaseException, YAMLError) as error:
-            raise NervaError(f"{self.config} can't be read: {_first_line(error)}") from None
+            raise NervaError(f"{self.config} can't be read ({_first_line(error)}); {self.again}") from None
         assert isinstance(container, dict)
         return {str(key): value for key, value in container.items()}
 
@@ -125,7 +130,9 @@ class RunFolder:
         try:
             return dataclasses.replace(from_yaml(self.config.read_text()), experiment_name=self.run_id)
         except (OSError, ValueError, OmegaConfBaseException, YAMLError) as error:
-            raise NervaError(f"{self.config} is not a run's configuration: {_first_line(error)}") from None
+            raise NervaError(
+                f"{self.config} is not a run's configuration ({_first_line(error)}); {self.again}"
+            ) from None
 
     def write_metrics(self, rows: Sequence[str]) -> None:
         """Writes rows that `metrics_row` made."""
@@ -147,9 +154,7 @@ class RunFolder:
                 raise ValueError("not the columns of a run's metrics")
             return [{key: number(value) for key, value in row.items()} for row in rows]
         except (OSError, ValueError, TypeError) as error:
-            raise NervaError(
-                f"{self.metrics} is damaged ({error}); delete {self.path}, and the run is made again"
-            ) from None
+            raise NervaError(f"{self.metrics} is damaged ({error}); {self.again}") from None
 
     def write_provenance(self, provenance: dict[str, Any], code: dict[str, str], patch: str) -> None:
         """Writes where the run comes from."""
@@ -192,14 +197,13 @@ class RunFolder:
         return self._read_json(self.summary, SUMMARY)
 
     def _read_json(self, path: Path, keys: Sequence[str]) -> dict[str, Any]:
-        again = f"delete {self.path}, and the run is made again"
         try:
             content = json.loads(path.read_text())
             missing = [key for key in keys if key not in content]
         except (OSError, ValueError, TypeError) as error:
-            raise NervaError(f"{path} can't be read ({error}); {again}") from None
+            raise NervaError(f"{path} can't be read ({error}); {self.again}") from None
         if missing:
-            raise NervaError(f"{path} has no {missing[0]}; {again}")
+            raise NervaError(f"{path} has no {missing[0]}; {self.again}")
         assert isinstance(content, dict)
         return content
 

@@ -4,9 +4,13 @@ A run's folder says what the run is, not what it is for: the same run may be a p
 experiments. With these files, MLflow's database can be made again as it was.
 """
 
+import functools
 import json
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock
@@ -25,6 +29,7 @@ class Asked:
     question: str = ""
     sweep: Sweep = field(default_factory=Sweep)
     runs: list[str] = field(default_factory=list)
+    first: str = field(default_factory=lambda: datetime.now(UTC).isoformat())  # when they were asked for first
 
 
 def remember(
@@ -35,40 +40,60 @@ def remember(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (f"{title}-{sweep.id}.json" if sweep.id else f"{title}.json")
     with FileLock(folder / ".lock"):
-        known = _read(path) if path.exists() else Asked(title, question, sweep)
+        before = _read(path) if path.exists() else None
+        known = before or Asked(title, question, sweep)
         new = Asked(
             title,
             question or known.question,
             Sweep(sweep.id, sweep.name or known.sweep.name),
             list(dict.fromkeys((*known.runs, *run_ids))),
+            known.first,
         )
-        if new != known or not path.exists():
+        if new != before:
             with whole_or_absent(path) as temporary:
                 temporary.write_text(json.dumps(asdict(new), indent=2) + "\n")
 
 
 def remembered(results_dir: str | Path) -> list[Asked]:
-    """All that was asked for.
-
-    Raises:
-        NervaError: if a file can't be read.
-    """
-    found = [_read(path) for path in sorted((Path(results_dir) / "sweeps").glob("*.json"))]
-    known = {run for asked in found for run in asked.runs}
-    # Runs that were brought here from elsewhere say for what they were made first.
-    others: dict[str, Asked] = {}
+    """All that was asked for, in the order in which it was first."""
+    files = sorted((Path(results_dir) / "sweeps").glob("*.json"))
+    found = {(asked.title, asked.sweep.id): asked for file in files if (asked := _read(file))}
+    # Runs say for what they were made first, also if they were brought here from elsewhere.
     for path in sorted(Path(results_dir).glob("runs/*/run.json")):
-        if path.parent.name not in known and (origin := RunFolder(path.parent).read_provenance().get("part_of")):
-            asked = Asked(origin["title"], origin["question"], Sweep(**origin["sweep"]))
-            others.setdefault(f"{asked.title} {asked.sweep.id}", asked).runs.append(path.parent.name)
-    return [*found, *others.values()]
+        folder = RunFolder(path.parent)
+        with suppress(NervaError):  # of files that are damaged; whoever needs them says so
+            if origin := folder.read_provenance().get("part_of"):
+                made = Asked(
+                    origin["title"],
+                    origin["question"],
+                    Sweep(**origin["sweep"]),
+                    first=folder.read_summary()["started"],
+                )
+                asked = found.setdefault((made.title, made.sweep.id), made)
+                if folder.run_id not in asked.runs:
+                    asked.runs.append(folder.run_id)
+    return sorted(found.values(), key=lambda asked: asked.first)
 
 
-def _read(path: Path) -> Asked:
+def _read(path: Path) -> Asked | None:
+    """What a file says; None if it is damaged."""
     try:
         content = json.loads(path.read_text())
-        return Asked(content["title"], content["question"], Sweep(**content["sweep"]), list(content["runs"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NervaError(
-            f"{path} can't be read: {error}; without it, runs are known by what they were made for"
-        ) from None
+        texts = (content["title"], content["question"], content["first"], *content["runs"], *content["sweep"].values())
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("its values should be texts")
+        return Asked(
+            content["title"], content["question"], Sweep(**content["sweep"]), list(content["runs"]), content["first"]
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        _complain(path, str(error))
+        return None
+
+
+@functools.cache
+def _complain(path: Path, reason: str) -> None:
+    """Says once what is wrong with a file that can be done without."""
+    logging.getLogger("nerva").warning(
+        f"nerva: {path} can't be read ({reason}) and is done without: runs are known by what they were made for first; "
+        "to be rid of it, delete it"
+    )

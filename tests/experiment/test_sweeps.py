@@ -25,7 +25,7 @@ def run_command(tmp_path, monkeypatch) -> Command:
 
 
 def made(*seeds: int) -> list[RunFolder]:
-    return [run(configured(f"seed={seed}", "train.epochs=1"), []) for seed in seeds]
+    return [run(configured("experiment_name=test", f"seed={seed}", "train.epochs=1"), []) for seed in seeds]
 
 
 def track_as(results, uri: str, sweep: Sweep, folders: list[RunFolder], title: str = "digits-test") -> int:
@@ -57,39 +57,49 @@ def test_a_run_of_two_sweeps(results, uri) -> None:
     assert note.startswith("Which?  \n2 runs, of which 0 failed")
     assert note.endswith("1 of them stand under other sweeps, whose points they are, too")
     assert {parent.info.status for parent in by_id.values()} == {"FINISHED"}
-    # All points of a sweep may be those of another.
+    # All points of a sweep may be those of another. It can be seen all the same.
     track_as(results, uri, Sweep("cccccccc", "quick seed=2"), [two])
     assert logged_in(client)[two.run_id].data.tags["nerva.sweeps"] == "aaaaaaaa bbbbbbbb cccccccc"
+    third = parents(client)["cccccccc"]
+    assert "best: lr=0.01 seed=2" in third.data.tags["mlflow.note.content"]
+    assert third.info.status == "FINISHED"
+    assert third.info.end_time >= third.info.start_time
 
 
 def test_a_store_is_made_again_as_it_was(results, uri, empty_store, run_command) -> None:
     """With the names of sweeps, with runs of two experiments, and with those that were killed."""
     one, two, three, killed = made(1, 2, 3, 4)
     killed.summary.unlink()
-    track_as(results, uri, FIRST, [one, two])
-    track_as(results, uri, SECOND, [two, three])
+    # Their ids say nothing of which was first.
+    track_as(results, uri, SECOND, [one, two])
+    track_as(results, uri, FIRST, [two, three])
+    track_as(results, uri, Sweep("cccccccc", "quick seed=2"), [two])
     track_as(results, uri, Sweep(), [killed])
     track_as(results, uri, Sweep(), [one], "digits-other")
 
     def content(uri: str) -> list:
         client = client_of(uri)
         runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
-        return sorted(
-            (run.info.run_name, run.info.status, sorted(run.data.metrics.items()), sorted(run.data.params.items()))
-            for run in runs
-        )
+        names = {run.info.run_id: run.info.run_name for run in runs}
+        known = []
+        for logged in runs:
+            tags = dict(logged.data.tags)
+            tags["mlflow.parentRunId"] = names.get(tags.get("mlflow.parentRunId", ""), "")
+            figures = [sorted(kept.items()) for kept in (logged.data.metrics, logged.data.params, tags)]
+            known.append((logged.info.run_name, logged.info.status, logged.info.start_time, *figures))
+        return sorted(known)
 
     before = content(uri)
-    assert len(before) == 4 + 1 + 2
-    assert {"quick", "quick seed=1,2"} < {name for name, *_ in before}
+    assert len(before) == 4 + 1 + 3
+    assert {"quick", "quick seed=1,2", "quick seed=2"} < {name for name, *_ in before}
     assert [status for _, status, *_ in before].count("KILLED") == 1
     shutil.copy(empty_store, results / "again.db")
     again = f"sqlite:///{results}/again.db"
     # Every one is logged, and then none is.
-    for logged in (["2", "1", "1", "1"], ["0"] * 4):
+    for logged in (["2", "1", "0", "1", "1"], ["0"] * 5):
         result = run_command("nerva", "track", f"tracking.uri={again}")
         assert result.returncode == 0, result.stderr
-        assert sorted(re.findall(r": (\d+) runs logged", result.stdout)) == sorted(logged)
+        assert sorted(re.findall(r": (\d+) runs? logged", result.stdout)) == sorted(logged)
         assert content(again) == before
 
 
@@ -153,7 +163,7 @@ def test_one_experiment_that_is_deleted_does_not_keep_the_others_away(results, u
     client.delete_run(logged_in(client, "digits-b")[two.run_id].info.run_id)
     result = run_command("nerva", "track")
     failed_plainly(result, "the experiment digits-a was deleted")
-    assert "digits-b: 1 runs logged" in result.stdout
+    assert "digits-b: 1 run logged" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -202,12 +212,59 @@ def test_a_follower_whose_store_refuses_says_so_once(results, monkeypatch, capfd
     assert capfd.readouterr().err.count("`nerva track` logs them later") == 1
 
 
-def test_a_file_that_is_damaged_is_named(results) -> None:
+def test_a_folder_that_is_damaged_does_not_keep_the_others_away(results, uri, run_command) -> None:
+    one, two, three = made(1, 2, 3)
+    two.best.write_bytes(b"")
+    remember(results, "digits-single", FIRST, "", [folder.run_id for folder in (one, two, three)])
+    for _ in range(2):
+        result = run_command("nerva", "track")
+        failed_plainly(
+            result, f"{two.best} is not a readable .npz file", f"delete {two.path}, and the run is made again"
+        )
+        client = client_of(uri)
+        states = {run_id: run.info.status for run_id, run in logged_in(client, "digits-single").items()}
+        assert states == {one.run_id: "FINISHED", two.run_id: "KILLED", three.run_id: "FINISHED"}
+        assert parents(client, "digits-single")[FIRST.id].info.status == "KILLED"
+        assert client.get_model_version_by_alias("digits-single", "champion")
+    one.provenance.write_text("{")
+    failed_plainly(run_command("nerva", "track"), f"{one.provenance}")
+
+
+def test_a_folder_that_is_gone_is_not_running(results, uri) -> None:
+    one, two = made(1, 2)
+    track_as(results, uri, FIRST, [one])
+    client = client_of(uri)
+    logged = logged_in(client)[one.run_id].info.run_id
+    client.delete_tag(logged, "nerva.ended")
+    client.update_run(logged, "RUNNING")
+    shutil.rmtree(one.path)
+    track_as(results, uri, SECOND, [two])
+    assert client.get_run(logged).info.status == "KILLED"
+
+
+def test_runs_that_were_brought_here(results, uri, tmp_path) -> None:
+    """Without the files in sweeps/: what a run was made for first is in its folder."""
+    config = configured("seed=1", "train.epochs=1")
+    config.sweep = FIRST
+    one = run(config, [])
+    track_as(results, uri, SECOND, [one], "digits-single")
+    assert [asked.sweep for asked in remembered(results)] == [FIRST, SECOND]
+    assert logged_in(client_of(uri), "digits-single")[one.run_id].data.tags["nerva.sweeps"] == "aaaaaaaa bbbbbbbb"
+
+
+def test_a_file_that_is_damaged_is_done_without(results, caplog) -> None:
     remember(results, "digits-test", FIRST, "", ["0" * 12])
     remember(results, "digits-test", Sweep(FIRST.id), "Which?", ["1" * 12])
     (asked,) = remembered(results)
     assert (asked.sweep, asked.question, asked.runs) == (FIRST, "Which?", ["0" * 12, "1" * 12])
     path = results / "sweeps" / "digits-test-aaaaaaaa.json"
-    path.write_text(path.read_text()[:20])
-    with pytest.raises(NervaError, match=r"digits-test-aaaaaaaa\.json can't be read"):
-        remembered(results)
+    whole = path.read_text()
+    for damaged in (whole[:20], "[]", whole.replace('"Which?"', "3")):
+        path.write_text(damaged)
+        assert [remembered(results) for _ in range(2)] == [[], []]
+        (said,) = caplog.messages
+        assert f"{path} can't be read (" in said
+        assert "delete it" in said
+        caplog.clear()
+    remember(results, "digits-test", FIRST, "", ["2" * 12])
+    assert [asked.runs for asked in remembered(results)] == [["2" * 12]]

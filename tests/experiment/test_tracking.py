@@ -441,7 +441,7 @@ def test_a_server_that_is_away(run_command, tmp_path) -> None:
     failed_plainly(run_command("nerva", "track", **environment), "http://127.0.0.1:9: [Errno 111] Connection refused")
     # And later it is logged, where it was made.
     result = run_command("nerva", "track")
-    assert result.stdout.startswith("digits-single: 1 runs logged to sqlite:///results/mlflow.db"), result.stderr
+    assert result.stdout.startswith("digits-single: 1 run logged to sqlite:///results/mlflow.db"), result.stderr
 
 
 def test_a_database_that_is_locked(results, uri, monkeypatch) -> None:

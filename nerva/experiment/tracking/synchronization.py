@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from nerva.errors import NervaError
 from nerva.experiment import analysis
+from nerva.experiment.compare import plural
 from nerva.experiment.config import Sweep
 from nerva.experiment.folder import RunFolder
 from nerva.experiment.privacy import private
@@ -88,6 +89,7 @@ class _Experiment:
         self.experiment_id = self._experiment(uri)
         self.runs: dict[str, Run] = {}  # by nerva's ids
         self.parents: dict[str, Run] = {}  # the sweeps' own, by their ids
+        self.problems: list[str] = []
         self.analyst = analysis.Analyst(results_dir / "data")
 
     def track(self, folders: Sequence[RunFolder], live: bool) -> int:
@@ -98,10 +100,13 @@ class _Experiment:
             self.runs.setdefault(run.data.tags.get("nerva.run_id", ""), run)
         for parent in self._search("tags.`nerva.sweep.id` != ''"):
             self.parents.setdefault(parent.data.tags["nerva.sweep.id"], parent)
+        begun = [folder for folder in folders if folder.metrics.exists()]
+        if self.sweep.id and begun:
+            self._make_parent()
         # A bar, in a terminal (None), if it may take a while.
-        shown = tqdm(folders, f"logging {self.title}", unit="run", leave=False, disable=None if folders[1:] else True)
-        logged = sum([self._log(folder, live) for folder in shown])
-        for folder in folders:
+        shown = tqdm(begun, f"logging {self.title}", unit="run", leave=False, disable=None if begun[1:] else True)
+        logged = sum([self._log_or_tell(folder, live) for folder in shown])
+        for folder in begun:
             self._join(folder)
         if logged or not live:
             self._heal(folders)
@@ -109,6 +114,8 @@ class _Experiment:
                 if sweep_id == self.sweep.id or parent.info.status == _RUNNING:
                     self._close_sweep(sweep_id, parent)
             self._crown()
+        if self.problems:
+            raise NervaError("\n".join(self.problems))
         return logged
 
     def _experiment(self, uri: str) -> str:
@@ -147,10 +154,20 @@ class _Experiment:
                 "away, and `nerva track` makes it again"
             )
 
+    def _log_or_tell(self, folder: RunFolder, live: bool) -> bool:
+        """Logs a run; one whose folder is damaged doesn't keep the others away."""
+        try:
+            return self._log(folder, live)
+        except NervaError as error:
+            self.problems.append(str(error))
+            for run in self._search(f"tags.`nerva.run_id` = '{folder.run_id}'"):
+                if run.info.status == _RUNNING:
+                    self.client.set_tag(run.info.run_id, "mlflow.note.content", f"Not logged: {error}")
+                    self.client.set_terminated(run.info.run_id, _KILLED)
+            return False
+
     def _log(self, folder: RunFolder, live: bool) -> bool:
         """Brings MLflow's run up to date with a folder; returns whether there was something to do."""
-        if not folder.metrics.exists():
-            return False
         logged = self.runs.get(folder.run_id)
         ended = folder.summary.exists()
         summary: dict[str, Any] = folder.read_summary() if ended else {}
@@ -217,7 +234,7 @@ class _Experiment:
             "mlflow.user": "",  # nothing of who ran it
         }
         if self.sweep.id:
-            tags["mlflow.parentRunId"] = self._make_parent(started)
+            tags["mlflow.parentRunId"] = self._make_parent()
         if sweeps := self._sweeps(folder):
             tags["nerva.sweeps"] = sweeps
         run = self.client.create_run(
@@ -275,18 +292,19 @@ class _Experiment:
             return
         tags, known = run.data.tags, {parent.info.run_id for parent in self.parents.values()}
         if tags.get("mlflow.parentRunId") not in known:
-            self.client.set_tag(run.info.run_id, "mlflow.parentRunId", self._make_parent(run.info.start_time / 1000))
+            self.client.set_tag(run.info.run_id, "mlflow.parentRunId", self._make_parent())
         if tags.get("nerva.sweeps") != (sweeps := self._sweeps(folder)):
             self.client.set_tag(run.info.run_id, "nerva.sweeps", sweeps)
 
-    def _make_parent(self, started: float) -> str:
+    def _make_parent(self) -> str:
         """Makes MLflow's run for the sweep, whose points are its children, if it isn't there; returns its id there."""
         if self.sweep.id not in self.parents:
             tags = {"nerva.sweep.id": self.sweep.id, "mlflow.source.name": "nerva", "mlflow.user": ""}
+            asked = self.asked[self.sweep.id]
             self.parents[self.sweep.id] = self.client.create_run(
                 self.experiment_id,
-                start_time=round(started * 1000),
-                run_name=self.asked[self.sweep.id].sweep.name or self.title,
+                start_time=entities.milliseconds(asked.first),
+                run_name=asked.sweep.name or self.title,
                 tags=tags,
             )
         return str(self.parents[self.sweep.id].info.run_id)
@@ -298,7 +316,10 @@ class _Experiment:
         points = list(self._search(f"tags.`nerva.sweeps` LIKE '%{sweep_id}%'"))
         states = [point.info.status for point in points]
         best = max(points, key=entities.accuracy, default=None)
-        lines = [entities.short(asked.question), f"{len(points)} runs, of which {states.count(_FAILED)} failed"]
+        lines = [
+            entities.short(asked.question),
+            f"{plural(len(points), 'run')}, of which {states.count(_FAILED)} failed",
+        ]
         if best is not None and entities.accuracy(best) > 0:
             lines.append(f"best: {best.info.run_name}, validation accuracy {entities.accuracy(best):.2%}")
         if elsewhere := sum(point.data.tags.get("mlflow.parentRunId") != run_id for point in points):
@@ -309,9 +330,10 @@ class _Experiment:
         if _RUNNING in states:
             self.client.update_run(run_id, _RUNNING)
             return
-        ends = [point.info.end_time for point in points if point.info.end_time]
+        # All of its points may have ended before it was asked for.
+        ends = [parent.info.start_time, *(point.info.end_time for point in points if point.info.end_time)]
         status = _KILLED if _KILLED in states else _FINISHED
-        self.client.set_terminated(run_id, status, end_time=max(ends, default=None))
+        self.client.set_terminated(run_id, status, end_time=max(ends))
 
     def _heal(self, folders: Sequence[RunFolder]) -> None:
         """Ends what a process that was killed has left running."""
@@ -326,7 +348,10 @@ class _Experiment:
                 continue  # it is trained elsewhere, or was
             try:
                 with FileLock(folder.lock, timeout=0):
-                    self._log(folder, live=False)
+                    if folder.metrics.exists():
+                        self._log_or_tell(folder, live=False)
+                    else:
+                        self.client.set_terminated(run.info.run_id, _KILLED)
             except Timeout:
                 continue  # it is being trained
 
