@@ -45,6 +45,9 @@ def sweep(experiment: str, overrides: tuple[str, ...]) -> "tuple[Config, list[Ru
     from nerva.experiment.compose import expand, sweep_of
     from nerva.experiment.folder import RunFolder
 
+    names, _ = apart(overrides)
+    if names:
+        raise click.UsageError(f"One experiment at a time, not {' and '.join([experiment, *names])}.")
     points = expand(experiment, overrides)
     config = points[0].config
     config.sweep = sweep_of(points, overrides)

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from nerva.cli import arguments
+from nerva.experiment.privacy import private
 
 
 @click.command()
@@ -21,6 +22,7 @@ def command(experiment: str, overrides: tuple[str, ...], by: str | None, top: in
 
     OVERRIDES are Hydra's, the same as those with which the runs were made.
     """
+    import json
     import shlex
 
     from nerva.errors import NervaError
@@ -43,11 +45,16 @@ def command(experiment: str, overrides: tuple[str, ...], by: str | None, top: in
             if output.suffix.lower() == ".csv":
                 shown.to_csv(temporary, index=False)
             else:
-                shown.to_json(temporary, orient="records", indent=2)
+                rows = shown.astype(object).where(shown.notna(), None).to_dict("records")
+                temporary.write_text(json.dumps(rows, indent=2) + "\n")
     if by or top or output:
         return
     folder = Path(config.results_dir) / config.title
     ui = _ui(config)
+    compared = folder / f"compared-{config.sweep.id}.txt"
+    # Snakemake sees by it whether the files are those of its sweep.
+    for other in folder.glob("compared-*.txt"):
+        other.unlink(missing_ok=True)
     write(comparison, folder, ui)
     commands = [
         shlex.join(
@@ -55,7 +62,10 @@ def command(experiment: str, overrides: tuple[str, ...], by: str | None, top: in
         ),
         shlex.join(["nerva", "train", "-m", f"+experiment={experiment}", *overrides]),
     ]
-    write_report(comparison, folders, folder / "report.html", config.data_dir, commands, config.question)
+    # A report is handed on: nothing in it says who made it.
+    shareable = [private(command) for command in commands]
+    write_report(comparison, folders, folder / "report.html", config.data_dir, shareable, config.question)
+    compared.write_text("".join(f"{run_folder.run_id}\n" for run_folder in folders))
     click.echo()
     click.echo(summary(comparison, folder, ui), nl=False)
 
@@ -96,8 +106,6 @@ def _ui(config: Any) -> str:
     if not config.tracking.enabled:
         return ""
     if config.tracking.uri != f"sqlite:///{config.results_dir}/mlflow.db":
-        from nerva.experiment.privacy import private
-
         return private(str(config.tracking.uri))
     elsewhere = f"nerva ui results_dir={config.results_dir}"
     command = "make ui (or: nerva ui)" if config.results_dir == "results" else elsewhere

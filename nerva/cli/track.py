@@ -26,10 +26,8 @@ def command(experiment_and_overrides: tuple[str, ...]) -> None:
     from nerva.experiment.sweeps import Asked, remember, remembered
 
     names, overrides = arguments.apart(experiment_and_overrides)
-    if len(names) > 1:
-        raise click.UsageError(f"One experiment at a time, not {' and '.join(names)}.")
     if names:
-        config, folders = arguments.sweep(names[0], overrides)
+        config, folders = arguments.sweep(names[0], (*names[1:], *overrides))
         asked = Asked(config.title, config.question, config.sweep, [folder.run_id for folder in folders])
         groups = [asked]
     else:

@@ -94,15 +94,15 @@ def expand(experiment: str, overrides: Sequence[str] = ()) -> list[Point]:
 
 
 # Overrides that don't tell one sweep of an experiment from another.
-_ANY = ("+experiment", "data", "tracking", "results_dir", "hydra", "experiment_name", "force", "sweep")
+_ANY = re.compile(
+    r"\+*((experiment|data|data\.mirrors|results_dir|experiment_name|question|force)=|(tracking|hydra|sweep)[=./])"
+)
 
 
 def sweep_of(points: Sequence[Point], overrides: Sequence[str]) -> Sweep:
     """The sweep that points make: it is known by its runs, and named by its experiment and overrides."""
     config = points[0].config
-    words = [
-        override for override in overrides if not override.startswith(tuple(f"{key}{x}" for key in _ANY for x in "=."))
-    ]
+    words = [override for override in overrides if not _ANY.match(override)]
     sweep_id = digest([config.title, sorted({point.run_id for point in points})])[:8]
     return Sweep(sweep_id, private(" ".join([config.experiment_name, *words])))
 

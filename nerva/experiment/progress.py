@@ -136,14 +136,16 @@ class Progress:
             self._bar.close()
 
     def _draw(self) -> None:
-        if self._bar is None:
-            self._bar = tqdm(total=sum(self._epochs.values()), leave=False, file=sys.stderr)
         text, columns = self.text(), os.get_terminal_size(sys.stderr.fileno()).columns
         if columns and len(text) >= columns:
             text = re.sub(r" runs done| left|about ", "", text).replace(" of ", "/")
         # The bar takes what room there is, as "100%|" and "| " do.
         room = min(20, columns - len(text) - 8) if columns else 20
-        self._bar.bar_format = f"{{percentage:3.0f}}%|{{bar:{room}}}| {{desc}}" if room > 3 else "{desc}"
+        bar = f"{{percentage:3.0f}}%|{{bar:{room}}}| {{desc}}" if room > 3 else "{desc}"
+        if self._bar is None:
+            total = sum(self._epochs.values())
+            self._bar = tqdm(total=total, leave=False, file=sys.stderr, bar_format=bar, initial=self._done)
+        self._bar.bar_format = bar
         self._bar.n = self._done
         self._bar.set_description_str(text)
 

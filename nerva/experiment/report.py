@@ -28,6 +28,8 @@ from nerva.utilities import whole_or_absent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_LEGEND = 38  # characters of a line of a legend, as many as a phone shows
+_TICKS = 16  # at most, of an axis
 _GREY = "#999999"
 _GRID = "rgba(128,128,128,0.25)"
 
@@ -61,6 +63,7 @@ def write_report(
         comparison=comparison,
         question=question,
         plural=plural,
+        data_name=origins[0]["data"]["name"],
         dirty=any(origin["code"]["dirty"] for origin in origins),
         verdict=verdict(comparison),
         board=judged(comparison),
@@ -184,6 +187,7 @@ def _learning_curves(comparison: Comparison) -> list[tuple[str, str]]:
         ("validation_accuracy", "validation accuracy", "linear"),
     ):
         traces: list[go.Scatter] = []
+        entries: list[str] = []
         for row in reversed(comparison.board.to_dict("records")):
             rank, top = row["rank"], row["rank"] <= len(COLOURS)
             # Black is not seen on a dark page.
@@ -205,19 +209,26 @@ def _learning_curves(comparison: Comparison) -> list[tuple[str, str]]:
                     showlegend=False, legendgroup=group,
                 )
             )  # fmt: skip
+            entry = _wrapped(_cut(shown, 2 * _LEGEND), _LEGEND)
+            in_legend = top or rank == len(comparison.board)
+            entries += [entry] * in_legend
             traces.append(
                 go.Scatter(
-                    x=x, y=list(band["mean"]), mode="lines+markers", name=_wrapped(shown, 60), legendgroup=group,
+                    x=x, y=list(band["mean"]), mode="lines+markers", name=entry, legendgroup=group,
                     line={"color": colour, "width": 2 if top else 1, "dash": "dash" if rank == len(COLOURS) else None},
-                    marker={"size": 5 if top else 3}, showlegend=top or rank == len(comparison.board),
+                    marker={"size": 5 if top else 3}, showlegend=in_legend,
                     text=[_wrapped(name, 60)] * len(x), hovertemplate="%{y:.4g}, epoch %{x}<br>%{text}<extra></extra>",
                 )
             )  # fmt: skip
         means = comparison.curves.replace([math.inf, -math.inf], math.nan)[column].dropna()
         ticks = _log_ticks(means) if kind == "log" else {"tickformat": ".0%"}
+        # The legend has its own room below, however long its entries are.
+        below = 70 + 18 * sum(1 + entry.count("<br>") for entry in entries)
         picture = _figure(
-            traces, 430, xaxis=epochs, yaxis={"title": label, "type": kind} | ticks,
-            legend={"orientation": "h", "yanchor": "top", "y": -0.27, "x": 0, "traceorder": "reversed"},
+            traces, 290 + below, xaxis=epochs, yaxis={"title": label, "type": kind} | ticks,
+            legend={"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0,
+                    "traceorder": "reversed", "maxheight": below},
+            margin={"l": 10, "r": 10, "t": 30, "b": below},
         )  # fmt: skip
         pictures.append((label, picture))
     return pictures
@@ -232,7 +243,12 @@ def _log_ticks(values: "pd.Series[float]") -> dict[str, Any]:
     ratio = positive.max() / positive.min()
     digits = (1, 1.5, 2, 3, 4, 5, 6, 8) if ratio < 10 else (1, 2, 5) if ratio < 1e4 else (1,)
     ticks = [digit * 10.0**power for power in powers for digit in digits]
+    ticks = ticks[:: math.ceil(len(ticks) / _TICKS)]
     return {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _wrapped(text: str, width: int) -> str:
@@ -269,7 +285,7 @@ def _effect(name: str, values: Sequence[Any], runs: pd.DataFrame) -> str:
     runs_, mean = list(finished["validation_accuracy"]), list(means)
     traces = [
         go.Scatter(
-            **dots(list(finished["value"]), runs_, "a run", "circle", color=COLOURS[0], size=8, opacity=0.55),
+            **dots(list(finished["value"]), runs_, "a run", "circle", color=COLOURS[0], size=8, opacity=0.8),
             text=[_wrapped(str(x), 60) for x in finished["configuration"]],
         ),
         go.Scatter(
@@ -299,7 +315,7 @@ def _parallel(factors: dict[str, list[Any]], runs: pd.DataFrame) -> str:
         known = [str(value) for value in _ordered(kept)]
         places = [known.index(str(value)) for value in kept]
         # As places on an axis: learning rates of 0.1 and 0.0001 are as far apart as they are meant to be.
-        short = [text if len(text) <= 20 else f"{text[:19]}…" for text in known]
+        short = [_cut(text, 20) for text in known]
         ticks = {"tickvals": list(range(len(known))), "ticktext": short}
         dimensions.append({"label": name, "values": places, **ticks})
     shown = runs[finished]

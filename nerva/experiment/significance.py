@@ -51,7 +51,10 @@ def chances(best: Sequence[float], others: Sequence[Sequence[float]]) -> list[fl
 
 def _deviation(values: Sequence[float]) -> float:
     """The standard deviation of a sample; nan if it has less than two values."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+    if len(values) < 2:
+        return math.nan
+    # The mean of equal numbers may be another number.
+    return 0.0 if min(values) == max(values) else float(np.std(values, ddof=1))
 
 
 def judged(comparison: Comparison) -> list[dict[Any, Any]]:
@@ -101,11 +104,14 @@ def verdict(comparison: Comparison) -> str:
     failed, higher, unknown, noise, worse = (
         sum(row["difference"].startswith(kind) for row in others) for kind in kinds
     )
-    if unknown:
+    if unknown and not noise and not worse:
         text += " With these seeds, it can't be told what is a difference and what is noise."
-    elif noise:
-        which = "the other" if len(others) == 1 else f"{noise} of the {len(others)} others"
-        text += f" The difference to {which} may be noise."
+    elif unknown or noise:
+        if noise:
+            which = "the other" if len(others) == 1 else f"{noise} of the {len(others)} others"
+            text += f" The difference to {which} may be noise."
+        if unknown:
+            text += f" Of {unknown} of the {len(others)} others it can't be told, with these seeds."
     elif worse:
         those = "The rest" if higher else "All others that finished" if failed else "All others"
         text += f" {those} are worse by more than noise explains."

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from nerva.errors import NervaError
-from nerva.experiment.compose import expand, split
+from nerva.experiment.compose import expand, split, sweep_of
 from nerva.experiment.identity import configuration_id
 
 
@@ -35,7 +35,7 @@ def test_points_are_those_of_hydras_multirun(overrides: list[str], tmp_path) -> 
 def test_a_sweep_with_a_mistake_in_one_point_is_refused() -> None:
     with pytest.raises(NervaError, match=r"train\.epochs should be 1 or more, not 0"):
         expand("quick", ["data=digits", "train.epochs=5,0"])
-    with pytest.raises(NervaError, match=r'there is no experiment "fast".*flagship, quick'):
+    with pytest.raises(NervaError, match=r'there is no experiment "fast".*flagship, quick, single'):
         expand("fast")
     with pytest.raises(NervaError, match="should have one title, not digits-quick and mnist-quick"):
         expand("quick", ["data=digits,mnist"])
@@ -64,3 +64,18 @@ def test_overrides_in_one_text(text: str, overrides: list[str]) -> None:
 def test_overrides_that_are_not_closed(text: str) -> None:
     with pytest.raises(NervaError, match="a quote or a bracket is not closed"):
         split(text)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["data=digits", "tracking=off", "results_dir=x", "+experiment=quick", "++force=true"], "quick"),
+        (["data=digits", "data.validation=200", "seed=1,2"], "quick data.validation=200 seed=1,2"),
+        (
+            ["tracking.uri=http://jane:secret@h", "hydra/launcher=basic", "optimizer=momentum"],
+            "quick optimizer=momentum",
+        ),
+    ],
+)
+def test_the_name_of_a_sweep(overrides: list[str], name: str) -> None:
+    assert sweep_of(expand("quick", ["data=digits"]), overrides).name == name

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from scipy import stats
 
 from nerva.errors import NervaError
 from nerva.experiment.compare import Comparison, leaderboard, load
-from nerva.experiment.report import table, write_report
+from nerva.experiment.folder import RunFolder
+from nerva.experiment.report import _log_ticks, table, write_report
 from nerva.experiment.run import run
 from nerva.experiment.significance import CHANCE, chances, interval, judged, verdict
 from tests.conftest import Command, command_in, failed_plainly
@@ -112,6 +114,17 @@ NAN = math.nan
             "The difference to the other may be noise.",
         ),
         ({"a": [0.9, 0.9], "b": [0.8, 0.8]}, ["the best", "can't be told: no spread over seeds"], "With these seeds"),
+        # 280 of 300 images, three times: their mean is not quite 280/300.
+        (
+            {"a": [280 / 300] * 3, "b": [279 / 300] * 3},
+            ["the best", "can't be told: no spread over seeds"],
+            "it can't be told what is a difference",
+        ),
+        (
+            {"a": [0.9, 0.91, 0.92], "b": [0.9, 0.91, 0.915], "c": [0.9], "d": [0.1, 0.11, 0.12]},
+            ["the best", "may be noise", "can't be told: too few seeds", "worse"],
+            "to 1 of the 3 others may be noise. Of 1 of the 3 others it can't be told, with these seeds.",
+        ),
         # A failed run counts as 0: 0.62 is well above chance, but behind 0.8.
         (
             {"a": [0.79, 0.8, 0.81], "b": [0.92, 0.93, NAN], "c": [0.1, 0.11, 0.12]},
@@ -178,6 +191,27 @@ def test_classes_have_their_names(results) -> None:
     assert text.partition('alt="The test images')[0][-2000:] != plain.partition('alt="The test images')[0][-2000:]
 
 
+def test_names_that_are_long(results) -> None:
+    sizes = ",".join(["8"] * 60)
+    layers = ",".join(["ReLU"] * 60)
+    text = report(
+        results,
+        *(f"model.hidden=[{size},{sizes}] model.layers=[ReLU,{layers},Linear] train.epochs=1" for size in (8, 9)),
+    )
+    (height,) = set(re.findall(r'"maxheight":(\d+)', text))
+    assert int(height) >= 70 + 2 * 2 * 18  # two lines for each of two entries
+    names = [json.loads(name) for name in re.findall(r'"name":("\d\. [^"]+")', text)]
+    assert len(names) == 2 * 2
+    assert all(len(line) <= 38 for name in names for line in name.split("<br>"))
+
+
+def test_a_loss_of_any_size() -> None:
+    for largest in (2.5, 1e3, 1e9, 1e30, 1e300):
+        ticks = _log_ticks(pd.Series([2.0, largest]))["tickvals"]
+        assert 2 < len(ticks) <= 16
+        assert ticks[0] <= 2.0
+
+
 def test_a_report_where_all_failed(results) -> None:
     text = report(results, "learning_rate.lr=1e30", "learning_rate.lr=1e31")
     assert "All runs failed; the reasons are below." in text
@@ -193,6 +227,7 @@ def test_a_report_without_the_data(results) -> None:
     path = results / "report.html"
     write_report(load(folders, "digits-test"), folders, path, results / "data", [])
     assert "The data are not there any more" in path.read_text()
+    assert "<code>nerva prepare data=digits</code>" in path.read_text()
 
 
 def test_what_a_user_writes_does_not_become_markup(results) -> None:
@@ -251,7 +286,13 @@ def test_compare(sweep) -> None:
     command, folder = sweep
     result = command(*COMPARE, "--top", "2", "--output", "top.json")
     assert result.returncode == 0, result.stderr
-    assert len(json.loads((folder / "top.json").read_text())) == 2
+    top = json.loads((folder / "top.json").read_text())
+    assert len(top) == 2
+    best = top[0]["configuration"]
+    runs = [path.parent.name for path in folder.glob("results/runs/*/run.json")]
+    comparison = load([RunFolder.of(folder / "results", run_id) for run_id in runs], "digits-quick")
+    of_best = comparison.runs[comparison.runs["configuration"] == best]
+    assert top[0]["validation_accuracy"] == of_best["validation_accuracy"].mean()  # with all digits
     assert result.stdout.splitlines()[1].strip().startswith("1 ")
     assert command(*COMPARE, "--by", "optimizer", "--output", "by.csv").returncode == 0
     assert set(pd.read_csv(folder / "by.csv")["optimizer"]) == {
@@ -259,8 +300,41 @@ def test_compare(sweep) -> None:
         "Momentum(mu=0.9)",
         "Nesterov(mu=0.9)",
     }
+    failed_plainly(command(*COMPARE, "flagship"), "One experiment at a time, not quick and flagship.", code=2)
     failed_plainly(command(*COMPARE, "--output", "x.txt"), "--output should end in .csv or .json, not x.txt")
     failed_plainly(command(*COMPARE, "--by", "loss"), '"loss" was not swept')
+
+
+def test_a_report_says_nothing_of_who_made_it(sweep) -> None:
+    command, folder = sweep
+    result = command(*COMPARE, "seed=1", "tracking.uri=http://jane:geheim@127.0.0.1:9", HOME=str(folder))
+    assert result.returncode == 0, result.stderr
+    (report,) = folder.glob("results/digits-quick/report.html")
+    assert "tracking.uri=http://127.0.0.1:9" in report.read_text()
+    assert "geheim" not in report.read_text() + result.stdout
+
+
+def test_a_part_of_a_sweep_is_compared(sweep) -> None:
+    """What Snakemake compared is seen to be another's then."""
+    command, folder = sweep
+    named = []
+    for overrides in ((), ("seed=1",), ()):
+        assert command(*COMPARE, *overrides).returncode == 0
+        (compared,) = folder.glob("results/digits-quick/compared-*.txt")
+        assert len(compared.read_text().split()) == (6 if overrides else 12)
+        named.append(compared.name)
+    assert named[0] == named[2] != named[1]
+
+
+def test_runs_of_no_experiment_are_compared(sweep) -> None:
+    command, folder = sweep
+    asked = ("data=digits", "train.epochs=1", "seed=1,2", "tracking=off")
+    failed_plainly(command("nerva", "compare", "single", *asked), "try: nerva train -m +experiment=single data=digits")
+    assert command("nerva", "train", "-m", *asked).returncode == 0
+    result = command("nerva", "compare", "single", *asked)
+    assert result.returncode == 0, result.stderr
+    assert "digits-single: 2 runs of 1 configuration" in result.stdout
+    assert (folder / "results" / "digits-single" / "report.html").exists()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")

@@ -172,6 +172,8 @@ def test_one_experiment_that_is_deleted_does_not_keep_the_others_away(results, u
         ("postgresql://u:secret@h/x", "MLflow's store at postgresql://h/x: ModuleNotFoundError: No module named"),
         ("sqlite:///:memory:", "names no file"),
         ("nonsense://x", "MLflow's store at nonsense://x: "),
+        ("sqlite:////proc/x.db", "MLflow's store at sqlite:////proc/x.db: /proc: "),
+        ("http://nosuch.invalid", "MLflow's store at http://nosuch.invalid: [Errno "),
     ],
 )
 def test_addresses_of_stores_that_are_none(results, uri: str, message: str) -> None:
@@ -225,8 +227,10 @@ def test_a_folder_that_is_damaged_does_not_keep_the_others_away(results, uri, ru
         states = {run_id: run.info.status for run_id, run in logged_in(client).items()}
         assert states == {one.run_id: "FINISHED", two.run_id: "KILLED", three.run_id: "FINISHED", "sweep": "KILLED"}
         assert client.get_model_version_by_alias("digits-test", "champion")
-    one.provenance.write_text("{")
-    failed_plainly(run_command("nerva", "track"), f"{one.provenance}")
+    four = made(4)[0]
+    four.provenance.write_text("{")
+    remember(results, "digits-test", FIRST, "", [four.run_id])
+    failed_plainly(run_command("nerva", "track"), f"{four.provenance}", f"delete {four.path}", f"delete {two.path}")
 
 
 def test_a_folder_that_is_gone_is_not_running(results, uri) -> None:

@@ -251,7 +251,7 @@ def test_damaged_raw_data(run: Command, tmp_path, mnist_dir, damage: str) -> Non
 
 
 MISTAKES = {
-    "experiment=quik": 'there is no experiment "quik" in conf/experiment; there are: flagship, quick',
+    "experiment=quik": 'there is no experiment "quik" in conf/experiment; there are: flagship, quick, single',
     "data=mnits": 'there is no "mnits" in conf/data; did you mean "mnist"?',
     "overrides=train.epochs=0": "train.epochs should be 1 or more, not 0",
     "overrides=trian.epochs=1": 'there is no "trian" in the configuration; did you mean "train"?',

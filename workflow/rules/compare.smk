@@ -2,6 +2,7 @@ COMPARED = {
     "report": SWEEP / "report.html",
     "leaderboard": SWEEP / "leaderboard.csv",
     "summary": SWEEP / "summary.txt",
+    "compared": SWEEP / f"compared-{THIS.id}.txt",
     **{
         f"{plot}_{suffix}": SWEEP / f"{plot}.{suffix}"
         for plot in ("learning_curves", "leaderboard")

@@ -1,4 +1,5 @@
 # How far the sweep is, in the terminal; and at its end, what came of it.
+import sys
 from contextlib import ExitStack
 
 from snakemake.logging import logger
@@ -7,6 +8,7 @@ from nerva.experiment.progress import Progress
 from nerva.experiment.sweeps import remember
 
 TERMINAL = ExitStack()
+ANSWER = VERDICTS if "replay" in sys.argv else COMPARED["summary"]
 
 
 onstart:
@@ -18,8 +20,8 @@ onstart:
 
 onsuccess:
     TERMINAL.close()
-    if COMPARED["summary"].exists():
-        print(COMPARED["summary"].read_text(), end="")
+    if ANSWER.exists():
+        print(ANSWER.read_text(), end="")
 
 
 onerror:

@@ -61,10 +61,15 @@ def database(uri: str) -> Path | None:
 
 def _make(path: Path) -> None:
     """Makes a database under another name first: one that is half made can't be used, nor repaired."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_unfinished(path)
     # MLflow keeps the stores that it has opened: another name each time.
     temporary = path.with_name(f".{path.name}.{time.time_ns()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_unfinished(path)
+        temporary.touch()  # MLflow would try for minutes, and not say so
+    except OSError as error:
+        where = private(str(path.parent))
+        raise NervaError(f"MLflow's store at {private(f'sqlite:///{path}')}: {where}: {error.strerror}") from None
     try:
         MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments()
         temporary.replace(path)
@@ -131,8 +136,11 @@ def _reason(error: MlflowException | SQLAlchemyError) -> str:
     if (found := re.search(r"found version (\w+)", text)) and not _known(found[1]):
         return f"it was made by a newer MLflow than {version('mlflow')}; upgrade MLflow, or name another store"
     if "Max retries exceeded" in text:
-        # What a person needs of it stands at its end.
-        return text.splitlines()[0].rpartition("): ")[2].rpartition(": ")[2].partition(" (")[0].strip("'\")")
+        # What a person needs to know is what began it.
+        cause: BaseException = error
+        while following := cause.__cause__ or cause.__context__:
+            cause = following
+        return str(cause)
     if found := re.search(r"^\(\w+\.\w+\) (.+)$", text, re.MULTILINE):
         return found[1]  # what the database said, without what SQLAlchemy did
     return (text.splitlines() or [type(error).__name__])[0]
