@@ -25,6 +25,8 @@ def command(experiment: str, overrides: tuple[str, ...], by: str | None, top: in
     import json
     import shlex
 
+    from filelock import FileLock
+
     from nerva.errors import NervaError
     from nerva.experiment.compare import load, summary, write
     from nerva.experiment.report import table, write_report
@@ -51,11 +53,6 @@ def command(experiment: str, overrides: tuple[str, ...], by: str | None, top: in
         return
     folder = Path(config.results_dir) / config.title
     ui = _ui(config)
-    compared = folder / f"compared-{config.sweep.id}.txt"
-    # Snakemake sees by it whether the files are those of its sweep.
-    for other in folder.glob("compared-*.txt"):
-        other.unlink(missing_ok=True)
-    write(comparison, folder, ui)
     commands = [
         shlex.join(
             ["snakemake", "--cores", "4", "--config", f"experiment={experiment}", *_pipeline(config, overrides)]
@@ -64,8 +61,15 @@ def command(experiment: str, overrides: tuple[str, ...], by: str | None, top: in
     ]
     # A report is handed on: nothing in it says who made it.
     shareable = [private(command) for command in commands]
-    write_report(comparison, folders, folder / "report.html", config.data_dir, shareable, config.question)
-    compared.write_text("".join(f"{run_folder.run_id}\n" for run_folder in folders))
+    # Snakemake sees by it whether the files are those of its sweep.
+    compared = folder / f"compared-{config.sweep.id}.txt"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".compared.lock"):
+        for other in folder.glob("compared-*.txt"):
+            other.unlink()
+        write(comparison, folder, ui)
+        write_report(comparison, folders, folder / "report.html", config.data_dir, shareable, config.question)
+        compared.write_text("".join(f"{run_folder.run_id}\n" for run_folder in folders))
     click.echo()
     click.echo(summary(comparison, folder, ui), nl=False)
 

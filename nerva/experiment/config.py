@@ -188,8 +188,9 @@ def validate(config: Config) -> None:
             f"data.validation should be 1 to {data.train - 1}, not {data.validation}: "
             f"it is split off the {data.train} training samples, and models are chosen by it"
         )
-    if data.class_names and len(data.class_names) != data.classes:
-        raise NervaError(f"data.class_names should be {data.classes} names, or none, not {len(data.class_names)}")
+    names = len(set(data.class_names))
+    if data.class_names and not names == len(data.class_names) == data.classes:
+        raise NervaError(f"data.class_names should be {data.classes} different names, or none, not {names}")
     trained = data.train - data.validation
     if not 1 <= train.batch_size <= trained:
         raise NervaError(

@@ -33,8 +33,8 @@ def chances(best: Sequence[float], others: Sequence[Sequence[float]]) -> list[fl
         others: those of the configurations that it is compared with.
 
     Returns:
-        The p-value of each; nan if that can't be told. Seeds that agree to the last image say nothing of how far
-        others would be: accuracies are steps of one image.
+        The p-value of each; nan if that can't be told: of one value, or where the seeds of both agree to the last
+        image, as accuracies are steps of one image.
     """
     n, mean, deviation = np.array([(len(x), np.mean(x) if x else math.nan, _deviation(x)) for x in (best, *others)]).T
     squares = deviation**2 / n  # of the standard errors
@@ -111,7 +111,8 @@ def verdict(comparison: Comparison) -> str:
             which = "the other" if len(others) == 1 else f"{noise} of the {len(others)} others"
             text += f" The difference to {which} may be noise."
         if unknown:
-            text += f" Of {unknown} of the {len(others)} others it can't be told, with these seeds."
+            text += f" With so few seeds, or none that differ, {unknown} of the {len(others)} others can't be judged."
+            text += " The rest are worse by more than noise explains." if worse else ""
     elif worse:
         those = "The rest" if higher else "All others that finished" if failed else "All others"
         text += f" {those} are worse by more than noise explains."

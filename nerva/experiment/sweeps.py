@@ -29,7 +29,9 @@ class Asked:
     question: str = ""
     sweep: Sweep = field(default_factory=Sweep)
     runs: list[str] = field(default_factory=list)
-    first: str = field(default_factory=lambda: datetime.now(UTC).isoformat())  # when they were asked for first
+    first: str = field(
+        default_factory=lambda: datetime.now(UTC).isoformat(timespec="microseconds")
+    )  # when they were asked for first
 
 
 def remember(
@@ -61,15 +63,12 @@ def remembered(results_dir: str | Path) -> list[Asked]:
     # Runs say for what they were made first, also if they were brought here from elsewhere.
     for path in sorted(Path(results_dir).glob("runs/*/run.json")):
         folder = RunFolder(path.parent)
-        with suppress(NervaError):  # of files that are damaged; whoever needs them says so
+        with suppress(NervaError, KeyError, TypeError, ValueError):  # of damaged files; whoever needs them says so
             if origin := folder.read_provenance().get("part_of"):
-                made = Asked(
-                    origin["title"],
-                    origin["question"],
-                    Sweep(**origin["sweep"]),
-                    first=folder.read_summary()["started"],
-                )
+                started = _time(folder.read_summary()["started"])
+                made = Asked(origin["title"], origin["question"], Sweep(**origin["sweep"]), first=started)
                 asked = found.setdefault((made.title, made.sweep.id), made)
+                asked.first = min(asked.first, started)
                 if folder.run_id not in asked.runs:
                     asked.runs.append(folder.run_id)
     return sorted(found.values(), key=lambda asked: asked.first)
@@ -82,12 +81,16 @@ def _read(path: Path) -> Asked | None:
         texts = (content["title"], content["question"], content["first"], *content["runs"], *content["sweep"].values())
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("its values should be texts")
-        return Asked(
-            content["title"], content["question"], Sweep(**content["sweep"]), list(content["runs"]), content["first"]
-        )
+        sweep, first = Sweep(**content["sweep"]), _time(content["first"])
+        return Asked(content["title"], content["question"], sweep, list(content["runs"]), first)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         _complain(path, str(error))
         return None
+
+
+def _time(text: str) -> str:
+    """A time, in a form in which texts are in the order of the times."""
+    return datetime.fromisoformat(text).astimezone(UTC).isoformat(timespec="microseconds")
 
 
 @functools.cache

@@ -123,7 +123,8 @@ NAN = math.nan
         (
             {"a": [0.9, 0.91, 0.92], "b": [0.9, 0.91, 0.915], "c": [0.9], "d": [0.1, 0.11, 0.12]},
             ["the best", "may be noise", "can't be told: too few seeds", "worse"],
-            "to 1 of the 3 others may be noise. Of 1 of the 3 others it can't be told, with these seeds.",
+            "With so few seeds, or none that differ, 1 of the 3 others can't be judged. "
+            "The rest are worse by more than noise explains.",
         ),
         # A failed run counts as 0: 0.62 is well above chance, but behind 0.8.
         (

@@ -96,7 +96,7 @@ def test_a_store_is_made_again_as_it_was(results, uri, empty_store, run_command)
     shutil.copy(empty_store, results / "again.db")
     again = f"sqlite:///{results}/again.db"
     # Every one is logged, and then none is.
-    for logged in (["2", "1", "0", "1", "1"], ["0"] * 5):
+    for logged in (["4", "0", "0", "0", "1"], ["0"] * 5):
         result = run_command("nerva", "track", f"tracking.uri={again}")
         assert result.returncode == 0, result.stderr
         assert sorted(re.findall(r": (\d+) runs? logged", result.stdout)) == sorted(logged)
@@ -233,6 +233,36 @@ def test_a_folder_that_is_damaged_does_not_keep_the_others_away(results, uri, ru
     failed_plainly(run_command("nerva", "track"), f"{four.provenance}", f"delete {four.path}", f"delete {two.path}")
 
 
+def test_a_run_that_is_made_again_in_another_sweep(results, uri) -> None:
+    one, two = made(1, 2)
+    track_as(results, uri, SECOND, [one])
+    client = client_of(uri)
+    before = logged_in(client)[one.run_id].data.tags["mlflow.parentRunId"]
+    run(configured("experiment_name=test", "seed=1", "train.epochs=1", "force=true"), [])
+    assert track_as(results, uri, FIRST, [one, two]) == 2
+    again = logged_in(client)[one.run_id].data.tags
+    assert again["mlflow.parentRunId"] == before
+    assert again["nerva.sweeps"] == "aaaaaaaa bbbbbbbb"
+    assert track_as(results, uri, FIRST, [one, two]) == 0
+
+
+def test_a_file_that_is_lost_and_found(results, uri) -> None:
+    one, two = made(1, 2)
+    content = one.best.read_bytes()
+    for damage in (one.best.unlink, lambda: one.best.write_bytes(b"")):
+        damage()
+        with pytest.raises(NervaError, match=rf"best\.npz.*; delete .*/{one.run_id}, and the run is made again"):
+            track_as(results, uri, FIRST, [one, two])
+        states = {run_id: logged.info.status for run_id, logged in logged_in(client_of(uri)).items()}
+        assert states[two.run_id] == "FINISHED"
+        assert "RUNNING" not in states.values()
+    one.best.write_bytes(content)
+    assert track_as(results, uri, FIRST, [one, two]) == 1
+    logged = logged_in(client_of(uri))[one.run_id]
+    assert logged.info.status == "FINISHED"
+    assert "mlflow.note.content" not in logged.data.tags
+
+
 def test_a_folder_that_is_gone_is_not_running(results, uri) -> None:
     one, two = made(1, 2)
     track_as(results, uri, FIRST, [one])
@@ -262,7 +292,7 @@ def test_a_file_that_is_damaged_is_done_without(results, caplog) -> None:
     assert (asked.sweep, asked.question, asked.runs) == (FIRST, "Which?", ["0" * 12, "1" * 12])
     path = results / "sweeps" / "digits-test-aaaaaaaa.json"
     whole = path.read_text()
-    for damaged in (whole[:20], "[]", whole.replace('"Which?"', "3")):
+    for damaged in (whole[:20], "[]", whole.replace('"Which?"', "3"), re.sub(r'"20[^"]+"', '"once"', whole)):
         path.write_text(damaged)
         assert [remembered(results) for _ in range(2)] == [[], []]
         (said,) = caplog.messages

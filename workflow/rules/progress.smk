@@ -8,7 +8,6 @@ from nerva.experiment.progress import Progress
 from nerva.experiment.sweeps import remember
 
 TERMINAL = ExitStack()
-ANSWER = VERDICTS if "replay" in sys.argv else COMPARED["summary"]
 
 
 onstart:
@@ -20,8 +19,10 @@ onstart:
 
 onsuccess:
     TERMINAL.close()
-    if ANSWER.exists():
-        print(ANSWER.read_text(), end="")
+    if "replay" in sys.argv:
+        print(VERDICTS.read_text() if VERDICTS.exists() else "", end="")
+    elif COMPARED["compared"].exists():
+        print(COMPARED["summary"].read_text(), end="")
 
 
 onerror:

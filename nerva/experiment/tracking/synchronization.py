@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 # As much as MLflow takes at once.
 _METRICS_AT_ONCE, _PARAMETERS_AT_ONCE = 1000, 100
 
+_NOT_LOGGED = "Not logged: "
+
 _FINISHED, _FAILED, _KILLED, _RUNNING = (
     RunStatus.to_string(status)
     for status in (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED, RunStatus.RUNNING)
@@ -162,7 +164,7 @@ class _Experiment:
             self.problems.append(str(error))
             for run in self._search(f"tags.`nerva.run_id` = '{folder.run_id}'"):
                 if run.info.status == _RUNNING:
-                    self.client.set_tag(run.info.run_id, "mlflow.note.content", f"Not logged: {error}")
+                    self.client.set_tag(run.info.run_id, "mlflow.note.content", f"{_NOT_LOGGED}{private(str(error))}")
                     self.client.set_terminated(run.info.run_id, _KILLED)
             return False
 
@@ -176,6 +178,8 @@ class _Experiment:
                 return False
             self.client.delete_run(logged.info.run_id)  # it was made again since
             logged = None
+        if ended and (lost := [file for file in folder.evidence if not file.exists()]):
+            raise NervaError(f"there is no {lost[0]}; {folder.again}")
         rows = folder.read_metrics()
         last = self._last_epoch(logged, rows)
         if logged and last is None:
@@ -200,6 +204,8 @@ class _Experiment:
             self._describe(run_id, folder)
             if summary["reason"]:
                 self.client.set_tag(run_id, "mlflow.note.content", f"Failed: {summary['reason']}")
+            elif logged and logged.data.tags.get("mlflow.note.content", "").startswith(_NOT_LOGGED):
+                self.client.delete_tag(run_id, "mlflow.note.content")
             self.client.set_tag(run_id, "nerva.weights", summary["weights"][folder.weights.name])
             self.client.set_tag(run_id, "nerva.ended", summary["ended"])
         status = {"finished": _FINISHED, "failed": _FAILED}[summary["status"]] if ended else _KILLED
@@ -233,8 +239,13 @@ class _Experiment:
             "mlflow.source.git.commit": origin["code"]["git_commit"],
             "mlflow.user": "",  # nothing of who ran it
         }
-        if self.sweep.id:
-            tags["mlflow.parentRunId"] = self._make_parent()
+        # One that is made again stays where it was.
+        before = self.runs.pop(folder.run_id, None)
+        parent = before.data.tags.get("mlflow.parentRunId") if before else None
+        if self.sweep.id and parent not in self._known_parents():
+            parent = self._make_parent()
+        if parent:
+            tags["mlflow.parentRunId"] = parent
         if sweeps := self._sweeps(folder):
             tags["nerva.sweeps"] = sweeps
         run = self.client.create_run(
@@ -290,11 +301,14 @@ class _Experiment:
         run = self.runs.get(folder.run_id)
         if run is None or run.info.lifecycle_stage == "deleted" or not self.sweep.id:
             return
-        tags, known = run.data.tags, {parent.info.run_id for parent in self.parents.values()}
-        if tags.get("mlflow.parentRunId") not in known:
+        tags = run.data.tags
+        if tags.get("mlflow.parentRunId") not in self._known_parents():
             self.client.set_tag(run.info.run_id, "mlflow.parentRunId", self._make_parent())
         if tags.get("nerva.sweeps") != (sweeps := self._sweeps(folder)):
             self.client.set_tag(run.info.run_id, "nerva.sweeps", sweeps)
+
+    def _known_parents(self) -> set[str]:
+        return {parent.info.run_id for parent in self.parents.values()}
 
     def _make_parent(self) -> str:
         """Makes MLflow's run for the sweep, whose points are its children, if it isn't there; returns its id there."""
