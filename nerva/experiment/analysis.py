@@ -38,6 +38,11 @@ class Analysis:
     names: Sequence[str]  # of the K classes
 
     @property
+    def numbered(self) -> bool:
+        """Whether the classes' names take no more room than numbers."""
+        return max(map(len, self.names)) <= 2
+
+    @property
     def predicted(self) -> Matrix:
         """The class with the largest output, for each sample."""
         predicted: Matrix = self.Y.argmax(axis=1)
@@ -164,10 +169,9 @@ def confusion(analysis: Analysis) -> "Figure":
     """Which classes are taken for which others: rows are the right classes; the diagonal, which is right, is empty."""
     counts = analysis.confusion
     K = len(counts)
-    numbered = max(map(len, analysis.names)) <= 2
     # Names need room, for which a layout is worked out.
-    picture, (ax,) = figure(5.2, 4.8, 1, None if numbered else "constrained")
-    if numbered:
+    picture, (ax,) = figure(5.2, 4.8, 1, None if analysis.numbered else "constrained")
+    if analysis.numbered:
         picture.subplots_adjust(left=0.1, right=0.98, bottom=0.12, top=0.98)
     ax.grid(visible=False)
     wrong = counts * (1 - np.eye(K, dtype=int))
@@ -177,7 +181,7 @@ def confusion(analysis: Analysis) -> "Figure":
         if count:
             ax.text(j, i, str(count), ha="center", va="center", fontsize=8, color="white" if dark else "black")
     ax.set(xlabel="taken for", ylabel="is")
-    ax.set_xticks(range(K), analysis.names, rotation=0 if numbered else 90)
+    ax.set_xticks(range(K), analysis.names, rotation=0 if analysis.numbered else 90)
     ax.set_yticks(range(K), analysis.names)
     return picture
 
@@ -189,7 +193,7 @@ def worst_images(analysis: Analysis) -> "Figure | None":
     if images is None or not len(worst):
         return None
     names = analysis.names
-    between = " → " if max(map(len, names)) <= 2 else "\n→ "
+    between = " → " if analysis.numbered else "\n→ "
     labels = [f"{names[analysis.T[n]]}{between}{names[analysis.predicted[n]]}" for n in worst]
     return _tiles(images, labels, "gray_r", (0.0, 1.0))
 

@@ -58,6 +58,7 @@ def write_report(
     analysed = None if champion_folder is None else Analyst(data_dir).analyse(champion_folder)
     templates = Environment(loader=PackageLoader("nerva.experiment", "."), autoescape=True)
     factors = _factors(runs)
+    board = judged(comparison)
     origins = [folder.read_provenance() for folder in folders]
     text = templates.get_template("report.html.j2").render(
         comparison=comparison,
@@ -65,8 +66,8 @@ def write_report(
         plural=plural,
         data_name=origins[0]["data"]["name"],
         dirty=any(origin["code"]["dirty"] for origin in origins),
-        verdict=verdict(comparison),
-        board=judged(comparison),
+        verdict=verdict(board),
+        board=board,
         chance=CHANCE,
         curves=_learning_curves(comparison),
         effects=[(name, _effect(name, values, runs)) for name, values in factors.items() if champion is not None],

@@ -90,9 +90,9 @@ def _accuracies(comparison: Comparison, row: Any) -> list[float]:
     return [float(x) for x in runs[same]["validation_accuracy"]]
 
 
-def verdict(comparison: Comparison) -> str:
-    """What the sweep says, in a sentence or two."""
-    best, *others = judged(comparison)
+def verdict(judged: Sequence[dict[Any, Any]]) -> str:
+    """What the rows of a leaderboard say, in a sentence or two."""
+    best, *others = judged
     if best["difference"] == "failed":
         return "All runs failed; the reasons are below."
     text = f"{best['configuration']} is best, with" if others else f"{best['configuration']} has"

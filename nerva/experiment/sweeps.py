@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -56,34 +57,57 @@ def remember(
                 temporary.write_text(json.dumps(asdict(new), indent=2) + "\n")
 
 
-def remembered(results_dir: str | Path) -> list[Asked]:
-    """All that was asked for, in the order in which it was first."""
+def remembered(results_dir: str | Path, folders: Sequence[RunFolder] | None = None) -> list[Asked]:
+    """All that was asked for, in the order in which it was first.
+
+    Args:
+        results_dir: the folder of all results.
+        folders: runs that say for what they were made first, also if they were brought here from elsewhere; by
+            default, all that there are.
+    """
     files = sorted((Path(results_dir) / "sweeps").glob("*.json"))
     found = {(asked.title, asked.sweep.id): asked for file in files if (asked := _read(file))}
-    # Runs say for what they were made first, also if they were brought here from elsewhere.
-    for path in sorted(Path(results_dir).glob("runs/*/run.json")):
-        folder = RunFolder(path.parent)
-        with suppress(NervaError, KeyError, TypeError, ValueError):  # of damaged files; whoever needs them says so
-            if origin := folder.read_provenance().get("part_of"):
-                started = _time(folder.read_summary()["started"])
-                made = Asked(origin["title"], origin["question"], Sweep(**origin["sweep"]), first=started)
-                asked = found.setdefault((made.title, made.sweep.id), made)
-                asked.first = min(asked.first, started)
-                if folder.run_id not in asked.runs:
-                    asked.runs.append(folder.run_id)
+    if folders is None:
+        folders = [RunFolder(path.parent) for path in sorted(Path(results_dir).glob("runs/*/run.json"))]
+    for folder in folders:
+        made = _made_for(folder)
+        if made is None:
+            continue
+        asked = found.setdefault((made.title, made.sweep.id), made)
+        asked.first = min(asked.first, made.first)
+        if folder.run_id not in asked.runs:
+            asked.runs.append(folder.run_id)
     return sorted(found.values(), key=lambda asked: asked.first)
+
+
+def _made_for(folder: RunFolder) -> Asked | None:
+    """What a run that has ended was made for first; None if it doesn't say so."""
+    with suppress(NervaError):  # of damaged files, and of runs that have not ended; whoever needs them says so
+        started, origin = folder.read_summary()["started"], folder.read_provenance().get("part_of")
+        if origin:
+            return _asked(folder.provenance, {**origin, "runs": [folder.run_id], "first": started})
+    return None
 
 
 def _read(path: Path) -> Asked | None:
     """What a file says; None if it is damaged."""
     try:
         content = json.loads(path.read_text())
-        texts = (content["title"], content["question"], content["first"], *content["runs"], *content["sweep"].values())
+    except (OSError, ValueError) as error:
+        _complain(path, str(error))
+        return None
+    return _asked(path, content)
+
+
+def _asked(path: Path, content: Any) -> Asked | None:
+    """What the content of a file means; None if that is nothing."""
+    try:
+        texts = (content["title"], content["question"], *content["runs"], *content["sweep"].values())
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("its values should be texts")
         sweep, first = Sweep(**content["sweep"]), _time(content["first"])
         return Asked(content["title"], content["question"], sweep, list(content["runs"]), first)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         _complain(path, str(error))
         return None
 

@@ -140,7 +140,7 @@ def test_what_is_a_difference(accuracies: dict[str, list[float]], differences: l
     assert [row["configuration"] for row in found] == list(accuracies)
     for row, difference in zip(found, differences, strict=True):
         assert row["difference"].startswith(difference)
-    assert said in verdict(comparison(**accuracies))
+    assert said in verdict(found)
 
 
 def test_a_report(results) -> None:

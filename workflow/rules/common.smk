@@ -23,7 +23,7 @@ report: "../report/workflow.rst"
 try:
     validate(config, "../schemas/config.schema.yaml")
 except WorkflowError as error:
-    wrong, *schema = str(error).split("\n\n")
+    wrong = str(error).partition("\n\n")[0]  # and then the whole schema
     raise WorkflowError(f"--config takes experiment, data, overrides and sample: {wrong}")
 try:
     OVERRIDES = [f"data={config['data']}", *compose.split(config["overrides"])]

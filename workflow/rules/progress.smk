@@ -1,5 +1,4 @@
 # How far the sweep is, in the terminal; and at its end, what came of it.
-import sys
 from contextlib import ExitStack
 
 from snakemake.logging import logger
@@ -19,8 +18,8 @@ onstart:
 
 onsuccess:
     TERMINAL.close()
-    if "replay" in sys.argv:
-        print(VERDICTS.read_text() if VERDICTS.exists() else "", end="")
+    if REPLAYING:
+        print(VERDICTS.read_text(), end="")
     elif COMPARED["compared"].exists():
         print(COMPARED["summary"].read_text(), end="")
 

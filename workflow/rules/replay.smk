@@ -3,9 +3,10 @@ import random
 import sys
 
 VERDICTS = RESULTS / "logs" / "replay" / f"{CONFIG.title}.log"
+REPLAYING = "replay" in sys.argv
 
 # A verdict holds for the moment: each call asks anew.
-if "replay" in sys.argv:
+if REPLAYING:
     for verdict in (RESULTS / "logs" / "replay").glob("*.txt"):
         verdict.unlink(missing_ok=True)
 

@@ -140,7 +140,7 @@ def _reason(error: MlflowException | SQLAlchemyError) -> str:
         cause: BaseException = error
         while following := cause.__cause__ or cause.__context__:
             cause = following
-        return str(cause)
+        return str(cause) or type(cause).__name__
     if found := re.search(r"^\(\w+\.\w+\) (.+)$", text, re.MULTILINE):
         return found[1]  # what the database said, without what SQLAlchemy did
     return (text.splitlines() or [type(error).__name__])[0]

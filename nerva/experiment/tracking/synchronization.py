@@ -1,6 +1,5 @@
 """Brings MLflow up to date with runs' folders."""
 
-import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,6 @@ import numpy as np
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run, RunStatus
-from mlflow.entities.model_registry import ModelVersion
 from tqdm import tqdm
 
 from nerva.errors import NervaError
@@ -24,6 +22,7 @@ from nerva.experiment.folder import RunFolder
 from nerva.experiment.privacy import private
 from nerva.experiment.sweeps import Asked, remembered
 from nerva.experiment.tracking import entities
+from nerva.experiment.tracking.champion import crown
 from nerva.experiment.tracking.model import save_model
 from nerva.experiment.tracking.store import database, errors, opened, search
 
@@ -86,8 +85,7 @@ class _Experiment:
         self.results_dir = results_dir
         self.sweep = sweep
         self.question = question
-        self.asked = {asked.sweep.id: asked for asked in remembered(results_dir) if asked.title == title}
-        self.asked.setdefault(sweep.id, Asked(title, question, sweep))
+        self.asked = {sweep.id: Asked(title, question, sweep)}  # by the sweeps' ids
         self.experiment_id = self._experiment(uri)
         self.runs: dict[str, Run] = {}  # by nerva's ids
         self.parents: dict[str, Run] = {}  # the sweeps' own, by their ids
@@ -96,6 +94,8 @@ class _Experiment:
 
     def track(self, folders: Sequence[RunFolder], live: bool) -> int:
         """Logs runs, and brings their sweep and the champion up to date; returns how many were logged."""
+        # What other runs were made for would take time, as often as a run is followed.
+        self.asked |= {a.sweep.id: a for a in remembered(self.results_dir, folders) if a.title == self.title}
         # Of many runs, the experiment's are read at once; of one, all others would only take time.
         one = f"tags.`nerva.run_id` = '{folders[0].run_id}'" if len(folders) == 1 else ""
         for run in self._search(one):
@@ -115,7 +115,7 @@ class _Experiment:
             for sweep_id, parent in self.parents.items():
                 if sweep_id == self.sweep.id or parent.info.status == _RUNNING:
                     self._close_sweep(sweep_id, parent)
-            self._crown()
+            crown(self.client, self.experiment_id, self.title)
         if self.problems:
             raise NervaError("\n".join(self.problems))
         return logged
@@ -173,14 +173,15 @@ class _Experiment:
         logged = self.runs.get(folder.run_id)
         ended = folder.summary.exists()
         summary: dict[str, Any] = folder.read_summary() if ended else {}
-        if logged and logged.data.tags.get("nerva.ended"):
-            if logged.data.tags["nerva.ended"] == summary.get("ended"):
-                return False
-            self.client.delete_run(logged.info.run_id)  # it was made again since
-            logged = None
+        known = logged.data.tags.get("nerva.ended") if logged else None
+        if known and known == summary.get("ended"):
+            return False
         if ended and (lost := [file for file in folder.evidence if not file.exists()]):
             raise NervaError(f"there is no {lost[0]}; {folder.again}")
         rows = folder.read_metrics()
+        if logged and known:
+            self.client.delete_run(logged.info.run_id)  # it was made again since
+            logged = None
         last = self._last_epoch(logged, rows)
         if logged and last is None:
             self.client.delete_run(logged.info.run_id)  # it was begun anew since
@@ -299,7 +300,7 @@ class _Experiment:
         MLflow has one parent for a run. Of several sweeps it is the first, as long as that is there.
         """
         run = self.runs.get(folder.run_id)
-        if run is None or run.info.lifecycle_stage == "deleted" or not self.sweep.id:
+        if run is None or not self.sweep.id:
             return
         tags = run.data.tags
         if tags.get("mlflow.parentRunId") not in self._known_parents():
@@ -326,7 +327,7 @@ class _Experiment:
     def _close_sweep(self, sweep_id: str, parent: Run) -> None:
         """Ends a sweep's own run if none of its points is being trained, with what came of it."""
         run_id = parent.info.run_id
-        asked = self.asked.get(sweep_id, Asked(self.title))
+        asked = self.asked.get(sweep_id, Asked(self.title, self.question))
         points = list(self._search(f"tags.`nerva.sweeps` LIKE '%{sweep_id}%'"))
         states = [point.info.status for point in points]
         best = max(points, key=entities.accuracy, default=None)
@@ -368,57 +369,3 @@ class _Experiment:
                         self.client.set_terminated(run.info.run_id, _KILLED)
             except Timeout:
                 continue  # it is being trained
-
-    def _crown(self) -> None:
-        """Lets the alias `champion` name the best run by validation accuracy, if that is better than the one before."""
-        runs = self.client.search_runs(
-            [self.experiment_id],
-            "attributes.status = 'FINISHED' and metrics.`best/validation_accuracy` > 0",
-            order_by=["metrics.`best/validation_accuracy` DESC", "attributes.start_time ASC"],
-            max_results=1,
-        )
-        if not runs:
-            return
-        best, name = runs[0], self.title
-        found = [model for model in self.client.search_registered_models(f"name = '{name}'") if model.name == name]
-        if not found:
-            self.client.create_registered_model(
-                name, description=f"The best network of the experiment {name}, by validation accuracy."
-            )
-        reason = f"Validation accuracy {entities.accuracy(best):.4%} {_split(best)}"
-        if found and "champion" in found[0].aliases:
-            before = self.client.get_model_version_by_alias(name, "champion")
-            accuracy, on = self._measured(before)
-            if not entities.accuracy(best) > accuracy:
-                return
-            reason += f", better than the {accuracy:.4%} of version {before.version}"
-            reason += f" {on}" if on != _split(best) else ""
-        else:
-            reason += ": the first champion"
-        champion = self.client.create_model_version(
-            name,
-            source=f"{best.info.artifact_uri}/model",
-            run_id=best.info.run_id,
-            tags={
-                "validation_accuracy": repr(entities.accuracy(best)),
-                "measured": _split(best),
-                "nerva.run_id": best.data.tags["nerva.run_id"],
-            },
-            description=f"{reason}. {best.info.run_name}, run {best.data.tags['nerva.run_id']}.",
-        )
-        self.client.set_registered_model_alias(name, "champion", champion.version)
-
-    def _measured(self, version: ModelVersion) -> tuple[float, str]:
-        """The validation accuracy of a version, nan if it isn't known, and on how much it was measured."""
-        if "validation_accuracy" in version.tags:
-            return float(version.tags["validation_accuracy"]), version.tags.get("measured", "")
-        # The alias was given by hand, to a model of whatever kind.
-        if not version.run_id:
-            return math.nan, ""
-        run = self.client.get_run(version.run_id)
-        return run.data.metrics.get("best/validation_accuracy", math.nan), _split(run)
-
-
-def _split(run: Run) -> str:
-    """On how much a run's validation accuracy was measured."""
-    return f"on {run.data.params.get('data.validation', '?')} images"
