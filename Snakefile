@@ -12,6 +12,7 @@ min_version("9.9")
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/unlock.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/track.smk"

@@ -266,15 +266,19 @@ def test_mistakes(run: Command, tmp_path, mistake: str) -> None:
     assert not list(tmp_path.glob("results/*"))
 
 
-def test_a_pipeline_that_is_killed_is_finished_by_the_next_call(tmp_path) -> None:
-    overrides = "overrides=optimizer=momentum seed=1,2 learning_rate.lr=0.1 train.epochs=300 tracking=off"
-    killed = started(tmp_path, *SNAKEMAKE, "--config", "data=digits", overrides)
-    until(lambda: list(tmp_path.glob("results/runs/*/metrics.csv")), killed)
-    kill(killed)
-    run = command_in(tmp_path)
-    # Whoever kills Snakemake so has to unlock its folder: it says how.
-    assert "--unlock" in pipeline(run, "data=digits", overrides).stderr
-    assert run(*SNAKEMAKE, "--config", "data=digits", overrides, "--unlock").returncode == 0
-    result = pipeline(run, "data=digits", overrides)
+@pytest.mark.parametrize("jobs", ["killed", "left alive"])
+def test_a_pipeline_that_is_killed_is_finished_by_the_next_call(tmp_path, jobs: str) -> None:
+    overrides = "overrides=optimizer=momentum seed=1,2 learning_rate.lr=0.1 train.epochs=150 tracking=off"
+    with started(tmp_path, *SNAKEMAKE, "--config", "data=digits", overrides) as killed:
+        until(lambda: list(tmp_path.glob("results/runs/*/metrics.csv")), killed)
+        if jobs == "killed":
+            kill(killed)
+        else:
+            killed.kill()
+    assert list((tmp_path / ".snakemake" / "locks").iterdir())
+    result = pipeline(command_in(tmp_path), "data=digits", overrides)
     assert result.returncode == 0, result.stderr
     assert [summary["status"] for summary in runs(tmp_path).values()] == ["finished"] * 2
+    logs = [path.read_text() for path in tmp_path.glob("results/runs/*/run.log")]
+    # Either the runs went on from their checkpoints, or the jobs that nobody waited for have ended them.
+    assert any("going on after epoch" in log for log in logs) == (jobs == "killed")
