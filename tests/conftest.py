@@ -19,6 +19,8 @@ from nerva.experiment import numerics
 # Before NumPy is imported: runs then train in the tests' own process.
 USERS = dict(os.environ)
 numerics.pin_for(())
+# What a shell starts in the background ignores SIGINT, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest

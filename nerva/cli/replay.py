@@ -21,7 +21,7 @@ def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: 
     RUN is a run's id, its folder, or its id in MLflow. Everything is built from what was recorded: from the folder or,
     if that is gone, from MLflow. Says "identical", or what differs; the exit code is 0 or 1.
 
-    OVERRIDES are Hydra's, such as results_dir=elsewhere; for a sweep, the same as those with which it was made.
+    OVERRIDES are Hydra's: where things are, such as results_dir=elsewhere; for a sweep, those with which it was made.
     """
     numerics.pin_for(())
     import random
@@ -31,10 +31,13 @@ def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: 
 
     from nerva.errors import NervaError
     from nerva.experiment.compose import compose
+    from nerva.experiment.identity import run_id
 
     runs, overrides = arguments.apart(run_and_overrides)
     if bool(runs) == bool(experiment):
         raise click.UsageError("Say which run, or which --experiment.")
+    if sample and not experiment:
+        raise click.UsageError("--sample is of an --experiment.")
     if experiment:
         config, folders = arguments.sweep(experiment, overrides)
         runs = [folder.run_id for folder in folders if folder.is_whole()]
@@ -47,8 +50,13 @@ def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: 
             raise NervaError(f"none of the {len(folders)} runs of {config.title} is made yet, by the code that is here")
         runs = random.sample(runs, min(sample or len(runs), len(runs)))
     else:
-        # The data does not matter: a run's are recorded.
-        config = compose(["data=digits", *overrides])
+        # What a run is was recorded; overrides say where things are. (data=auto would look for them.)
+        config, recorded = compose(["data=digits", *overrides]), compose(["data=digits"])
+        if run_id(config) != run_id(recorded):
+            raise NervaError(
+                f"a run is replayed as it was recorded, and {' '.join(overrides)} would be another;"
+                " overrides say where things are, such as results_dir=elsewhere"
+            )
     different = 0
     with tempfile.TemporaryDirectory(prefix="nerva-recorded-") as folder:
         for run in runs:

@@ -209,6 +209,10 @@ def test_the_command(run: Command, tmp_path) -> None:
     failed_plainly(run("nerva", "replay", "0" * 12, "tracking=off"), "there is no run 000000000000 in results/runs")
     failed_plainly(run("nerva", "replay", "nonsense"), '"nonsense" is no folder, and no id')
     failed_plainly(run("nerva", "replay"), "Say which run, or which --experiment", code=2)
+    failed_plainly(
+        run("nerva", "replay", second.parent.name, "--sample", "3"), "--sample is of an --experiment", code=2
+    )
+    failed_plainly(run("nerva", "replay", second.parent.name, "train.epochs=3"), "train.epochs=3 would be another")
     failed_plainly(run("nerva", "replay", "--experiment", "flagship", "data=digits"), "none of the 3 runs")
 
 
