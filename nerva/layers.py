@@ -499,10 +499,18 @@ def has_weights(text: str) -> bool:
         NervaError: if the specification has another shape, or names no known layer or activation.
     """
     name = parse_function_call(text).name
-    if name in LAYERS.components:
-        return "K" in inspect.signature(LAYERS.components[name]).parameters
+    return layer_registry(text) is ACTIVATIONS or "K" in inspect.signature(LAYERS.components[name]).parameters
+
+
+def layer_registry(text: str) -> Registry[Any]:
+    """The registry that knows the name of a layer's specification: that of layers, or that of activations.
+
+    Raises:
+        NervaError: if the specification has another shape, or names no known layer or activation.
+    """
+    name = parse_function_call(text).name
     LAYERS.check(name, ACTIVATIONS)
-    return True
+    return LAYERS if name in LAYERS.components else ACTIVATIONS
 
 
 def parse_layer(text: str, D: int, K: int, rng: Rng = None) -> Layer:
@@ -518,12 +526,10 @@ def parse_layer(text: str, D: int, K: int, rng: Rng = None) -> Layer:
     Raises:
         NervaError: if the specification has another shape, a name is unknown, or a value is out of range.
     """
-    name = parse_function_call(text).name
-    if name in LAYERS.components:
+    if layer_registry(text) is LAYERS:
         given = {"D": D, "K": K, "rng": rng}
-        takes = inspect.signature(LAYERS.components[name]).parameters
+        takes = inspect.signature(LAYERS.components[parse_function_call(text).name]).parameters
         return LAYERS.bind(text)(**{key: value for key, value in given.items() if key in takes})
-    LAYERS.check(name, ACTIVATIONS)
     act = ACTIVATIONS.parse(text)
     return SReLULayer(D, K, act) if isinstance(act, SReLUActivation) else ActivationLayer(D, K, act)
 

@@ -200,7 +200,8 @@ def exp(X: Matrix) -> Matrix:
 
 def expm1(X: Matrix) -> Matrix:
     """eˣ - 1 of each element; exact also where x is near 0."""
-    return exp(X) - 1 if _symbolic(X) else np.expm1(X)
+    # NumPy's expm1 is the C library's, and so is its log(1 + x) in `_log1pexp`: their last bits depend on its version.
+    return exp(X) - 1 if _symbolic(X) else np.tanh(X / 2) * (np.exp(X) + 1)
 
 
 def log(X: Matrix) -> Matrix:
@@ -223,7 +224,14 @@ def sigmoid(X: Matrix) -> Matrix:
 
 def softplus(X: Matrix) -> Matrix:
     """log(1 + eˣ) of each element; finite wherever x is."""
-    return log(1 + exp(X)) if _symbolic(X) else np.logaddexp(0, X)
+    return log(1 + exp(X)) if _symbolic(X) else _log1pexp(X)
+
+
+def _log1pexp(X: Matrix) -> Matrix:
+    """log(1 + eˣ) = max(x, 0) + log(1 + u), u = e^-|x|, with log(1 + u) as Kahan has it, exact also for a small u."""
+    U = np.exp(-np.abs(X))
+    V = 1 + U  # rounded, which the quotient below makes up for
+    return np.maximum(X, 0) + np.where(V == 1, U, np.log(V) * np.divide(U, V - 1, where=V != 1, out=np.ones_like(U)))
 
 
 def normal_cdf(X: Matrix) -> Matrix:
@@ -281,7 +289,7 @@ def inv_sqrt(X: Matrix) -> Matrix:
 
 def log_sigmoid(X: Matrix) -> Matrix:
     """log σ(x) of each element; finite wherever x is."""
-    return log(sigmoid(X)) if _symbolic(X) else -np.logaddexp(0, -X)
+    return log(sigmoid(X)) if _symbolic(X) else -_log1pexp(-X)
 
 
 def abs(X: Matrix) -> Matrix:

@@ -8,7 +8,7 @@ from typing import Any
 
 from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix, norm, scale_add, sqrt, square, zeros, zeros_like
-from nerva.specifications import Registry
+from nerva.specifications import Registry, Specification
 from nerva.utilities import not_negative, positive
 
 
@@ -201,7 +201,7 @@ class RMSPropOptimizer(GradientDescentOptimizer):
 class ChangedGradientOptimizer(GradientDescentOptimizer):
     """Another optimizer, which is given a gradient that is made from Dx."""
 
-    def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, optimizer: str) -> None:
+    def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, optimizer: Specification) -> None:
         super().__init__(x, Dx)
         self.gradient = self.Dx
         self.optimizer = parse_optimizer(optimizer)(x, Attribute(self, "gradient"))
@@ -218,7 +218,7 @@ class ChangedGradientOptimizer(GradientDescentOptimizer):
 class WeightDecayOptimizer(ChangedGradientOptimizer):
     """Another optimizer, with Dx + decay x for Dx: the gradient of the loss plus decay/2 ‖x‖²."""
 
-    def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, optimizer: str, decay: float) -> None:
+    def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, optimizer: Specification, decay: float) -> None:
         super().__init__(x, Dx, optimizer)
         self.decay = not_negative("decay", decay)
 
@@ -232,7 +232,7 @@ class WeightDecayOptimizer(ChangedGradientOptimizer):
 class ClipNormOptimizer(ChangedGradientOptimizer):
     """Another optimizer, with Dx norm / max(norm, ‖Dx‖) for Dx: no gradient of a parameter is longer than norm."""
 
-    def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, optimizer: str, norm: float) -> None:
+    def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, optimizer: Specification, norm: float) -> None:
         super().__init__(x, Dx, optimizer)
         self.norm = positive("norm", norm)
 

@@ -4,12 +4,15 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Any, Generic, NewType, TypeVar, get_type_hints
 
 from nerva.errors import NervaError
 from nerva.utilities import parse_function_call
 
 T = TypeVar("T")
+
+# The annotation of a parameter that takes the text of another component of the same registry.
+Specification = NewType("Specification", str)
 
 
 class Registry(Generic[T]):
@@ -18,7 +21,8 @@ class Registry(Generic[T]):
     A component is a class or function. Its parameters are the arguments that its specification takes; their
     annotations (`float`, `int`, `str`, `list[int]`) say how the text is read; without one, the default's type does.
     `given` names the parameters that don't come from the text, such as the matrix that an optimizer updates. A
-    parameter whose annotation is `of` takes another component of this registry: `WarmUp(Constant(0.1), 5)`.
+    parameter whose annotation is `of` takes another component of this registry: `WarmUp(Constant(0.1), 5)`; one whose
+    annotation is `Specification`, the text of one.
 
     A component of one's own is added by its name:
 
@@ -57,12 +61,63 @@ class Registry(Generic[T]):
         Raises:
             NervaError: if the name is unknown, or an argument is unknown, missing, or not of its type.
         """
+        component, texts, parameters = self._call(text)
+        return functools.partial(
+            component, **{key: self._read(key, value, parameters[key].annotation, text) for key, value in texts.items()}
+        )
+
+    def parse(self, text: str) -> T:
+        """The component that a specification names, for a registry without `given`."""
+        return self.bind(text)()
+
+    def check(self, name: str, *others: "Registry[Any]") -> None:
+        """Raises a NervaError if neither this registry nor one of the others knows a name: it lists those that they do.
+
+        The most similar come first.
+        """
+        known = [name for registry in (self, *others) for name in registry.components]
+        if name not in known:
+            nearest = sorted(known, key=lambda word: -difflib.SequenceMatcher(None, word.lower(), name.lower()).ratio())
+            raise NervaError(f'unknown {self.kind} "{name}"; known: {", ".join(nearest)}')
+
+    def canonical(self, text: str) -> str:
+        """A specification in one form for each meaning: arguments by name, in their types, defaults among them.
+
+        It comes from the registry and the signature alone, and not from what a component says of itself.
+
+        Raises:
+            NervaError: as `bind` does.
+        """
+        component, texts, parameters = self._call(text)
+        arguments: dict[str, Any] = {}
+        for key, parameter in parameters.items():
+            if key in texts and self._nests(parameter):
+                arguments[key] = self.canonical(texts[key])
+            elif key in texts:
+                arguments[key] = self._read(key, texts[key], parameter.annotation, text)
+            elif parameter.annotation in _READERS:
+                # A default may be a whole number where numbers are read.
+                number = parameter.annotation in (float, float | None) and parameter.default is not None
+                arguments[key] = float(parameter.default) if number else parameter.default
+        inside = ", ".join(f"{key}={value}" for key, value in arguments.items() if value is not None)
+        # A component may have several names.
+        name = next(name for name, known in self.components.items() if known is component)
+        return f"{name}({inside})" if inside else name
+
+    def modules(self, text: str) -> set[str]:
+        """The modules in which the components that a specification names are defined."""
+        component, texts, parameters = self._call(text)
+        others = [self.modules(value) for key, value in texts.items() if self._nests(parameters[key])]
+        return set().union({component.__module__}, *others)
+
+    def _call(self, text: str) -> tuple[Callable[..., T], dict[str, str], dict[str, inspect.Parameter]]:
+        """The component that a specification names, the texts of its arguments, and its parameters with their types."""
         call = parse_function_call(text)
         self.check(call.name)
         component = self.components[call.name]
         types = get_type_hints(component.__init__ if inspect.isclass(component) else component)
         parameters = {
-            name: parameter
+            name: parameter.replace(annotation=types.get(name, _type_of(parameter)))
             for name, parameter in inspect.signature(component).parameters.items()
             if name not in self.given
         }
@@ -79,27 +134,11 @@ class Registry(Generic[T]):
         for key, parameter in parameters.items():
             if parameter.default is parameter.empty and key not in arguments:
                 raise NervaError(f'{self.kind} "{text}": {call.name} needs a value for "{key}"')
-        return functools.partial(
-            component,
-            **{
-                key: self._read(key, value, types.get(key, _type_of(parameters[key])), text)
-                for key, value in arguments.items()
-            },
-        )
+        return component, arguments, parameters
 
-    def parse(self, text: str) -> T:
-        """The component that a specification names, for a registry without `given`."""
-        return self.bind(text)()
-
-    def check(self, name: str, *others: "Registry[Any]") -> None:
-        """Raises a NervaError if neither this registry nor one of the others knows a name: it lists those that they do.
-
-        The most similar come first.
-        """
-        known = [name for registry in (self, *others) for name in registry.components]
-        if name not in known:
-            nearest = sorted(known, key=lambda word: -difflib.SequenceMatcher(None, word.lower(), name.lower()).ratio())
-            raise NervaError(f'unknown {self.kind} "{name}"; known: {", ".join(nearest)}')
+    def _nests(self, parameter: inspect.Parameter) -> bool:
+        """Whether a parameter takes another component of this registry."""
+        return parameter.annotation in (self.of, Specification)
 
     def _read(self, key: str, value: str, type_: Any, text: str) -> Any:
         """The text of an argument in the type of its parameter."""
@@ -123,6 +162,7 @@ _READERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
     float | None: ("a number", float),
     int: ("a whole number", int),
     str: ("a text", str),
+    Specification: ("a text", Specification),
     list[int]: ("whole numbers", lambda value: [int(word) for word in value.strip("[]").split(",")]),
 }
 

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+import traceback
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ def import_here(name: str) -> ModuleType:
     """Imports a module, from the current folder as well.
 
     Raises:
-        NervaError: if there is no such module.
+        NervaError: if there is no such module, or it can't be imported.
     """
     here = str(Path.cwd())
     if here not in sys.path:
@@ -34,6 +35,12 @@ def import_here(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise NervaError(f'there is no module "{error.name}" to import, in {here} or installed') from error
+    except NervaError:
+        raise
+    except Exception as error:  # whatever the module raises is told with its place
+        places = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+        line = f", {places[-1].filename}, line {places[-1].lineno}" if places[1:] else ""
+        raise NervaError(f'the module "{name}" can\'t be imported: {type(error).__name__}: {error}{line}') from error
 
 
 def positive(name: str, value: float) -> float:

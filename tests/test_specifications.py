@@ -5,8 +5,9 @@ import pytest
 
 from nerva.activation_functions import ActivationFunction, parse_activation
 from nerva.errors import NervaError
+from nerva.layers import LAYERS
 from nerva.learning_rate import LEARNING_RATES, parse_learning_rate
-from nerva.optimizers import parse_optimizer
+from nerva.optimizers import OPTIMIZERS, parse_optimizer
 from nerva.specifications import Registry
 from nerva.utilities import parse_function_call
 from nerva.weight_initializers import INITIALIZERS, parse_weight_initializer
@@ -185,6 +186,31 @@ def test_a_component_of_ones_own() -> None:
     assert registry.parse("Cube").scale == 1
     with pytest.raises(NervaError, match="taken"):
         registry.add("Cube", CubeActivation)
+
+
+CANONICAL = {
+    "Momentum(mu=0.9)": (OPTIMIZERS, ["Momentum(0.9)", "Momentum( mu=9e-1 )", "Momentum(.9)"]),
+    "GradientDescent": (OPTIMIZERS, ["GradientDescent", "GradientDescent()"]),
+    "WeightDecay(optimizer=Momentum(mu=0.9), decay=0.001)": (OPTIMIZERS, ["WeightDecay(Momentum(0.9), 1e-3)"]),
+    "Normal(a=0.0, b=0.1)": (INITIALIZERS, ["Normal(0,0.1)", "Normal(a=0,b=0.1)", "Normal(0.0, 1e-1)"]),
+    "HeNormal": (INITIALIZERS, ["HeNormal", "HeNormal( )"]),
+    "MultiStepLR(lr=0.1, milestones=[1, 3, 5], gamma=0.1)": (LEARNING_RATES, ["MultiStepLR(0.1;1,3,5;0.1)"]),
+    "BatchNormalization": (LAYERS, ["BatchNormalization", "BatchNormalization()"]),
+    "BatchNormalization(momentum=0.5)": (LAYERS, ["BatchNormalization(0.5)"]),
+}
+
+
+@pytest.mark.parametrize("canonical", CANONICAL)
+def test_one_form_for_each_meaning(canonical: str) -> None:
+    registry, texts = CANONICAL[canonical]
+    assert {registry.canonical(text) for text in [*texts, canonical]} == {canonical}
+
+
+def test_a_component_with_two_names() -> None:
+    registry: Registry[object] = Registry("thing")
+    registry.add("First", object)
+    registry.add("Second", object)
+    assert registry.canonical("Second") == "First"
 
 
 def test_types_of_parameters() -> None:

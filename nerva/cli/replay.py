@@ -1,6 +1,6 @@
 """`nerva replay`."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,6 +9,7 @@ from nerva.experiment import numerics
 
 if TYPE_CHECKING:
     from nerva.experiment.config import Config
+    from nerva.experiment.folder import RunFolder
 
 
 @click.command()
@@ -26,8 +27,6 @@ def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: 
     numerics.pin_for(())
     import random
     import sys
-    import tempfile
-    from pathlib import Path
 
     from nerva.errors import NervaError
     from nerva.experiment.compose import compose
@@ -40,14 +39,14 @@ def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: 
         raise click.UsageError("--sample is of an --experiment.")
     if experiment:
         config, folders = arguments.sweep(experiment, overrides)
-        runs = [folder.run_id for folder in folders if folder.is_whole()]
-        if not runs and config.tracking.enabled:
-            from nerva.experiment.tracking import tracked
-
-            known = tracked(config.tracking.uri)
-            runs = [folder.run_id for folder in folders if folder.run_id in known]
+        runs = _made(config, folders)
         if not runs:
-            raise NervaError(f"none of the {len(folders)} runs of {config.title} is made yet, by the code that is here")
+            raise NervaError(
+                f"none of the {len(folders)} runs of {config.title} is made yet, by the code that is here"
+                " (of one that other code made, nerva replay RUN says which functions differ)"
+            )
+        if len(runs) < len(folders):
+            click.echo(f"{len(folders) - len(runs)} of {len(folders)} runs are not made yet")
         runs = random.sample(runs, min(sample or len(runs), len(runs)))
     else:
         # What a run is was recorded; overrides say where things are. (data=auto would look for them.)
@@ -57,44 +56,79 @@ def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: 
                 f"a run is replayed as it was recorded, and {' '.join(overrides)} would be another;"
                 " overrides say where things are, such as results_dir=elsewhere"
             )
-    different = 0
-    with tempfile.TemporaryDirectory(prefix="nerva-recorded-") as folder:
-        for run in runs:
-            different += not _replay(run, config, Path(folder))
-    if len(runs) > 1:
-        click.echo(f"{len(runs) - different} of {len(runs)} runs are identical")
-    sys.exit(1 if different else 0)
+    identical = 0
+    for run in runs:
+        try:
+            identical += _replay(run, config, anywhere=not any(o.startswith("results_dir=") for o in overrides))
+        except (NervaError, OSError) as error:
+            if not experiment:
+                raise
+            click.echo(f"{run}  can't be replayed: {error}")
+    if experiment:
+        click.echo(f"{identical} of {len(runs)} runs are identical")
+    sys.exit(identical < len(runs))
 
 
-def _replay(run: str, config: "Config", temporary: Any) -> bool:
-    """Replays a run, and says what came of it; returns whether it is identical."""
+def _made(config: "Config", folders: "list[RunFolder]") -> list[str]:
+    """The ids of the runs of a sweep that are recorded, be it well or not; and not those that are still to be made."""
+    made = [folder.run_id for folder in folders if folder.path.is_dir() and not folder.is_begun()]
+    if len(made) < len(folders) and config.tracking.enabled:
+        from nerva.experiment.tracking import tracked
+
+        known = tracked(config.tracking.uri)
+        made += [f.run_id for f in folders if not f.path.is_dir() and f.run_id in known]
+    return made
+
+
+def _replay(run: str, config: "Config", anywhere: bool) -> bool:
+    """Replays a run, and says what came of it; returns whether it is identical.
+
+    Args:
+        run: its id, nerva's or MLflow's, or its folder.
+        config: where things are.
+        anywhere: whether a folder's data may be beside it, and not where the configuration has them.
+    """
     import re
+    import shutil
+    import tempfile
     from pathlib import Path
 
     from nerva.errors import NervaError
     from nerva.experiment.folder import RunFolder
     from nerva.experiment.replay import replay
 
+    results_dir = config.results_dir
     logged: dict[str, list[tuple[int, float]]] = {}
-    if Path(run).is_dir():
-        recorded = RunFolder(Path(run).absolute())
-    elif re.fullmatch("[0-9a-f]{12}|[0-9a-f]{32}", run):
-        recorded = RunFolder.of(config.results_dir, run)
-        if not recorded.path.is_dir():
-            if not config.tracking.enabled:
-                raise NervaError(f"there is no run {run} in {recorded.path.parent}, and tracking is off")
-            from nerva.experiment import tracking
+    downloaded = Path(tempfile.mkdtemp(prefix="nerva-recorded-"))
+    needed = False
+    try:
+        if run and Path(run).is_dir():
+            recorded = RunFolder(Path(run).resolve())
+            if not any(file.exists() for file in recorded.evidence):
+                raise NervaError(f"{run} is no run's folder")
+            if anywhere and recorded.path.parent.name == "runs":
+                results_dir = str(recorded.path.parent.parent)
+        elif re.fullmatch("[0-9a-f]{12}|[0-9a-f]{32}", run):
+            recorded = RunFolder.of(config.results_dir, run)
+            if not recorded.path.is_dir():
+                if not config.tracking.enabled:
+                    raise NervaError(f"there is no run {run} in {recorded.path.parent}, and tracking is off")
+                from nerva.experiment import tracking
 
-            recorded, logged = tracking.recorded(run, config.tracking.uri, temporary)
-    else:
-        raise NervaError(f'"{run}" is no folder, and no id: a run has 12 hexadecimal digits, and in MLflow 32')
-    verdict = replay(recorded, config.results_dir, logged)
-    outcome = f"identical ({verdict.compared})" if verdict.identical else "different"
-    click.echo(f"{verdict.run_id}  {outcome}")
-    for line in (*verdict.differences, *verdict.context):
-        click.echo(f"  {line}")
-    if verdict.advice:
-        click.echo("  the code that made it:")
-    for line in verdict.advice:
-        click.echo(f"    {line}")
-    return verdict.identical
+                recorded, logged = tracking.recorded(run, config.tracking.uri, downloaded)
+        else:
+            raise NervaError(f'"{run}" is no folder, and no id: a run has 12 hexadecimal digits, and in MLflow 32')
+        verdict = replay(recorded, results_dir, logged)
+        outcome = f"identical ({verdict.compared})" if verdict.identical else "different"
+        click.echo(f"{verdict.run_id}  {outcome}")
+        for line in (*verdict.differences, *verdict.context):
+            click.echo(f"  {line}")
+        if verdict.advice:
+            click.echo("  the code that made it:")
+        for line in verdict.advice:
+            click.echo(f"    {line}")
+        needed = any(str(downloaded) in line for line in verdict.advice)
+        return verdict.identical
+    finally:
+        if not needed:
+            shutil.rmtree(downloaded)

@@ -17,8 +17,6 @@ def command(port: int, overrides: tuple[str, ...]) -> None:
     import sys
     from pathlib import Path
 
-    from filelock import FileLock
-
     from nerva.errors import NervaError
     from nerva.experiment.compose import compose
     from nerva.experiment.privacy import private
@@ -31,12 +29,12 @@ def command(port: int, overrides: tuple[str, ...]) -> None:
         raise NervaError("tracking is off; say tracking=mlflow")
     if uri.startswith(("http://", "https://")):
         raise NervaError(f"{private(uri)} is a server, which shows its runs itself: open it in a browser")
-    from nerva.experiment.tracking.store import errors, exists, opened
+    from nerva.experiment.tracking.store import errors, exists, locked, opened
 
     if not exists(uri):
         raise NervaError(f"there is nothing at {private(uri)} yet; make some runs first, with make run or nerva train")
     # A fresh database that two processes make at once is spoilt.
-    with FileLock(Path(config.results_dir) / ".mlflow.lock"), errors(uri):
+    with locked(uri, Path(config.results_dir)), errors(uri):
         opened(uri)
     click.echo(
         f"http://127.0.0.1:{port} shows {private(uri)}. Runs are under «Model training». Ctrl-C ends it.", err=True

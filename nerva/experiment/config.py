@@ -1,6 +1,5 @@
 """What a run is made of: the types behind `conf/`, and the checks that they can't express."""
 
-import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -10,15 +9,17 @@ from typing import Any
 
 from nerva.data.description import Dataset
 from nerva.errors import NervaError
+from nerva.experiment import PACKAGE
 from nerva.experiment.fingerprint import digest, fingerprint
+from nerva.experiment.modules import sources
 from nerva.experiment.numerics import settle
-from nerva.layers import has_weights, parse_layer
-from nerva.learning_rate import parse_learning_rate
-from nerva.loss_functions import parse_loss_function
-from nerva.matrix_operations import zeros
-from nerva.optimizers import parse_optimizer
+from nerva.layers import has_weights, layer_registry, parse_layer
+from nerva.learning_rate import LEARNING_RATES, parse_learning_rate
+from nerva.loss_functions import LOSSES, parse_loss_function
+from nerva.optimizers import OPTIMIZERS, parse_optimizer
+from nerva.specifications import Registry
 from nerva.utilities import import_here
-from nerva.weight_initializers import parse_weight_initializer
+from nerva.weight_initializers import INITIALIZERS, parse_weight_initializer
 
 
 @dataclass
@@ -117,49 +118,46 @@ def specification(component: dict[str, Any]) -> str:
 def canonical(config: Config) -> dict[str, Any]:
     """What of a configuration determines a run's result, in one form for each meaning.
 
-    Components are as the engine prints them: defaults filled in, numbers as floats. Everything is there but
-    names, paths and tracking, so that what is added to a configuration counts unless it is known not to.
+    Components have all of their arguments, defaults among them, in their types. Everything is there but names, paths
+    and tracking, so that what is added to a configuration counts unless it is known not to.
 
     Raises:
         NervaError: if something is out of range, or does not fit; the message names the key.
     """
     validate(config)
-    modules = {name: module_fingerprint(name) for name in config.imports}
-    optimizer = parse_optimizer(specification(config.optimizer))
+    modules = {name: sources(name) for name in config.imports}
+    known = {"nerva", *(module for found in modules.values() for module in found)}
+
+    def component(registry: Registry[Any], text: str) -> str:
+        for module in registry.modules(text) - known:
+            if module.partition(".")[0] not in known:
+                raise NervaError(f"{text} is of the module {module}, which is not in imports: its code would not count")
+        return registry.canonical(text)
+
     return {
-        "data": {"checksum": config.data.checksum, "validation": config.data.validation},
+        "data": _data(config.data),
         "sizes": config.sizes,
-        "layers": [repr(parse_layer(layer, 1, 1)) for layer in config.model.layers],
-        "weights": config.model.weights,
-        "optimizer": str(optimizer(zeros(0), zeros(0))),
-        "learning_rate": str(parse_learning_rate(specification(config.learning_rate))),
-        "loss": str(parse_loss_function(specification(config.loss))),
+        "layers": [component(layer_registry(layer), layer) for layer in config.model.layers],
+        "weights": component(INITIALIZERS, config.model.weights),
+        "optimizer": component(OPTIMIZERS, specification(config.optimizer)),
+        "learning_rate": component(LEARNING_RATES, specification(config.learning_rate)),
+        "loss": component(LOSSES, specification(config.loss)),
         "train": dict(vars(config.train)),
         "seed": config.seed,
         "numerics": settle(config.numerics.mode),
         # The code of components of one's own counts as the engine's does.
-        **({"imports": modules} if modules else {}),
+        **({"imports": {name: digest(found) for name, found in modules.items()}} if modules else {}),
     }
 
 
-def module_fingerprint(name: str) -> str:
-    """A hash of the code of a module of one's own, and of what it imports from the same folder.
-
-    Raises:
-        NervaError: if there is no such module.
-    """
-    sources: dict[str, str] = {}
-    waiting = [import_here(name)]
-    folder = Path(str(inspect.getsourcefile(waiting[0]))).parent
-    while waiting:
-        module = waiting.pop()
-        sources[module.__name__] = fingerprint(inspect.getsource(module))
-        used = {x if inspect.ismodule(x) else inspect.getmodule(x) for x in vars(module).values()}
-        for other in used - {None}:
-            file = getattr(other, "__file__", None)
-            if file and Path(file).is_relative_to(folder) and other.__name__ not in sources:  # type: ignore[union-attr]
-                waiting.append(other)  # type: ignore[arg-type]
-    return next(iter(sources.values())) if len(sources) == 1 else digest(sources)
+def _data(data: Dataset) -> dict[str, Any]:
+    """What of a dataset determines a run's result."""
+    determined = {"checksum": data.checksum, "validation": data.validation}
+    if data.sha256:
+        return determined
+    # Where the checksum is that of raw files, what becomes of them counts as well.
+    preparation = {name: fingerprint((PACKAGE / "data" / f"{name}.py").read_bytes()) for name in ("prepare", "raw")}
+    return determined | {"source": data.source, "train": data.train, "test": data.test, "preparation": preparation}
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

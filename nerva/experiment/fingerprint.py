@@ -12,13 +12,13 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def fingerprint(source: str) -> str:
-    """The sha256 of what a module's source text means to Python."""
+def fingerprint(source: bytes) -> str:
+    """The sha256 of what a module's source means to Python."""
     return digest(_meaning(ast.parse(source)))
 
 
-def parts(source: str) -> dict[str, str]:
-    """A hash of each function and class of a module's source text, by its qualified name, and of the rest under "".
+def parts(source: bytes) -> dict[str, str]:
+    """A hash of each function and class of a module's source, by its qualified name, and of the rest under "".
 
     A class' hash is of what stands in it beside functions.
     """
@@ -49,17 +49,18 @@ def _meaning(node: Any) -> Any:
     Empty fields are left out: versions of Python differ in which there are.
     """
     if isinstance(node, list):
-        return [_meaning(item) for item in node]
+        return [_meaning(item) for item in node if not _is_text(item)]
     if not isinstance(node, ast.AST):
         # A constant or a name; the type keeps 1, True and "1" apart.
         return f"{type(node).__name__} {node!r}"
     fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        first = node.body[0] if node.body else None
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-            fields["body"] = node.body[1:]
     # None is a constant's value as well as a missing field.
     if isinstance(node, ast.Constant):
         fields["value"] = node.value
         fields.pop("kind", None)
     return [type(node).__name__, {name: _meaning(value) for name, value in fields.items()}]
+
+
+def _is_text(node: Any) -> bool:
+    """Whether a statement is a docstring, or another text that does nothing."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -4,6 +4,7 @@ config.yaml      the configuration, without what says only where things are put
 provenance.json  what determined the run, the code, the data, and what it was computed with
 code.json        a hash of each function that computed it
 uncommitted.patch  what had been changed in the code since its commit, if something had
+imports.json     the code of modules of one's own, if there are any
 metrics.csv      a row an epoch, from 0, which is before training
 weights.npz      W1, b1, … after the last epoch
 best.npz         W1, b1, … after the epoch with the best validation accuracy
@@ -17,7 +18,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,21 @@ from nerva.experiment.privacy import private
 from nerva.training import EpochRecord
 from nerva.utilities import whole_or_absent
 
-# What a summary and a provenance have, at the least.
-SUMMARY = (
-    *("run_id", "status", "reason", "best", "last", "weights", "started", "ended", "files"),
-    *("training_seconds", "seconds_per_epoch", "peak_memory_mb"),
-)
-PROVENANCE = ("run_id", "configuration_id", "determined_by", "overrides", "code", "data", "environment")
+# What a summary and a provenance have, at the least, and of which kind it is.
+SUMMARY: dict[str, Any] = {
+    **dict.fromkeys(("run_id", "status", "started", "ended"), str),
+    **dict.fromkeys(("last", "weights", "files"), dict),
+    "reason": str | None,
+    "best": dict | None,
+    "training_seconds": float | int,
+    "seconds_per_epoch": float | int | None,
+    "peak_memory_mb": float | int,
+}
+PROVENANCE: dict[str, Any] = {
+    **dict.fromkeys(("run_id", "configuration_id"), str),
+    **dict.fromkeys(("determined_by", "code", "data", "environment"), dict),
+    "overrides": list,
+}
 
 
 class RunFolder:
@@ -51,6 +61,7 @@ class RunFolder:
         self.provenance = path / "provenance.json"
         self.code = path / "code.json"
         self.patch = path / "uncommitted.patch"
+        self.imports = path / "imports.json"
         self.metrics = path / "metrics.csv"
         self.weights = path / "weights.npz"
         self.best = path / "best.npz"
@@ -78,7 +89,7 @@ class RunFolder:
     def evidence(self) -> list[Path]:
         """The files that prove what the run was."""
         files = [self.config, self.provenance, self.code, self.metrics, self.weights, self.best]
-        return [*files, self.patch] if self.patch.exists() else files
+        return [*files, *(file for file in (self.patch, self.imports) if file.exists())]
 
     def is_whole(self) -> bool:
         """Whether the run has ended and all of its files are there."""
@@ -97,6 +108,10 @@ class RunFolder:
         except Timeout:
             return True
 
+    def is_begun(self) -> bool:
+        """Whether the run is being made, or has been interrupted."""
+        return not self.summary.exists() and (self.checkpoint.exists() or self.is_being_made())
+
     def clear(self) -> None:
         """Takes away what an attempt that did not end has left, but for its checkpoint."""
         self.summary.unlink(missing_ok=True)
@@ -106,7 +121,7 @@ class RunFolder:
     def write_config(self, config: Config) -> None:
         """Writes the configuration, as far as it is the run's: the same run has the same file, wherever it was made."""
         with whole_or_absent(self.config) as temporary:
-            temporary.write_text(to_yaml(config))
+            temporary.write_text(to_yaml(config), encoding="utf-8")
 
     def read_config(self) -> dict[str, Any]:
         """The configuration, as nested dictionaries.
@@ -115,7 +130,7 @@ class RunFolder:
             NervaError: if the file can't be read.
         """
         try:
-            container = OmegaConf.to_container(OmegaConf.create(self.config.read_text()))
+            container = OmegaConf.to_container(OmegaConf.create(self.config.read_text(encoding="utf-8")))
         except (OSError, ValueError, OmegaConfBaseException, YAMLError) as error:
             raise NervaError(f"{self.config} can't be read ({_first_line(error)}); {self.again}") from None
         assert isinstance(container, dict)
@@ -128,7 +143,7 @@ class RunFolder:
             NervaError: if the file can't be read, or is not that of a configuration.
         """
         try:
-            return dataclasses.replace(from_yaml(self.config.read_text()), experiment_name=self.run_id)
+            return dataclasses.replace(from_yaml(self.config.read_text(encoding="utf-8")), experiment_name=self.run_id)
         except (OSError, ValueError, OmegaConfBaseException, YAMLError) as error:
             raise NervaError(
                 f"{self.config} is not a run's configuration ({_first_line(error)}); {self.again}"
@@ -156,15 +171,21 @@ class RunFolder:
         except (OSError, ValueError, TypeError) as error:
             raise NervaError(f"{self.metrics} is damaged ({error}); {self.again}") from None
 
-    def write_provenance(self, provenance: dict[str, Any], code: dict[str, str], patch: str) -> None:
+    def write_provenance(
+        self, provenance: dict[str, Any], code: dict[str, str], patch: bytes, imports: dict[str, str]
+    ) -> None:
         """Writes where the run comes from."""
         _write_json(self.provenance, provenance)
         _write_json(self.code, code)
         if patch:
             with whole_or_absent(self.patch) as temporary:
-                temporary.write_text(patch, errors="surrogateescape")
+                temporary.write_bytes(patch)
         else:
             self.patch.unlink(missing_ok=True)
+        if imports:
+            _write_json(self.imports, imports)
+        else:
+            self.imports.unlink(missing_ok=True)
 
     def read_provenance(self) -> dict[str, Any]:
         """Where the run comes from.
@@ -180,7 +201,15 @@ class RunFolder:
         Raises:
             NervaError: if the file is missing or damaged.
         """
-        return self._read_json(self.code, ())
+        return self._read_json(self.code, {})
+
+    def read_imports(self) -> dict[str, str]:
+        """The source texts of modules of one's own.
+
+        Raises:
+            NervaError: if the file is damaged.
+        """
+        return self._read_json(self.imports, {}) if self.imports.exists() else {}
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Writes what came of the run, with the checksums of the other files."""
@@ -196,15 +225,18 @@ class RunFolder:
             raise NervaError(f"the run {self.run_id} has not ended: there is no {self.summary}")
         return self._read_json(self.summary, SUMMARY)
 
-    def _read_json(self, path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    def _read_json(self, path: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            content = json.loads(path.read_text())
-            missing = [key for key in keys if key not in content]
-        except (OSError, ValueError, TypeError) as error:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise NervaError(f"{path} can't be read ({error}); {self.again}") from None
-        if missing:
-            raise NervaError(f"{path} has no {missing[0]}; {self.again}")
-        assert isinstance(content, dict)
+        if not isinstance(content, dict):
+            raise NervaError(f"{path} is not of the kind that was written; {self.again}")
+        for key, kind in kinds.items():
+            if key not in content:
+                raise NervaError(f"{path} has no {key}; {self.again}")
+            if not isinstance(content[key], kind):
+                raise NervaError(f"{path}: {key} is not of the kind that was written; {self.again}")
         return content
 
 
@@ -242,7 +274,7 @@ def file_checksum(path: Path) -> str:
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     with whole_or_absent(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _first_line(error: Exception) -> str:

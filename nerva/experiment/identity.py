@@ -5,10 +5,12 @@ and of nothing else: not of paths, names, tracking or the number of cores.
 """
 
 import functools
+from collections.abc import Iterable
 
 from nerva.experiment import PACKAGE
 from nerva.experiment.config import Config, canonical
 from nerva.experiment.fingerprint import digest, fingerprint, parts
+from nerva.experiment.modules import files
 
 
 def run_id(config: Config) -> str:
@@ -34,16 +36,23 @@ def code_fingerprint() -> str:
     return digest({name: fingerprint(source) for name, source in _sources().items()})
 
 
-def code_parts() -> dict[str, str]:
-    """A hash of each function of that code, as `nerva/layers.py: LinearLayer.feedforward`."""
+def code_parts(imports: Iterable[str] = ()) -> dict[str, str]:
+    """A hash of each function of that code, as `nerva/layers.py: LinearLayer.feedforward`.
+
+    Args:
+        imports: modules of one's own, whose functions are `mine: MineActivation.gradient`.
+    """
+    engine = {f"nerva/{name}": source for name, source in _sources().items()}
+    own = {module: file.read_bytes() for name in imports for module, file in files(name).items()}
     return {
-        f"nerva/{name}: {part}".removesuffix(": "): sha256
-        for name, source in _sources().items()
+        f"{name}: {part}".removesuffix(": "): sha256
+        for name, source in (engine | own).items()
         for part, sha256 in parts(source).items()
     }
 
 
-def _sources() -> dict[str, str]:
-    """The source text of each module that computes a run."""
-    files = [*sorted(PACKAGE.glob("*.py")), PACKAGE / "experiment" / "build.py"]
-    return {str(file.relative_to(PACKAGE)): file.read_text() for file in files}
+def _sources() -> dict[str, bytes]:
+    """The source of each module that computes a run."""
+    # Hidden files are an editor's.
+    files = [*sorted(PACKAGE.glob("[!.]*.py")), PACKAGE / "experiment" / "build.py"]
+    return {str(file.relative_to(PACKAGE)): file.read_bytes() for file in files}

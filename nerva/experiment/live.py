@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nerva.errors import NervaError
-from nerva.experiment import PACKAGE
+from nerva.experiment import PACKAGE, numerics
 from nerva.experiment.worker import close, give
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def followed(config: "Config", folder: "RunFolder") -> Iterator[Follower]:
 
     def start() -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), *sys.path[1:]])}
-        command = [sys.executable, "-m", __name__]
+        command = numerics.python("-m", __name__)
         # A session of its own: Ctrl-C is for the run, and the follower tells MLflow of it.
         process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=environment, start_new_session=True)
         started.append(process)

@@ -10,6 +10,7 @@ variables, which are read when NumPy is first imported; so this module does with
 
 import functools
 import hashlib
+import math
 import os
 import platform
 import subprocess
@@ -50,7 +51,7 @@ _VARIABLES = (
 )
 
 # What `_computed` gives in portable numerics.
-_KNOWN = "51a0df27b2d25a70"
+_KNOWN = "81f75bfca7653aec"
 
 _pinned = ""  # the mode in which this process computes, if that has been settled before NumPy was imported
 
@@ -63,16 +64,28 @@ def environment(mode: str, base: Mapping[str, str] | None = None) -> dict[str, s
         base: the other variables; by default, those of this process.
     """
     kept = {key: value for key, value in (os.environ if base is None else base).items() if key not in _VARIABLES}
-    return kept | _PINS[mode]
+    # Where this package is, if it isn't installed.
+    path = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), kept.get("PYTHONPATH"))))
+    return kept | _PINS[mode] | {"PYTHONPATH": path}
+
+
+def python(*arguments: str) -> list[str]:
+    """The command that runs Python with this package, for `environment`: not with what lies in the current folder."""
+    return [sys.executable, "-P", *arguments]
 
 
 def pin(mode: str) -> None:
-    """Lets this process compute in a mode, if NumPy has not been imported yet; see `pinned`."""
+    """Lets this process compute in a mode, if NumPy has not been imported yet; see `pinned`.
+
+    Where it has been, by what Python does before it does anything else, the process may have been started in that mode.
+    """
     global _pinned
     if "numpy" not in sys.modules:
         for key in _VARIABLES:
             os.environ.pop(key, None)
         os.environ.update(_PINS[mode])
+        _pinned = mode
+    elif {key: os.environ[key] for key in _VARIABLES if key in os.environ} == _PINS[mode]:
         _pinned = mode
 
 
@@ -123,12 +136,10 @@ def obstacle() -> str:
     if unfit := _unfit():
         return unfit
     if _pinned == "portable":
-        return _departure()
+        return departure()
     # What takes effect can only be seen in a process that is pinned.
-    probe = f"from {__name__} import pin, obstacle; pin('portable'); print(obstacle())"
-    package = str(Path(__file__).parent.parent.parent)
     result = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {package!r}); {probe}"],
+        python("-c", f"from {__name__} import pin, departure; pin('portable'); print(departure())"),
         env=environment("portable"),
         capture_output=True,
         text=True,
@@ -151,8 +162,8 @@ def _unfit() -> str:
     return ""
 
 
-def _departure() -> str:
-    """In which way this process, which is pinned, does not compute as portable numerics do."""
+def departure() -> str:
+    """In which way this process, which is pinned, does not compute as portable numerics do; "" if it does."""
     effect = in_effect()
     for what, found, expected in (
         ("BLAS", effect["blas"], "openblas"),
@@ -162,7 +173,8 @@ def _departure() -> str:
         if found.split(" ")[0] != expected:
             return f"the {what} in effect is {found or 'unknown'}, and not {expected}"
     if (computed := _computed()) != _KNOWN:
-        return f"NumPy {effect['numpy']} with {effect['blas']} computes {computed}, and not {_KNOWN}"
+        libc = " ".join(platform.libc_ver()).strip() or "the C library"
+        return f"NumPy {effect['numpy']} with {effect['blas']} and {libc} computes {computed}, and not {_KNOWN}"
     return ""
 
 
@@ -185,7 +197,8 @@ def in_effect() -> dict[str, str]:
 def _computed() -> str:
     """A hash of what this process makes of some fixed numbers: products, functions, sums and random numbers.
 
-    It differs where the kernel, the SIMD level, or NumPy's algorithms do; the number of threads is always one.
+    It differs where the kernel, the SIMD level, NumPy's algorithms or the C library's do; the number of threads is
+    always one.
     """
     import numpy as np
     from threadpoolctl import threadpool_limits
@@ -197,10 +210,20 @@ def _computed() -> str:
         Z = X @ W / 1024
         results = [Z, X.T @ Z, X @ W[:, 0], np.exp(Z), np.log(np.abs(Z) + 1), np.tanh(Z), np.sqrt(np.abs(Z))]
         results += [Z.sum(axis=0), Z.mean(axis=1), Z.sum(), rng.standard_normal(100), rng.random(100, np.float32)]
+    # Of schedules and optimizers; these come from the C library.
+    results += [np.array([f(x) for x in range(1, 2000)]) for f in (_exponential, math.cos, _power)]
     digest = hashlib.sha256()
     for result in results:
         digest.update(np.ascontiguousarray(result).tobytes())
     return digest.hexdigest()[:16]
+
+
+def _exponential(x: int) -> float:
+    return math.exp(-x / 7)
+
+
+def _power(x: int) -> float:
+    return math.pow(0.999, x)
 
 
 def cpu() -> str:

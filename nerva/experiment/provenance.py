@@ -4,6 +4,7 @@ Nothing is recorded of who ran it: no user or host, no environment variables, an
 """
 
 import json
+import os
 import platform
 import shlex
 import subprocess
@@ -105,32 +106,37 @@ def _git() -> dict[str, Any]:
     commit = _ask_git("rev-parse", "HEAD")
     if commit is None:
         return {"git_commit": None, "dirty": None, "untracked": []}
-    listed = _ask_git("ls-files", "-z", "--others", "--exclude-standard", "--", *_RELEVANT) or ""
-    untracked = [name for name in listed.split("\0") if name]
-    dirty = bool(_ask_git("status", "--porcelain", "--untracked-files=no")) or bool(untracked)
-    return {"git_commit": commit.strip(), "dirty": dirty, "untracked": untracked}
+    return {"git_commit": commit.decode().strip(), "dirty": bool(patch()), "untracked": _untracked()}
 
 
-def patch() -> str:
-    """What `git apply` needs to make the commit into the code that runs; "" if that is the same."""
-    known = _git()
-    if not known["dirty"]:
-        return ""
-    # In the form that `git apply` reads, whatever a user has set for the eye.
-    diff = ("diff", "--binary", "--no-ext-diff", "--no-color", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
-    new = [_ask_git(*diff, "--no-index", "--", "/dev/null", file) or "" for file in known["untracked"]]
-    return (_ask_git(*diff, "HEAD") or "") + "".join(new)
+# In the form that `git apply` reads, whatever a user has set for the eye.
+_DIFF = (
+    *("diff", "--binary", "--unified=3", "--inter-hunk-context=0"),
+    *("--no-ext-diff", "--no-color", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/"),
+)
 
 
-def _ask_git(*arguments: str) -> str | None:
+def patch() -> bytes:
+    """What `git apply` needs to make the commit into the code that runs; nothing if that is the same."""
+    changed = _ask_git(*_DIFF, "HEAD") or b""
+    return changed + b"".join(_ask_git(*_DIFF, "--no-index", "--", "/dev/null", file) or b"" for file in _untracked())
+
+
+def _untracked() -> list[str]:
+    """Files that git does not know, and that can matter to a run."""
+    listed = _ask_git("ls-files", "-z", "--others", "--exclude-standard", "--", *_RELEVANT) or b""
+    return [os.fsdecode(name) for name in listed.split(b"\0") if name]
+
+
+def _ask_git(*arguments: str) -> bytes | None:
     """What git says of the checkout that this package is in; None if it is in none, or git is not there."""
     root = PACKAGE.parent
     if not (root / ".git").exists():
         return None  # installed, perhaps below somebody else's checkout
+    # Of another repository, where git itself has called what runs here.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     try:
-        result = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, text=True, check=False, errors="surrogateescape"
-        )
+        result = subprocess.run(["git", *arguments], cwd=root, env=environment, capture_output=True, check=False)
     except OSError:
         return None
     # `git diff --no-index` says by 1 that files differ.

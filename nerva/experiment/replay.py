@@ -3,8 +3,11 @@
 import dataclasses
 import itertools
 import math
+import shlex
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,11 @@ import numpy as np
 
 from nerva.data import load_prepared, prepare
 from nerva.errors import NervaError
-from nerva.experiment.config import Config, canonical, flat, module_fingerprint
+from nerva.experiment.config import Config, canonical, flat
 from nerva.experiment.fingerprint import digest
 from nerva.experiment.folder import RunFolder, file_checksum
 from nerva.experiment.identity import code_fingerprint, code_parts
+from nerva.experiment.modules import is_there, sources, write_texts
 from nerva.experiment.run import run
 from nerva.matrix_operations import Matrix
 from nerva.training import EpochRecord
@@ -53,10 +57,37 @@ def replay(
         logged: figures that were logged elsewhere, too: of each, epochs with values.
 
     Raises:
-        NervaError: if the run has not ended, or a file of its folder can't be read.
+        NervaError: if the run has not ended, a file of its folder can't be read, or its data can't be had.
     """
     summary, origin = recorded.read_summary(), recorded.read_provenance()
     verdict = Verdict(recorded.run_id)
+    with _own_modules(recorded, origin):
+        return _replay(recorded, Path(results_dir), logged or {}, summary, origin, verdict)
+
+
+@contextmanager
+def _own_modules(recorded: RunFolder, origin: dict[str, Any]) -> Iterator[None]:
+    """Lets modules of one's own be imported from what was recorded, if they are nowhere else."""
+    with tempfile.TemporaryDirectory(prefix="nerva-modules-") as folder:
+        missing = [name for name in origin["determined_by"].get("imports", {}) if not is_there(name)]
+        if missing:
+            write_texts(recorded.read_imports(), Path(folder))
+            sys.path.append(folder)
+        try:
+            yield
+        finally:
+            if missing:
+                sys.path.remove(folder)
+
+
+def _replay(
+    recorded: RunFolder,
+    results_dir: Path,
+    logged: Mapping[str, list[tuple[int, float]]],
+    summary: dict[str, Any],
+    origin: dict[str, Any],
+    verdict: Verdict,
+) -> Verdict:
     try:
         verdict.context, verdict.advice = _code(recorded, origin)
         for name, what in ((recorded.summary.name, summary), (recorded.provenance.name, origin)):
@@ -64,12 +95,14 @@ def replay(
                 verdict.differences.append(f"{name} is that of the run {what['run_id']}")
         config = dataclasses.replace(recorded.load_config(), results_dir=str(results_dir))
         verdict.differences += _config(config, origin)
-        verdict.differences += _data(config, origin)
     except NervaError as error:
         # Other code may not know what was recorded.
         verdict.differences.append(str(error))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         verdict.differences.append(f"{recorded.provenance.name} is damaged: {error!r} is missing or of another kind")
+    if not verdict.differences:
+        prepare(config.data, config.data_dir)
+        verdict.differences += _data(config, origin)
     if verdict.differences:
         # What was trained then can't be trained now.
         return verdict
@@ -81,7 +114,7 @@ def replay(
         outcome = again.read_summary()
     verdict.differences += itertools.chain(
         itertools.islice(_metrics(rows, new), 1),
-        itertools.islice(_logged(logged or {}, new), 1),
+        itertools.islice(_logged(logged, new), 1),
         *(itertools.islice(_arrays(a, b, name), 1) for a, b, name in weights),
         _outcome(summary, outcome),
     )
@@ -114,7 +147,6 @@ def _config(config: Config, origin: dict[str, Any]) -> list[str]:
 def _data(config: Config, origin: dict[str, Any]) -> list[str]:
     """Where the data are not those that the run had."""
     try:
-        prepare(config.data, config.data_dir)
         _, sha256 = load_prepared(config.data, config.data_dir)
     except NervaError as error:
         return [f"data: {error}"]
@@ -125,18 +157,18 @@ def _data(config: Config, origin: dict[str, Any]) -> list[str]:
 
 def _code(recorded: RunFolder, origin: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Which functions are other ones than those that made the run, and how to have those back."""
-    before, code = recorded.read_code(), origin["code"]
-    now = code_parts()
+    before, code, imports = recorded.read_code(), origin["code"], origin["determined_by"].get("imports", {})
+    now = code_parts(imports)
     changed = sorted(part for part in {*before, *now} if before.get(part) != now.get(part))
     context = [f"code: {_change(before.get(part), now.get(part))} {part}" for part in changed]
-    imports = origin["determined_by"].get("imports", {})
-    current = {name: module_fingerprint(name) for name in imports}
-    context += [f"code: changed {name}" for name, sha256 in imports.items() if current[name] != sha256]
-    if code["fingerprint"] == code_fingerprint() or not code["git_commit"]:
-        return context, []
-    advice = [f"git checkout {code['git_commit']}"]
-    if code["dirty"]:
-        advice.append(f"git apply {recorded.patch}" if recorded.patch.exists() else "(and what was not committed then)")
+    advice = []
+    if code["fingerprint"] != code_fingerprint() and code["git_commit"]:
+        advice.append(f"git checkout {code['git_commit']}")
+        if code["dirty"]:
+            patch = shlex.join(["git", "apply", str(recorded.patch)])
+            advice.append(patch if recorded.patch.exists() else "(and what was not committed then)")
+    if {name: digest(sources(name)) for name in imports} != imports and recorded.imports.exists():
+        advice.append(f"{', '.join(recorded.read_imports())}: the texts in {recorded.imports}")
     return context, advice
 
 

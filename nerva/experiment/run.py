@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from nerva.data import load_prepared, prepare
 from nerva.datasets import checksum
 from nerva.errors import NervaError
-from nerva.experiment import checkpoint, numerics
+from nerva.experiment import checkpoint, modules, numerics
 from nerva.experiment.build import Training, build
 from nerva.experiment.config import Config
 from nerva.experiment.folder import RunFolder, metrics_row
@@ -93,7 +93,7 @@ def _is_there(folder: RunFolder, force: bool) -> bool:
 def _make(config: Config, overrides: Sequence[str], folder: RunFolder, arrays: dict[str, Any], sha256: str) -> None:
     """Trains the run, and writes all of its folder."""
     folder.clear()
-    origin = provenance(config, overrides, sha256), code_parts(), patch()
+    origin = provenance(config, overrides, sha256), code_parts(config.imports), patch(), modules.texts(config.imports)
 
     def describe() -> None:
         folder.write_config(config)
@@ -111,13 +111,13 @@ def _make(config: Config, overrides: Sequence[str], folder: RunFolder, arrays: d
 def _train(config: Config, arrays: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
     """Trains and writes metrics and weights; returns what came of it."""
     data, t = config.data, build(config, arrays)
-    progress, unusable = _Progress(t, folder), ""
+    progress, unusable = _Progress(t, folder, config), ""
     try:
         progress.load()
     except NervaError as error:
         unusable = f"this run was interrupted, but begins anew, as its checkpoint can't be used: {error}"
         t = build(config, arrays)
-        progress = _Progress(t, folder)
+        progress = _Progress(t, folder, config)
     if not t.records:
         folder.metrics.unlink(missing_ok=True)  # of an attempt that is not gone on with
     log.info("run %s of %s", folder.run_id, config.title)
@@ -142,9 +142,8 @@ def _train(config: Config, arrays: dict[str, Any], folder: RunFolder) -> dict[st
                 progress.save()
                 log.info(table_row(record))
         except (Interrupted, KeyboardInterrupt):
-            after = f"epoch {t.records[-1].epoch}" if t.records else "nothing"
-            then = "goes on from there" if progress.possible else "begins anew"
-            log.info("interrupted after %s; the same command %s", after, then)
+            then = "goes on from there" if progress.saved else "begins anew"
+            log.info("interrupted after %s; the same command %s", progress.saved or "nothing", then)
             raise
     for line in table_foot(sum(record.seconds for record in t.records), validation=True):
         log.info(line)
@@ -175,7 +174,7 @@ def _train(config: Config, arrays: dict[str, Any], folder: RunFolder) -> dict[st
 class _Progress:
     """A run's progress, as its checkpoint keeps it."""
 
-    def __init__(self, t: Training, folder: RunFolder) -> None:
+    def __init__(self, t: Training, folder: RunFolder, config: Config) -> None:
         self.t = t
         self.folder = folder
         self.started = time.time()
@@ -186,6 +185,8 @@ class _Progress:
         self.numbers: list[tuple[float, ...]] = []
         self.continued: list[dict[str, Any]] = []  # after which epoch, and when, an interrupted run went on
         self.possible = True
+        self.saved = ""  # the epoch from which an interrupted run would go on
+        self.modules = modules.Variables(config.imports)
 
     def _state(self) -> dict[str, Any]:
         t = self.t
@@ -200,6 +201,7 @@ class _Progress:
             "loss": t.loss,
             "learning_rate": t.learning_rate,
             "order": t.train_loader.rng,
+            "modules": self.modules.state(),
         }
 
     def save(self) -> None:
@@ -208,6 +210,7 @@ class _Progress:
         if self.possible:
             try:
                 checkpoint.save(self.folder.checkpoint, self._state(), self.bits)
+                self.saved = f"epoch {self.t.records[-1].epoch}"
             except NervaError as error:
                 self.possible = False
                 log.warning("if this run is interrupted, it begins anew: %s", error)
@@ -232,12 +235,14 @@ class _Progress:
             return
         state = checkpoint.restore(self.folder.checkpoint, self._state(), self.bits)
         self.started = state["started"]
+        self.modules.restore(state["modules"])
         records = [EpochRecord(int(row[0]), *row[1:]) for row in state["records"].tolist()]
         for record, made in zip(records, state["times"].tolist(), strict=True):
             self._add(record, made)
         self.t.records = records
         self.t.best = next((record for record in records if record.epoch == state["best"]), None)
         self.t.best_weights = state["best_weights"]
+        self.saved = f"epoch {records[-1].epoch}"
         self.continued = [*state["continued"], {"after_epoch": records[-1].epoch, "at": _iso(time.time())}]
 
 
@@ -283,7 +288,7 @@ class _LogFile(logging.FileHandler):
 @contextmanager
 def _logged_to(folder: RunFolder) -> Iterator[None]:
     """Writes what is logged to the run's log file, too; an earlier attempt's log is replaced."""
-    handler = _LogFile(folder.log, mode="w")
+    handler = _LogFile(folder.log, mode="w", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log.addHandler(handler)
     level = log.level

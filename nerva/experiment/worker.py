@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nerva.errors import NervaError
-from nerva.experiment import PACKAGE, numerics
+from nerva.experiment import numerics
 from nerva.experiment.interruption import Interrupted, end_by, interruptible
 
 if TYPE_CHECKING:
@@ -43,17 +43,15 @@ def run_elsewhere(config: "Config", overrides: Sequence[str], folder: Path, mode
         "folder": str(folder),
         "mode": mode,
         "argv": sys.argv,
+        "path": sys.path,
         "level": logging.getLogger("nerva.run").getEffectiveLevel(),
     }
     answer, answering = os.pipe()
-    environment = numerics.environment(mode)
-    # Where this package is, if it isn't installed.
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(
-        [sys.executable, "-m", __name__, str(answering)],
+        numerics.python("-m", __name__, str(answering)),
         stdin=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=numerics.environment(mode),
         pass_fds=[answering],
         start_new_session=True,  # a Ctrl-C comes to this process, which passes it on, once
     )
@@ -106,12 +104,15 @@ def main() -> None:
     # A run's log file has everything; the terminal, what the process that gave the order would show.
     logging.getLogger().handlers[0].setLevel(order["level"])
     answering = int(sys.argv[1])
-    sys.argv = order["argv"]
+    sys.argv, sys.path[:] = order["argv"], order["path"]
 
     from nerva.experiment.folder import RunFolder, from_yaml
     from nerva.experiment.run import run
 
     try:
+        if numerics.pinned() != order["mode"]:
+            # To ask for another process would be to ask for ever.
+            raise NervaError(f"{sys.executable} sets what NumPy computes with before nerva can")
         with interruptible():
             run(from_yaml(order["config"]), order["overrides"], RunFolder(Path(order["folder"])))
     except NervaError as error:

@@ -13,7 +13,7 @@ from nerva.experiment.identity import run_id
 from nerva.experiment.interruption import Interrupted
 from nerva.experiment.run import run
 from nerva.experiment.worker import give, run_elsewhere
-from tests.conftest import Command
+from tests.conftest import Command, failed_plainly
 from tests.experiment.conftest import DIGITS, configured
 
 PORTABLE = pytest.mark.skipif(bool(numerics.obstacle()), reason=f"portable numerics can't hold: {numerics.obstacle()}")
@@ -74,6 +74,28 @@ def test_a_process_that_has_imported_numpy_trains_the_same(tmp_path) -> None:
     assert result.stdout.strip() == run(configured(), []).read_summary()["weights"]["weights.npz"]
 
 
+def test_what_python_imports_before_all_else(run: Command, tmp_path) -> None:
+    """NumPy, by a sitecustomize: no process can be told in time, but those that are started in the mode need not be."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("import numpy\n")
+    path = {"PYTHONPATH": str(tmp_path / "site")}
+    for mode in ("auto", "native"):
+        result = run("nerva", "train", *DIGITS, f"numerics={mode}", timeout=60, **path)
+        assert result.returncode == 0, result.stderr
+    # One that changes what it was told is found out.
+    (tmp_path / "site" / "sitecustomize.py").write_text("import numpy, os\nos.environ['OPENBLAS_NUM_THREADS'] = '2'\n")
+    failed_plainly(run("nerva", "train", *DIGITS, "numerics=native", "seed=2", timeout=60, **path), "before nerva can")
+
+
+def test_what_lies_in_the_current_folder_does_not_matter(run: Command, tmp_path) -> None:
+    """Neither modules that are called like Python's, nor another copy of the engine."""
+    for name in ("random.py", "nerva/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("raise RuntimeError")
+    result = run("nerva", "train", "-m", *DIGITS, "numerics=native,auto")
+    assert result.returncode == 0, result.stderr
+
+
 def test_errors_come_back_from_the_other_process(tmp_path) -> None:
     config = configured("data.train=1400", "data.sha256=null")
     with pytest.raises(NervaError, match=r"\(1400, 64\) is declared"):
@@ -127,7 +149,7 @@ def test_a_machine_on_which_it_cannot_hold(unfit) -> None:
     ],
 )
 def test_what_did_not_take_effect_is_noticed(changes: dict[str, str], found: str) -> None:
-    program = "from nerva.experiment import numerics as n; print(n._departure())"
+    program = "from nerva.experiment import numerics as n; print(n.departure())"
     environment = numerics.environment("portable") | changes
     if "NPY_ENABLE_CPU_FEATURES" in changes and "avx512f" not in numerics._cpu("flags"):
         pytest.skip("this CPU has one SIMD level only")
@@ -140,7 +162,7 @@ def test_what_did_not_take_effect_is_noticed(changes: dict[str, str], found: str
 @PORTABLE
 def test_another_computation_is_noticed(monkeypatch) -> None:
     monkeypatch.setattr(numerics, "_KNOWN", "0" * 16)
-    assert "computes" in numerics._departure()
+    assert "computes" in numerics.departure()
 
 
 def test_a_mode_that_there_is_not() -> None:

@@ -13,13 +13,19 @@ from nerva.experiment.folder import RunFolder
 from nerva.experiment.identity import run_id
 from nerva.experiment.run import run
 from nerva.utilities import load_dict_from_npz
-from tests.experiment.conftest import configured
+from tests.conftest import command_in
+from tests.experiment.conftest import DIGITS, configured
 
 
-def test_the_peak_of_memory_is_that_of_the_run(results) -> None:
+def test_the_peak_of_memory_is_that_of_the_run(tmp_path) -> None:
     """Though both runs are made by one process, the larger one first."""
-    large, small = (run(configured(f"model.hidden=[{n}]"), []).read_summary()["peak_memory_mb"] for n in (8000, 8))
-    assert small < large - 10
+    sweep = ("nerva", "train", "-m", *DIGITS, "model.hidden=[8000],[8]")
+    assert command_in(tmp_path)(*sweep).returncode == 0
+    peaks = {
+        folder.read_provenance()["determined_by"]["sizes"][1]: folder.read_summary()["peak_memory_mb"]
+        for folder in (RunFolder(path.parent) for path in tmp_path.glob("results/runs/*/run.json"))
+    }
+    assert peaks[8] < peaks[8000] - 10
 
 
 def test_a_run(results, caplog) -> None:

@@ -377,7 +377,7 @@ def test_a_database_is_whole_or_absent(results, monkeypatch) -> None:
             tracking.track([folder], "digits-test", uri, results)
     assert not (results / "mlflow.db").exists()
     assert tracking.track([folder], "digits-test", uri, results) == 1
-    assert not list(results.glob(".mlflow.db*"))
+    assert not list(results.glob(".mlflow.db.*.tmp*"))
 
 
 def test_what_was_left_running_is_ended(results, uri) -> None:

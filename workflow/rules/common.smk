@@ -1,4 +1,5 @@
 # The sweep: its points, as Hydra expands them, and where their results go.
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -6,15 +7,20 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from nerva.experiment import compose, numerics
+from nerva.experiment import PACKAGE, compose, numerics
 from nerva.experiment.folder import RunFolder
 from nerva.experiment.fingerprint import digest
 from nerva.experiment.privacy import private
 from nerva.errors import NervaError
 
-# The jobs' `nerva` is that of the Python which runs Snakemake, also if its environment isn't activated. What
-# Snakemake itself puts before every command, to stop at the first error, has to be said again.
-shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+# The jobs' `nerva` is that which this file imports, of the Python that runs Snakemake, also if no environment is
+# activated, or that of another checkout. What Snakemake itself puts before every command, to stop at the first error,
+# has to be said again.
+MODULES = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
+shell.prefix(
+    f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+    f" PYTHONPATH={shlex.quote(MODULES)}; "
+)
 
 
 report: "../report/workflow.rst"

@@ -1,3 +1,7 @@
+if CONFIG.force and workflow.is_main_process and not {"-R", "--forcerun", "-F", "--forceall"} & {*sys.argv}:
+    raise WorkflowError("force=true makes runs again if Snakemake asks for them: add --forcerun train, and it does")
+
+
 rule train:
     input:
         # The run's id has the data's checksum: that the file was made again means nothing.
@@ -23,5 +27,7 @@ rule train:
     message:
         "Training run {wildcards.run}: {params.point}"
     shell:
-        # 3: the run diverged. That is a result, which its folder says and the leaderboard shows.
-        "nerva train {params.overrides} > {log:q} 2>&1 || [ $? = 3 ]"
+        # 3: the run diverged. That is a result, which its folder says and the leaderboard shows. And a run that is
+        # there is whole, whatever became of the process that made or awaited it: of a job that fails, Snakemake takes
+        # the files away, also those of others.
+        "nerva train {params.overrides} > {log:q} 2>&1 || [ $? = 3 ] || [ -e {output.summary:q} ]"

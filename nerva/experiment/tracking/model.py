@@ -1,6 +1,5 @@
 """A run's network as a model of MLflow's."""
 
-import inspect
 import shutil
 import tempfile
 import warnings
@@ -16,7 +15,7 @@ from mlflow.types import Schema, TensorSpec
 from nerva.experiment import PACKAGE
 from nerva.experiment.config import Config
 from nerva.experiment.folder import RunFolder
-from nerva.utilities import import_here
+from nerva.experiment.modules import texts, write_texts
 
 
 def save_model(folder: RunFolder, config: Config, path: Path) -> None:
@@ -30,12 +29,14 @@ def save_model(folder: RunFolder, config: Config, path: Path) -> None:
         engine.mkdir()
         for file in PACKAGE.glob("*.py"):
             shutil.copy(file, engine)
-        own = [str(inspect.getsourcefile(import_here(name))) for name in config.imports]
+        own = Path(temporary) / "own"
+        own.mkdir()
+        write_texts(texts(config.imports), own)
         save_pyfunc(
             path,
             python_model=str(Path(__file__).with_name("served_model.py")),
             artifacts={"weights": str(folder.best)},
-            code_paths=[str(engine), *own],
+            code_paths=[str(engine), *map(str, own.iterdir())],
             model_config={"imports": list(config.imports)},
             signature=ModelSignature(Schema([X]), Schema([Y])),
             input_example=np.zeros((2, config.data.features), np.float32),

@@ -1,14 +1,17 @@
 """What MLflow has of runs."""
 
 import math
+import shutil
 import sys
 from pathlib import Path
+
+from mlflow.entities import Run
 
 from nerva.errors import NervaError
 from nerva.experiment.folder import RunFolder
 from nerva.experiment.privacy import private
 from nerva.experiment.tracking.entities import METRICS
-from nerva.experiment.tracking.store import errors, exists, opened, search
+from nerva.experiment.tracking.store import database, errors, exists, opened, search
 
 
 def recorded(run: str, uri: str, destination: Path) -> tuple[RunFolder, dict[str, list[tuple[int, float]]]]:
@@ -36,16 +39,34 @@ def recorded(run: str, uri: str, destination: Path) -> tuple[RunFolder, dict[str
         if found is None or "nerva.run_id" not in found.data.tags:
             raise NervaError(there)
         folder = RunFolder(destination / found.data.tags["nerva.run_id"])
-        folder.path.mkdir()
-        for artifact in client.list_artifacts(found.info.run_id):
-            if not artifact.is_dir:
-                client.download_artifacts(found.info.run_id, artifact.path, str(folder.path))
+        if moved := _moved(found, uri):
+            shutil.copytree(moved, folder.path)
+        else:
+            folder.path.mkdir()
+            for artifact in client.list_artifacts(found.info.run_id):
+                if not artifact.is_dir:
+                    client.download_artifacts(found.info.run_id, artifact.path, str(folder.path))
+        if not folder.summary.exists():
+            where = private(str(found.info.artifact_uri))
+            raise NervaError(
+                f"MLflow has not all files of the run {run}: it is {found.info.status}, and they are in {where}"
+            )
         history = {
             column: sorted((m.step, _unbounded(m.value)) for m in client.get_metric_history(found.info.run_id, name))
             for column, name in METRICS.items()
             if column != "seconds"
         }
     return folder, history
+
+
+def _moved(run: Run, uri: str) -> Path | None:
+    """Where the files of a run are, if a database was moved together with them: MLflow knows where they were."""
+    path, before = database(uri), Path(str(run.info.artifact_uri))
+    if path is None or before.exists() or not before.is_absolute():
+        return None
+    # mlartifacts, the experiment, the run, artifacts
+    now = path.parent.joinpath(*before.parts[-4:])
+    return now if now.is_dir() else None
 
 
 def tracked(uri: str) -> set[str]:

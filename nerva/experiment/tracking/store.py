@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -59,12 +60,33 @@ def database(uri: str) -> Path | None:
     return Path(name)
 
 
+@contextmanager
+def locked(uri: str, results_dir: Path) -> Iterator[None]:
+    """One process at a time: those that make the tables of a fresh database together spoil it.
+
+    The lock is beside the database, as runs of several folders may be logged there; for a server, among the results.
+    """
+    path = database(uri) or results_dir / "mlflow"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.with_name(f".{path.name}.lock")
+        file.touch()  # FileLock would try for ever, where it can't be made
+        lock = FileLock(file)
+        lock.acquire()
+    except OSError as error:
+        where = private(str(path.parent))
+        raise NervaError(f"MLflow's store at {private(uri)}: {where}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _make(path: Path) -> None:
     """Makes a database under another name first: one that is half made can't be used, nor repaired."""
     # MLflow keeps the stores that it has opened: another name each time.
     temporary = path.with_name(f".{path.name}.{time.time_ns()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         _remove_unfinished(path)
         temporary.touch()  # MLflow would try for minutes, and not say so
     except OSError as error:

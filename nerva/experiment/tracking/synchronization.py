@@ -24,7 +24,7 @@ from nerva.experiment.sweeps import Asked, remembered
 from nerva.experiment.tracking import entities
 from nerva.experiment.tracking.champion import crown
 from nerva.experiment.tracking.model import save_model
-from nerva.experiment.tracking.store import database, errors, opened, search
+from nerva.experiment.tracking.store import database, errors, locked, opened, search
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,9 +68,8 @@ def track(
     """
     results_dir = Path(results_dir)
     results_dir.mkdir(parents=True, exist_ok=True)
-    # One process at a time: processes that make the tables of a fresh database together spoil it, and two that
-    # look for the same run before either has logged it would log it twice.
-    with FileLock(results_dir / ".mlflow.lock"), errors(uri):
+    # Two that look for the same run before either has logged it would log it twice.
+    with locked(uri, results_dir), errors(uri):
         return _Experiment(opened(uri), title, uri, results_dir, sweep or Sweep(), question).track(folders, live)
 
 
@@ -107,11 +106,12 @@ class _Experiment:
             self._make_parent()
         # A bar, in a terminal (None), if it may take a while.
         shown = tqdm(begun, f"logging {self.title}", unit="run", leave=False, disable=None if begun[1:] else True)
-        logged = sum([self._log_or_tell(folder, live) for folder in shown])
+        # Whoever waited for a run that another process makes may end before that does.
+        logged = sum([self._log_or_tell(folder, live or folder.is_being_made()) for folder in shown])
         for folder in begun:
             self._join(folder)
         if logged or not live:
-            self._heal(folders)
+            self._heal(begun)
             for sweep_id, parent in self.parents.items():
                 if sweep_id == self.sweep.id or parent.info.status == _RUNNING:
                     self._close_sweep(sweep_id, parent)
@@ -174,12 +174,14 @@ class _Experiment:
         ended = folder.summary.exists()
         summary: dict[str, Any] = folder.read_summary() if ended else {}
         known = logged.data.tags.get("nerva.ended") if logged else None
-        if known and known == summary.get("ended"):
+        # What was killed while it logged did not do it all.
+        whole = logged is not None and logged.info.status != _RUNNING and _introduced(logged)
+        if whole and known and known == summary.get("ended"):
             return False
         if ended and (lost := [file for file in folder.evidence if not file.exists()]):
             raise NervaError(f"there is no {lost[0]}; {folder.again}")
         rows = folder.read_metrics()
-        if logged and known:
+        if logged and known and known != summary.get("ended"):
             self.client.delete_run(logged.info.run_id)  # it was made again since
             logged = None
         last = self._last_epoch(logged, rows)
@@ -190,6 +192,8 @@ class _Experiment:
         if logged and not ended and logged.info.status == _KILLED and last == rows[-1]["epoch"]:
             return False  # it was killed, and that is known
         run_id = logged.info.run_id if logged else self._create(folder, rows[0]["time"])
+        if not logged or not _introduced(logged):
+            self._introduce(run_id, folder)
         if not logged or logged.info.status != _RUNNING:
             self.client.update_run(run_id, _RUNNING)
         # What is logged twice, MLflow keeps once. But of a run that is watched, only what is new is sent.
@@ -225,8 +229,8 @@ class _Experiment:
         return max(metric.step for metric in history)
 
     def _create(self, folder: RunFolder, started: float) -> str:
-        """Makes a run in MLflow, with all that is known before it has ended; returns its id there."""
-        origin, config, described = folder.read_provenance(), folder.load_config(), folder.read_config()
+        """Makes a run in MLflow; returns its id there."""
+        origin = folder.read_provenance()
         tags = {
             "nerva.run_id": folder.run_id,
             "nerva.configuration_id": origin["configuration_id"],
@@ -252,15 +256,17 @@ class _Experiment:
         run = self.client.create_run(
             self.experiment_id,
             start_time=round(started * 1000),
-            run_name=entities.name(described),
+            run_name=entities.name(folder.read_config()),
             tags={key: str(value) for key, value in tags.items() if value is not None},
         )
-        run_id = str(run.info.run_id)
-        parameters = entities.parameters(described)
+        return str(run.info.run_id)
+
+    def _introduce(self, run_id: str, folder: RunFolder) -> None:
+        """Logs what else is known of a run before it has ended; the data last, so that where they are, the rest is."""
+        parameters = entities.parameters(folder.read_config())
         for start in range(0, len(parameters), _PARAMETERS_AT_ONCE):
             self.client.log_batch(run_id, params=parameters[start : start + _PARAMETERS_AT_ONCE])
-        self.client.log_inputs(run_id, entities.datasets(config, origin))
-        return run_id
+        self.client.log_inputs(run_id, entities.datasets(folder.load_config(), folder.read_provenance()))
 
     def _batches(self, run_id: str, metrics: list[Metric]) -> None:
         for start in range(0, len(metrics), _METRICS_AT_ONCE):
@@ -369,3 +375,8 @@ class _Experiment:
                         self.client.set_terminated(run.info.run_id, _KILLED)
             except Timeout:
                 continue  # it is being trained
+
+
+def _introduced(run: Run) -> bool:
+    """Whether all is logged that is known of a run before it has ended."""
+    return bool(run.inputs and run.inputs.dataset_inputs)

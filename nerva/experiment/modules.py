@@ -1,0 +1,132 @@
+"""Modules of one's own, which register components: their code is part of a run's identity, and of its record."""
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nerva.errors import NervaError
+from nerva.experiment.fingerprint import fingerprint
+from nerva.utilities import import_here
+
+_VALUES = (bool, int, float, str, list, tuple, dict, np.ndarray, np.generic, np.random.Generator)
+
+
+def sources(name: str) -> dict[str, str]:
+    """A hash of the code of a module of one's own, and of each that it imports from beside it, by their names.
+
+    Beside it are the modules in the folder of its outermost package, or in its own folder if it is in none. What
+    is installed counts only if it is of the same package.
+
+    Raises:
+        NervaError: if there is no such module, or it is not written in Python.
+    """
+    return {module: fingerprint(file.read_bytes()) for module, file in files(name).items()}
+
+
+def files(name: str) -> dict[str, Path]:
+    """The file of a module of one's own, and of each that it imports from beside it, by their names; see `sources`."""
+    root, first = _root(name), name.partition(".")[0]
+    found: dict[str, Path] = {}
+    waiting = [name]
+    while waiting:
+        module = waiting.pop()
+        outermost, path = module.partition(".")[0], _file(root, module)
+        outside = outermost != first and "site-packages" in root.parts
+        # The engine's code counts by itself.
+        if module in found or path is None or outside or outermost == "nerva":
+            continue
+        found[module] = path
+        around = module.rpartition(".")[0]
+        waiting += _imported(path.read_bytes(), module if path.name == "__init__.py" else around)
+        # With a module, the packages around it are imported.
+        waiting += [around] if around else []
+    return dict(sorted(found.items()))
+
+
+def texts(names: Iterable[str]) -> dict[str, str]:
+    """The source texts of modules of one's own, and of what they import, by their paths from where they are found."""
+    return {
+        file.relative_to(_root(name)).as_posix(): file.read_text(encoding="utf-8")
+        for name in names
+        for file in files(name).values()
+    }
+
+
+def write_texts(texts: Mapping[str, str], folder: Path) -> None:
+    """Writes source texts to a folder, from where they can be imported."""
+    for name, text in texts.items():
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise NervaError(f"{name} is no path of a module")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def is_there(name: str) -> bool:
+    """Whether a module can be found, without importing it."""
+    path = [str(Path.cwd()), *sys.path]
+    return importlib.machinery.PathFinder.find_spec(name.partition(".")[0], path) is not None
+
+
+class Variables:
+    """What modules of one's own keep between calls, other than in objects: variables of theirs and of their classes."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.modules = sorted({module for name in names for module in files(name)})
+
+    def state(self) -> dict[str, dict[str, Any]]:
+        """The variables that are values: numbers, texts, arrays, generators, and lists and dictionaries of them."""
+        return {
+            name: {key: x for key, x in vars(place).items() if isinstance(x, _VALUES) and not key.startswith("__")}
+            for name, place in self._places().items()
+        }
+
+    def restore(self, state: Mapping[str, Mapping[str, Any]]) -> None:
+        """Gives the variables the values that `state` found."""
+        places = self._places()
+        for name, values in state.items():
+            for key, value in values.items():
+                setattr(places[name], key, value)
+
+    def _places(self) -> dict[str, Any]:
+        """The modules that are imported, and the classes that they define, by their names."""
+        # Others may be imported where they are used.
+        places = {name: sys.modules[name] for name in self.modules if name in sys.modules}
+        classes = {
+            f"{name}.{value.__qualname__}": value
+            for name, module in places.items()
+            for value in vars(module).values()
+            if isinstance(value, type) and value.__module__ == name
+        }
+        return places | classes
+
+
+def _root(name: str) -> Path:
+    """The folder in which a module, or the outermost package around it, lies."""
+    file = getattr(import_here(name), "__file__", None)
+    if not file or not file.endswith(".py"):
+        raise NervaError(f'imports: "{name}" is no module written in Python')
+    return Path(file).parents[name.count(".") + (Path(file).name == "__init__.py")]
+
+
+def _file(root: Path, module: str) -> Path | None:
+    """The source of a module below a folder, if it is there."""
+    path = root.joinpath(*module.split("."))
+    return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.exists()), None)
+
+
+def _imported(content: bytes, package: str) -> Iterator[str]:
+    """The names that a module in a package imports, wherever it does so: of modules, or of what is in them."""
+    for node in ast.walk(ast.parse(content)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            around = package.split(".") if node.level else []
+            base = ".".join([*around[: len(around) + 1 - node.level], *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)

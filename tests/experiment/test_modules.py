@@ -1,0 +1,204 @@
+"""Components from modules of one's own: which run they are, and how it is made again."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nerva.activation_functions import ACTIVATIONS
+from nerva.errors import NervaError
+from nerva.experiment.config import canonical
+from nerva.experiment.identity import code_parts, run_id
+from nerva.experiment.modules import Variables, files, is_there, sources, texts, write_texts
+from nerva.experiment.run import run
+from nerva.learning_rate import LEARNING_RATES
+from nerva.optimizers import OPTIMIZERS
+from tests.conftest import Command
+from tests.experiment.conftest import DIGITS, configured
+
+MINE = """
+from helper import FACTOR
+from nerva.learning_rate import LEARNING_RATES, LearningRateScheduler
+from nerva.optimizers import OPTIMIZERS, GradientDescentOptimizer
+
+@OPTIMIZERS.register("Scaled")
+class Scaled(GradientDescentOptimizer):
+    "No __repr__: it prints as its parent does."
+    count = 0
+    def __init__(self, x, Dx, part: float = 1):
+        super().__init__(x, Dx)
+        self.part = part
+    def update(self, eta):
+        type(self).count += 1
+        super().update(eta * self.part * FACTOR / (1 + Scaled.count % 7))
+
+@LEARNING_RATES.register("Bare")
+class Bare(LearningRateScheduler):
+    "No __repr__ either: it prints its address."
+    def __init__(self, lr: float = 0.01):
+        self.lr = lr
+    def __call__(self, epoch):
+        return self.lr
+"""
+OWN = ("imports=[mine]", "optimizer=gradient_descent", "optimizer.name=Scaled", "learning_rate={name:Bare}")
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """What a test imports and registers is gone after it."""
+    registries = (ACTIVATIONS, LEARNING_RATES, OPTIMIZERS)
+    modules, path, before = {*sys.modules}, [*sys.path], [dict(registry.components) for registry in registries]
+    yield
+    for name in {*sys.modules} - modules:
+        if name.partition(".")[0] in {"mine", "helper", "pkg", "wrong"}:
+            del sys.modules[name]
+    sys.path[:] = path
+    importlib.invalidate_caches()
+    for registry, components in zip(registries, before, strict=True):
+        registry.components.clear()
+        registry.components.update(components)
+
+
+@pytest.fixture
+def mine(tmp_path) -> Path:
+    """A module in the current folder, which takes a number from another."""
+    (tmp_path / "helper.py").write_text("FACTOR = 1.0\n")
+    (tmp_path / "mine.py").write_text(MINE)
+    return tmp_path
+
+
+def test_what_a_component_prints_does_not_matter(mine) -> None:
+    determined = canonical(configured(*OWN))
+    assert (determined["optimizer"], determined["learning_rate"]) == ("Scaled(part=1.0)", "Bare(lr=0.01)")
+    different = [
+        configured(*OWN),
+        configured(*OWN, "+optimizer.part=0.5"),
+        configured(*OWN, "optimizer.name=GradientDescent"),
+        configured(*OWN, "learning_rate={name:Constant,lr:0.01}"),
+    ]
+    assert len({run_id(config) for config in different}) == len(different)
+    assert run_id(configured(*OWN, "+optimizer.part=1")) == run_id(configured(*OWN))
+
+
+def test_all_code_beside_a_module_counts(mine) -> None:
+    before = run_id(configured(*OWN))
+    (mine / "helper.py").write_text("FACTOR = 1.0  # why\n")
+    assert run_id(configured(*OWN)) == before
+    (mine / "helper.py").write_text("FACTOR = 2.0\n")
+    assert run_id(configured(*OWN)) != before
+    assert {"mine: Scaled.update", "helper", "nerva/layers.py"} <= set(code_parts(["mine"]))
+    # The engine has a place of its own, and what is installed is known by its version.
+    assert list(sources("mine")) == ["helper", "mine"]
+
+
+def test_packages(tmp_path) -> None:
+    for name, text in {
+        "pkg/__init__.py": "",
+        "pkg/helper.py": "alpha = 1",
+        "pkg/sub/__init__.py": "from . import second",
+        "pkg/sub/second.py": "",
+        "pkg/sub/third.py": "",
+        "pkg/sub/mine.py": "from ..helper import alpha\n\ndef f():\n    from .third import x\n",
+        "pkg/unused.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    modules = ["pkg", "pkg.helper", "pkg.sub", "pkg.sub.mine", "pkg.sub.second", "pkg.sub.third"]
+    assert list(files("pkg.sub.mine")) == modules
+    copied = tmp_path / "copy"
+    write_texts(texts(["pkg.sub.mine"]), copied)
+    assert sorted(str(path.relative_to(copied)) for path in copied.rglob("*.py")) == sorted(
+        str(path.relative_to(tmp_path)) for path in files("pkg.sub.mine").values()
+    )
+    with pytest.raises(NervaError, match="is no path of a module"):
+        write_texts({"../x.py": ""}, copied)
+
+
+WRONG = {
+    "import nosuch": 'there is no module "nosuch" to import',
+    "1 +": r'the module "wrong" can\'t be imported: SyntaxError: .*wrong.py, line 1',
+    "1 / 0": r'the module "wrong" can\'t be imported: ZeroDivisionError: division by zero, .*wrong.py, line 1',
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_modules_that_cannot_be_imported(tmp_path, text: str) -> None:
+    (tmp_path / "wrong.py").write_text(text)
+    with pytest.raises(NervaError, match=WRONG[text]):
+        run_id(configured("imports=[wrong]"))
+
+
+def test_modules_that_are_none(tmp_path) -> None:
+    (tmp_path / "wrong").mkdir()
+    for name in ("wrong", "sys"):
+        with pytest.raises(NervaError, match=f'imports: "{name}" is no module written in Python'):
+            run_id(configured(f"imports=[{name}]"))
+    (tmp_path / "wrong" / "empty.py").touch()
+    assert list(sources("wrong.empty")) == ["wrong.empty"]
+
+
+def test_a_component_whose_code_would_not_count_is_refused(mine) -> None:
+    configured(*OWN)
+    run_id(configured(*OWN))  # which imports the module
+    with pytest.raises(NervaError, match="Scaled is of the module mine, which is not in imports"):
+        run_id(configured("optimizer=gradient_descent", "optimizer.name=Scaled"))
+
+
+def test_variables_of_modules_and_classes(mine) -> None:
+    run_id(configured(*OWN))
+    module = sys.modules["mine"]
+    variables = Variables(["mine"])
+    module.LIST = [1, 2]
+    module.Scaled.count = 5
+    state = variables.state()
+    assert (state["mine"]["LIST"], state["mine.Scaled"]["count"], state["helper"]["FACTOR"]) == ([1, 2], 5, 1.0)
+    module.LIST, module.Scaled.count = [], 0
+    variables.restore(state)
+    assert (module.LIST, module.Scaled.count) == ([1, 2], 5)
+
+
+def test_the_doors_agree_and_the_record_is_enough(run: Command, mine) -> None:
+    """By each process the same id; and trained again from MLflow, without the modules."""
+    ids = {run("nerva", "id", *DIGITS, *OWN).stdout.split()[0] for _ in range(2)}
+    result = run("nerva", "train", *DIGITS, *OWN, "tracking=mlflow")
+    assert result.returncode == 0, result.stderr
+    (folder,) = mine.glob("results/runs/[!.]*")
+    assert ids == {folder.name}
+    (mine / "helper.py").write_text("FACTOR = 3.0\n")
+    result = run("nerva", "replay", folder)
+    assert result.returncode == 1
+    assert "  code: changed helper\n" in result.stdout
+    assert f"helper.py, mine.py: the texts in {folder}/imports.json" in result.stdout
+    for path in (mine / "helper.py", mine / "mine.py"):
+        path.unlink()
+    folder.rename(mine / "moved")
+    result = run("nerva", "replay", folder.name)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (model,) = mine.glob("results/mlartifacts/*/*/artifacts/model/code")
+    assert {path.name for path in model.iterdir()} >= {"nerva", "mine.py", "helper.py"}
+
+
+def test_a_run_goes_on_with_what_a_class_counts(mine, monkeypatch) -> None:
+    from nerva.experiment import run as run_module
+
+    config = configured(*OWN, "train.epochs=4")
+    save = run_module._Progress.save
+    saved = []
+
+    def ending(progress) -> None:
+        save(progress)
+        saved.append(progress)
+        if len(saved) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module._Progress, "save", ending)
+        with pytest.raises(KeyboardInterrupt):
+            run(config, [])
+    sys.modules["mine"].Scaled.count = 0  # as in a process of its own
+    weights = run(config, []).weights.read_bytes()
+    sys.modules["mine"].Scaled.count = 0
+    assert run(configured(*OWN, "train.epochs=4", "force=true"), []).weights.read_bytes() == weights
+    assert not is_there("nosuch")
