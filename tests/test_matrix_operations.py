@@ -90,6 +90,31 @@ def test_sigmoid_at_the_far_ends() -> None:
     np.testing.assert_array_equal(mo.log_sigmoid(far), [-1000, 0])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_not_taken_from_the_c_library_is_as_exact(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.standard_normal(2000) * scale for scale in (1e-6, 1e-3, 0.1, 1, 5, 30)]).astype(dtype)
+    exact = X.astype(np.longdouble)
+    with np.errstate(over="ignore"):
+        pairs = (
+            (mo.expm1(X), np.expm1(exact)),
+            (mo.softplus(X), np.logaddexp(0, exact)),
+            (mo.log_sigmoid(X), -np.logaddexp(0, -exact)),
+        )
+    for computed, expected in pairs:
+        assert computed.dtype == dtype
+        held = (abs(expected) > np.finfo(dtype).tiny) & (abs(expected) < np.finfo(dtype).max)
+        np.testing.assert_allclose(computed[held], expected[held], rtol=4 * np.finfo(dtype).eps)
+
+
+def test_exponentials_at_the_far_ends() -> None:
+    X = np.array([-np.inf, -1000, 0, 1000, np.inf, np.nan], np.float32)
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(mo.expm1(X), [-1, -1, 0, np.inf, np.inf, np.nan])
+    np.testing.assert_allclose(mo.softplus(X), [0, 0, np.log(2), 1000, np.inf, np.nan])
+    np.testing.assert_allclose(mo.log_sigmoid(X), [-np.inf, -1000, -np.log(2), 0, 0, np.nan])
+
+
 @pytest.mark.parametrize("a", [1, 0.9, 0])
 @pytest.mark.parametrize("shape", [(3,), (300, 200), (1,)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -2,19 +2,23 @@
 
 import getpass
 import json
+import os
 import re
 import socket
+import subprocess
 
 import pytest
 
+from nerva.experiment import provenance as provenance_module
 from nerva.experiment.privacy import private
-from nerva.experiment.provenance import environment
+from nerva.experiment.provenance import environment, patch
 from tests.conftest import ROOT, Command
 
 
 @pytest.fixture
-def home(monkeypatch) -> None:
+def home(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", "/home/jane")
+    monkeypatch.setattr(getpass, "getuser", lambda: "jane")
 
 
 @pytest.mark.parametrize(
@@ -23,6 +27,9 @@ def home(monkeypatch) -> None:
         ("results_dir=/home/jane/results", "results_dir=~/results"),
         ("/home/jane", "~"),
         ("/home/janet/x", "/home/janet/x"),
+        ("results_dir=/scratch/jane/results", "results_dir=/scratch/…/results"),
+        ("sqlite:////data/jane", "sqlite:////data/…"),
+        ("jane=1 seed/jane2", "jane=1 seed/jane2"),
         ("a '/home/jane' b", "a '~' b"),
         ("tracking.uri=https://jane:secret@example.com/x", "tracking.uri=https://example.com/x"),
         ("http://jane:p@ss/word@example.com/x", "http://example.com/x"),
@@ -33,6 +40,67 @@ def home(monkeypatch) -> None:
 )
 def test_private(home, text: str, expected: str) -> None:
     assert private(text) == expected
+
+
+def test_a_home_that_is_a_link_and_none(tmp_path, monkeypatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    monkeypatch.setenv("HOME", str(tmp_path / "link"))
+    assert private(f"{tmp_path}/data/x {tmp_path}/link/y") == "~/x ~/y"
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert private("/a/b") == "/a/b"
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A repository with a package, and what git says there."""
+    package = tmp_path / "repository" / "nerva"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(provenance_module, "PACKAGE", package)
+    lines = [f"line {i % 7}\r\n" for i in range(300)]
+    (package / "a.py").write_bytes("".join(lines).encode())
+
+    def git(*arguments: str) -> None:
+        command = ["git", "-c", "user.name=n", "-c", "user.email=n@example.com", *arguments]
+        subprocess.run(command, cwd=package.parent, check=True, capture_output=True)
+
+    for arguments in (["init", "-q"], ["config", "core.autocrlf", "false"], ["config", "diff.context", "0"]):
+        git(*arguments)
+    git("add", ".")
+    git("commit", "-qm", "first")
+    return package, git
+
+
+def test_a_patch_gives_the_code_back(repository, tmp_path, monkeypatch) -> None:
+    package, git = repository
+    # Of another repository, as where git calls a hook.
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "nosuch"))
+    assert patch() == b""
+    content = (package / "a.py").read_bytes()
+    (package / "a.py").write_bytes(content[:2000] + b"x = 1\r\n" + content[2000:])
+    (package / "new.py").write_bytes(b"y = 1\r\nz = 2\n")
+    changed, difference = (package / "a.py").read_bytes(), patch()
+    monkeypatch.delenv("GIT_DIR")
+    git("reset", "-q", "--hard")
+    (package / "new.py").unlink()
+    (tmp_path / "uncommitted.patch").write_bytes(difference)
+    git("apply", str(tmp_path / "uncommitted.patch"))
+    assert (package / "a.py").read_bytes() == changed
+    assert (package / "new.py").read_bytes() == b"y = 1\r\nz = 2\n"
+
+
+def test_what_is_staged_and_taken_back_is_no_change(repository) -> None:
+    package, git = repository
+    content = (package / "a.py").read_bytes()
+    (package / "a.py").write_bytes(b"other\n")
+    git("add", ".")
+    (package / "a.py").write_bytes(content)
+    assert provenance_module._git()["dirty"] is False
 
 
 def test_an_environment() -> None:

@@ -1,6 +1,7 @@
 """Replays: identical, or what is not."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from nerva.cli.replay import command
 from nerva.errors import NervaError
 from nerva.experiment import replay as replay_module
 from nerva.experiment.folder import RunFolder
@@ -158,6 +161,63 @@ def test_files_that_cannot_be_read(recorded) -> None:
     assert "provenance.json is damaged: KeyError('fingerprint')" in replayed(recorded).differences[0]
 
 
+KINDS = [
+    ("run.json", "files", None),
+    ("run.json", "files", []),
+    ("run.json", "weights", "x"),
+    ("provenance.json", "overrides", 7),
+    ("provenance.json", "environment", []),
+    ("provenance.json", "determined_by", "x"),
+    ("provenance.json", "code", None),
+]
+
+
+@pytest.mark.parametrize(("name", "key", "value"), KINDS)
+def test_values_of_another_kind(recorded, name: str, key: str, value: object) -> None:
+    edit_json(recorded.path / name, lambda content: content.update({key: value}))
+    with pytest.raises(NervaError, match=f"{name}: {key} is not of the kind that was written"):
+        replayed(recorded)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3", '"x"'])
+def test_a_file_of_another_kind(recorded, text: str) -> None:
+    recorded.code.write_text(text)
+    assert "code.json is not of the kind that was written" in replayed(recorded).differences[0]
+
+
+def test_a_folder_from_anywhere(recorded, tmp_path, monkeypatch) -> None:
+    """Its data are those beside it, whatever the current folder has; and nothing is left there."""
+    elsewhere = tmp_path / "a=b"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.delenv("NERVA_RESULTS_DIR")
+    (elsewhere / "link").symlink_to(recorded.path)
+    for name in ("link", str(recorded.path), os.path.relpath(recorded.path)):
+        result = CliRunner().invoke(command, [name])
+        assert result.exit_code == 0, result.output
+        assert result.output.startswith(f"{recorded.run_id}  identical")
+    assert [path.name for path in elsewhere.iterdir()] == ["link"]
+    shutil.copytree(recorded.path.parent.parent, elsewhere / "copy")
+    result = CliRunner().invoke(command, [str(elsewhere / "copy" / "runs" / recorded.run_id)])
+    assert result.exit_code == 0, result.output
+    data = recorded.path.parent.parent / "data" / "digits.npz"
+    data.write_bytes(data.read_bytes()[:-9])
+    assert "digits.npz" in CliRunner().invoke(command, ["link"]).output
+    with pytest.raises(NervaError, match="is no run's folder"):
+        CliRunner().invoke(command, [str(elsewhere)], catch_exceptions=False)
+    with pytest.raises(NervaError, match='"" is no folder, and no id'):
+        CliRunner().invoke(command, [""], catch_exceptions=False)
+
+
+def test_data_that_cannot_be_had_are_no_difference(recorded, monkeypatch) -> None:
+    def prepare(*_: object) -> None:
+        raise NervaError("MNIST is not there")
+
+    monkeypatch.setattr(replay_module, "prepare", prepare)
+    with pytest.raises(NervaError, match="MNIST is not there"):
+        replayed(recorded)
+
+
 def test_a_run_that_has_not_ended(recorded) -> None:
     recorded.summary.unlink()
     with pytest.raises(NervaError, match="has not ended"):
@@ -184,6 +244,24 @@ def test_the_command(run: Command, tmp_path) -> None:
     assert f"{first.parent.name}  different" in result.stdout
     assert "weights.npz: b1[0]: " in result.stdout
     assert "1 of 2 runs are identical" in result.stdout
+
+    # A run that is damaged keeps neither itself nor the others out of what is said; one of MLflow's is found.
+    second.unlink()
+    result = run("nerva", "replay", "--experiment", "quick", *overrides)
+    assert result.returncode == 1
+    assert f"{second.parent.name}  can't be replayed: " in result.stdout
+    assert "0 of 2 runs are identical" in result.stdout
+    shutil.rmtree(second.parent)
+    result = run("nerva", "replay", "--experiment", "quick", *overrides)
+    assert f"{second.parent.name}  identical (" in result.stdout
+    assert run("nerva", "train", "-m", "+experiment=quick", *overrides).returncode == 0
+    # Results that were moved with their store.
+    shutil.copytree(tmp_path / "results", tmp_path / "copied", ignore=shutil.ignore_patterns("runs"))
+    (tmp_path / "results" / "mlartifacts").rename(tmp_path / "away")
+    result = run("nerva", "replay", second.parent.name, "results_dir=copied")
+    assert result.returncode == 0, result.stdout + result.stderr
+    failed_plainly(run("nerva", "replay", "0" * 12), "there is no run")
+    (tmp_path / "away").rename(tmp_path / "results" / "mlartifacts")
 
     moved = tmp_path / "moved"
     shutil.move(tmp_path / "results" / "runs", moved)
@@ -261,7 +339,7 @@ def test_other_code_is_named_and_its_commit_offered(run: Command, tmp_path) -> N
     for arguments in (["checkout", "-q", "."], ["clean", "-qfd"]):
         subprocess.run([*git, *arguments], check=True)
     result = run(*nerva, "replay", other, **path)
-    assert "git apply" in result.stdout
+    assert f"git apply {other}/uncommitted.patch" in result.stdout
     assert f"git checkout {commit}" in result.stdout
     subprocess.run([*git, "apply", str(other / "uncommitted.patch")], check=True)
     assert {p: p.read_text() for p in (clone / "nerva").glob("*.py")} == changed

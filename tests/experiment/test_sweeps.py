@@ -11,17 +11,10 @@ from nerva.experiment.config import Sweep
 from nerva.experiment.folder import RunFolder
 from nerva.experiment.run import run
 from nerva.experiment.sweeps import remember, remembered
-from tests.conftest import Command, command_in, failed_plainly
-from tests.experiment.conftest import configured
-from tests.experiment.test_tracking import client_of, logged_in
+from tests.conftest import failed_plainly
+from tests.experiment.conftest import client_of, configured, logged_in
 
 FIRST, SECOND = Sweep("aaaaaaaa", "quick"), Sweep("bbbbbbbb", "quick seed=1,2")
-
-
-@pytest.fixture
-def run_command(tmp_path, monkeypatch) -> Command:
-    monkeypatch.delenv("NERVA_RESULTS_DIR")
-    return command_in(tmp_path)
 
 
 def made(*seeds: int) -> list[RunFolder]:

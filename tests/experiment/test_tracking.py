@@ -1,34 +1,23 @@
 """Runs in MLflow."""
 
-import re
 import shutil
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
+from filelock import FileLock
 
-from nerva.errors import NervaError
 from nerva.experiment.analysis import load
 from nerva.experiment.run import run
 from nerva.utilities import load_dict_from_npz
-from tests.conftest import Command, command_in, failed_plainly, free_port, kill, served, started, until
-from tests.experiment.conftest import configured
-from tests.workflow.test_pipeline import SNAKEMAKE
-
-
-@pytest.fixture
-def run_command(tmp_path, monkeypatch) -> Command:
-    """Runs a command in a folder of the test's own."""
-    monkeypatch.delenv("NERVA_RESULTS_DIR")
-    return command_in(tmp_path)
+from tests.conftest import failed_plainly, free_port, kill, served, started, until
+from tests.experiment.conftest import EndError, client_of, configured, end, logged_in
 
 
 def test_runs_are_logged_once(results, uri) -> None:
@@ -98,15 +87,6 @@ def test_a_long_run_is_logged_whole(results, uri) -> None:
         assert [m.step for m in client.get_metric_history(logged.info.run_id, name)] == list(range(131))
 
 
-def test_a_store_that_cannot_be_had_is_told(results) -> None:
-    from nerva.experiment.tracking import track
-
-    results.mkdir()
-    (results / "mlflow.db").write_text("this is no database, but long enough to be taken for one at first sight")
-    with pytest.raises(NervaError, match=r"mlflow\.db"):
-        track([], "digits-test", f"sqlite:///{results}/mlflow.db", results)
-
-
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory, empty_store):
     """A sweep in MLflow: two seeds by two rates, one of which diverges."""
@@ -122,18 +102,6 @@ def sweep(tmp_path_factory, empty_store):
     uri = f"sqlite:///{results}/mlflow.db"
     assert track(folders, "digits-test", uri, results, Sweep("0123abcd", "test seed=1,2"), "Which rate?") == 4
     return results, uri, folders
-
-
-def client_of(uri: str):
-    from mlflow import MlflowClient
-
-    return MlflowClient(uri)
-
-
-def logged_in(client, title: str = "digits-test") -> dict:
-    """The runs of an experiment, by nerva's ids; the sweep's own has none."""
-    experiment = client.get_experiment_by_name(title)
-    return {r.data.tags.get("nerva.run_id", "sweep"): r for r in client.search_runs([experiment.experiment_id])}
 
 
 def test_a_sweep_is_a_parent_with_its_points_as_children(sweep) -> None:
@@ -358,28 +326,6 @@ def test_a_run_that_was_begun_anew_is_logged_once(results, uri) -> None:
     assert [m.step for m in client.get_metric_history(logged.info.run_id, "train/loss")] == [0, 1, 2]
 
 
-def test_a_database_is_whole_or_absent(results, monkeypatch) -> None:
-    """However early the first logging ends."""
-    from nerva.experiment import tracking
-
-    folder = run(configured(), [])
-    uri = f"sqlite:///{results}/mlflow.db"
-
-    class EndError(BaseException):
-        pass
-
-    def end(*_: object) -> None:
-        raise EndError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", end)
-        with pytest.raises(EndError):
-            tracking.track([folder], "digits-test", uri, results)
-    assert not (results / "mlflow.db").exists()
-    assert tracking.track([folder], "digits-test", uri, results) == 1
-    assert not list(results.glob(".mlflow.db.*.tmp*"))
-
-
 def test_what_was_left_running_is_ended(results, uri) -> None:
     from nerva.experiment.tracking import track
 
@@ -394,186 +340,38 @@ def test_what_was_left_running_is_ended(results, uri) -> None:
     assert logged_in(client)[killed.run_id].info.status == "KILLED"
 
 
-def damage(uri: str, kind: str) -> str:
-    """Makes a store one that can't be used; returns what should be said."""
-    path = uri.removeprefix("sqlite:///")
-    if kind == "newer":
-        with sqlite3.connect(path) as connection:
-            connection.execute("update alembic_version set version_num = 'ffffffffffff'")
-        connection.close()
-        return "it was made by a newer MLflow than "
-    client = client_of(uri)
-    client.delete_experiment(client.get_experiment_by_name("digits-single").experiment_id)
-    return "was deleted in MLflow"
+@pytest.mark.parametrize("call", ["log_batch", "log_inputs", "log_artifact", "set_terminated"])
+def test_what_was_killed_while_it_logged_is_logged_whole(results, uri, monkeypatch, call: str) -> None:
+    from mlflow import MlflowClient
 
-
-@pytest.mark.parametrize("kind", ["newer", "deleted"])
-def test_a_store_that_refuses(results, kind: str) -> None:
     from nerva.experiment.tracking import track
 
-    # A store of its own: MLflow keeps those that it has opened.
-    uri = f"sqlite:///{results}/{kind}.db"
     folder = run(configured(), [])
-    track([folder], "digits-single", uri, results)
-    message = damage(uri, kind)
-    shutil.copy(results / f"{kind}.db", results / "copy.db")
-    with pytest.raises(NervaError, match=message):
-        track([folder], "digits-single", f"sqlite:///{results}/copy.db", results)
-
-
-def test_a_store_that_refuses_does_not_stop_a_run(run_command, tmp_path) -> None:
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "mlflow.db").write_text("no database, but long enough to be taken for one at first sight")
-    result = run_command("nerva", "train", "-m", "seed=2,3", "data=digits", "train.epochs=1")
-    assert result.returncode == 0, result.stderr
-    assert result.stderr.count("MLflow's store at sqlite:///results/mlflow.db: ") == 1, result.stderr
-    assert result.stderr.count("`nerva track` logs them later") == 1
-    assert len(list(tmp_path.glob("results/runs/*/run.json"))) == 2
-
-
-def test_a_server_that_is_away(run_command, tmp_path) -> None:
-    uri = "http://jane:secret@127.0.0.1:9"
-    environment = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0"}
-    result = run_command("nerva", "train", "data=digits", "train.epochs=1", **environment)
-    assert result.returncode == 0
-    assert "nerva: MLflow's store at http://127.0.0.1:9: " in result.stderr
-    assert "secret" not in result.stdout + result.stderr
-    failed_plainly(run_command("nerva", "track", **environment), "http://127.0.0.1:9: [Errno 111] Connection refused")
-    # And later it is logged, where it was made.
-    result = run_command("nerva", "track")
-    assert result.stdout.startswith("digits-single: 1 run logged to sqlite:///results/mlflow.db"), result.stderr
-
-
-def test_a_database_that_is_locked(results, uri, monkeypatch) -> None:
-    from nerva.experiment.tracking import store, track
-
-    monkeypatch.setattr(store, "_PATIENCE", 0.2)
-    folder = run(configured(), [])
-    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection:
-        connection.execute("begin exclusive")
-        with pytest.raises(NervaError, match=r"MLflow's store at sqlite:///.*mlflow\.db: database is locked"):
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, call, end)
+        with pytest.raises(EndError):
             track([folder], "digits-test", uri, results)
-        connection.rollback()
     assert track([folder], "digits-test", uri, results) == 1
+    assert track([folder], "digits-test", uri, results) == 0
+    (logged,) = logged_in(client_of(uri)).values()
+    assert logged.info.status == "FINISHED"
+    assert logged.data.params["optimizer.mu"] == "0.9"
+    assert len(logged.inputs.dataset_inputs) == 3  # for training, validation and testing
+    assert [m.step for m in client_of(uri).get_metric_history(logged.info.run_id, "train/loss")] == [0, 1, 2]
 
 
-class Refusal(BaseHTTPRequestHandler):
-    """A server that lets nobody in."""
-
-    def do_GET(self) -> None:
-        self.send_response(401)
-        self.end_headers()
-        self.wfile.write(b"Authorization Required")
-
-    do_POST = do_GET  # noqa: N815
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def test_wrong_credentials(results) -> None:
+def test_who_waits_for_a_run_does_not_end_it(results, uri) -> None:
+    """Nor does one whose metrics are gone, such as Snakemake takes away after a job that failed, go on for ever."""
     from nerva.experiment.tracking import track
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"127.0.0.1:{server.server_port}"
-        with pytest.raises(NervaError) as raised:
-            track([], "digits-test", f"http://jane:secret@{address}", results)
-        server.shutdown()
-    message = str(raised.value)
-    assert message.startswith(f"MLflow's store at http://{address}: it lets nobody in with these credentials; ")
-    assert "MLFLOW_TRACKING_USERNAME" in message
-    assert "secret" not in message
-
-
-MAY_MOUNT = shutil.which("unshare") and not subprocess.run(["unshare", "-rm", "true"], check=False).returncode
-
-
-@pytest.mark.skipif(not MAY_MOUNT, reason="unshare can't make a small disk here")
-def test_a_full_disk(run_command, tmp_path) -> None:
-    """First there is no room for the first run, then none for the store, and then there is enough."""
-    (tmp_path / "results").mkdir()
-    train = "nerva train -m seed=1,2 data=digits model=linear train.epochs=1"
-    script = f"""
-        mount -t tmpfs -o size=500k none results
-        {train} > first.txt 2>&1; echo $?
-        mount -o remount,size=1100k none results
-        {train} > second.txt 2>&1; echo $?
-        mount -o remount,size=50m none results
-        nerva track
-    """
-    result = run_command("unshare", "-rm", "sh", "-c", script)
-    assert result.returncode == 0, result.stdout + result.stderr
-    first, second = ((tmp_path / f"{time}.txt").read_text() for time in ("first", "second"))
-    assert "Traceback" not in first + second
-    assert re.search(r"\nnerva: results/.*: No space left on device\n", first), first
-    assert second.count("`nerva track` logs them later") == 1, second
-    codes, logged = result.stdout.splitlines()[:2], result.stdout.splitlines()[2]
-    assert codes == ["1", "0"]
-    assert logged == "digits-single: 2 runs logged to sqlite:///results/mlflow.db, 0 were there already"
-
-
-def titles(uri: str) -> set[str]:
-    return {experiment.name for experiment in client_of(uri).search_experiments()}
-
-
-def server_on(port: int, folder: Path) -> subprocess.Popen[str]:
-    """A tracking server, ready to answer."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    places = [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/server.db",
-        "--artifacts-destination",
-        str(folder / "artifacts"),
-    ]
-    with (folder / "server.log").open("a") as log:
-        server = started(folder, *command, *places, stdout=log)
-    until(lambda: served(f"http://127.0.0.1:{port}/health"), server)
-    return server
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("door", ["multirun", "pipeline"])
-def test_a_server_that_is_killed_in_mid_sweep_and_started_again(run_command, tmp_path, door: str) -> None:
-    """Runs take long enough to be followed. The pipeline makes up for what was lost, and after a multirun `track`."""
-    port = free_port()
-    uri = f"http://127.0.0.1:{port}"
-    points = ("train.epochs=2500", "seed=1,2,3", f"tracking.uri={uri}")
-    if door == "multirun":
-        command = ("nerva", "train", "-m", "data=digits", "experiment_name=quick", *points)
-    else:
-        overrides = " ".join((*points, "optimizer=momentum", "learning_rate.lr=0.1"))
-        command = (*SNAKEMAKE, "--config", "data=digits", f"overrides={overrides}")
-
-    def logged() -> dict:
-        runs = logged_in(client_of(uri), "digits-quick") if "digits-quick" in titles(uri) else {}
-        return {name: run for name, run in runs.items() if name != "sweep" and "train/loss" in run.data.metrics}
-
-    server = server_on(port, tmp_path)
-    sweep = started(tmp_path, *command)
-    try:
-        until(logged, sweep)
-        kill(server)
-        time.sleep(3)
-        server = server_on(port, tmp_path)
-        output, _ = sweep.communicate(timeout=240)
-        assert sweep.returncode == 0, output
-        if door == "multirun":
-            assert run_command("nerva", "track", f"tracking.uri={uri}").returncode == 0
-        client = client_of(uri)
-        runs = logged()
-        assert len(runs) == 3, output
-        for run in logged_in(client, "digits-quick").values():
-            assert run.info.status == "FINISHED"
-        for run in runs.values():
-            assert [m.step for m in client.get_metric_history(run.info.run_id, "train/loss")] == list(range(2501))
-            names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
-            assert {"weights.npz", "model", "pictures", "provenance.json"} <= names
-        assert client.get_model_version_by_alias("digits-quick", "champion").source.startswith("mlflow-artifacts:")
-    finally:
-        kill(server)
-        if sweep.poll() is None:
-            kill(sweep)
+    folder = run(configured(), [])
+    folder.summary.unlink()
+    with FileLock(folder.lock):  # another process makes it
+        track([folder], "digits-test", uri, results)
+        assert logged_in(client_of(uri))[folder.run_id].info.status == "RUNNING"
+    folder.metrics.unlink()
+    track([folder], "digits-test", uri, results)
+    assert logged_in(client_of(uri))[folder.run_id].info.status == "KILLED"
 
 
 def test_nothing_to_log(run_command) -> None:

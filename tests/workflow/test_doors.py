@@ -121,3 +121,4 @@ def test_replay_in_the_pipeline(tmp_path) -> None:
     assert result.returncode == 1
     assert f"{metrics.parent.name}  different" in result.stdout + result.stderr
     assert "epoch 1, epoch: 2.0 was recorded, and 1.0 comes now" in result.stdout + result.stderr
+    assert not (tmp_path / "results" / "logs" / "replay" / "digits-quick.log").exists()

@@ -255,6 +255,7 @@ MISTAKES = {
     "data=mnits": 'there is no "mnits" in conf/data; did you mean "mnist"?',
     "overrides=train.epochs=0": "train.epochs should be 1 or more, not 0",
     "overrides=trian.epochs=1": 'there is no "trian" in the configuration; did you mean "train"?',
+    "overrides=force=true": "add --forcerun train",
     "experimnt=quick": "'experimnt' was unexpected)\n  File",
 }
 
@@ -264,6 +265,17 @@ def test_mistakes(run: Command, tmp_path, mistake: str) -> None:
     data = [] if mistake.startswith("data=") else ["data=digits"]
     failed_plainly(pipeline(run, *data, mistake), MISTAKES[mistake])
     assert not list(tmp_path.glob("results/*"))
+
+
+def test_a_run_that_has_ended_is_kept_though_its_job_is_killed(run: Command, tmp_path) -> None:
+    """It may have logged still, or have waited for whoever made the run."""
+    (tmp_path / "site").mkdir()
+    kill = 'import os, signal, sys\nif "train" in sys.orig_argv:\n    import atexit\n'
+    kill += "    atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
+    (tmp_path / "site" / "sitecustomize.py").write_text(kill)
+    result = pipeline(run, "data=digits", f"overrides={SMALL} tracking=off", PYTHONPATH=str(tmp_path / "site"))
+    assert result.returncode == 0, result.stderr
+    assert len(runs(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("jobs", ["killed", "left alive"])

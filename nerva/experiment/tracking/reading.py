@@ -4,6 +4,8 @@ import math
 import shutil
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from mlflow.entities import Run
 
@@ -61,8 +63,11 @@ def recorded(run: str, uri: str, destination: Path) -> tuple[RunFolder, dict[str
 
 def _moved(run: Run, uri: str) -> Path | None:
     """Where the files of a run are, if a database was moved together with them: MLflow knows where they were."""
-    path, before = database(uri), Path(str(run.info.artifact_uri))
-    if path is None or before.exists() or not before.is_absolute():
+    path, location = database(uri), str(run.info.artifact_uri)
+    if path is None or not location.startswith("file:"):
+        return None
+    before = Path(url2pathname(urlsplit(location).path))
+    if before.exists():
         return None
     # mlartifacts, the experiment, the run, artifacts
     now = path.parent.joinpath(*before.parts[-4:])
