@@ -66,7 +66,7 @@ def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: 
             click.echo(f"{run}  can't be replayed: {error}")
     if experiment:
         click.echo(f"{identical} of {len(runs)} runs are identical")
-    sys.exit(identical < len(runs))
+    sys.exit(1 if identical < len(runs) else 0)
 
 
 def _made(config: "Config", folders: "list[RunFolder]") -> list[str]:

@@ -101,7 +101,9 @@ def fetch(dataset: Dataset, name: str, data_dir: Path, timeout: tuple[float, flo
     file = dataset.files[name]
     target = data_dir / "raw" / dataset.name / file.archive
     session = requests.Session()
-    retry = Retry(total=3 if timeout is PATIENT else 0, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
+    # Where nobody answers, waiting does not help, and the next mirror may; where somebody does, it may be busy.
+    total = 3 if timeout is PATIENT else 0
+    retry = Retry(total, connect=min(total, 1), backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))
     reasons = []

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from nerva.cli.replay import command
 from nerva.errors import NervaError
+from nerva.experiment import compose
 from nerva.experiment import replay as replay_module
 from nerva.experiment.folder import RunFolder
 from nerva.experiment.replay import Verdict, replay
@@ -192,21 +193,16 @@ def test_a_folder_from_anywhere(recorded, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(elsewhere)
     monkeypatch.delenv("NERVA_RESULTS_DIR")
     (elsewhere / "link").symlink_to(recorded.path)
-    for name in ("link", str(recorded.path), os.path.relpath(recorded.path)):
-        result = CliRunner().invoke(command, [name])
-        assert result.exit_code == 0, result.output
-        assert result.output.startswith(f"{recorded.run_id}  identical")
+    for name in ("link", recorded.path, os.path.relpath(recorded.path)):
+        assert said(name).startswith(f"{recorded.run_id}  identical")
     assert [path.name for path in elsewhere.iterdir()] == ["link"]
     shutil.copytree(recorded.path.parent.parent, elsewhere / "copy")
-    result = CliRunner().invoke(command, [str(elsewhere / "copy" / "runs" / recorded.run_id)])
-    assert result.exit_code == 0, result.output
+    assert said(elsewhere / "copy" / "runs" / recorded.run_id).endswith("\n0")
     data = recorded.path.parent.parent / "data" / "digits.npz"
     data.write_bytes(data.read_bytes()[:-9])
-    assert "digits.npz" in CliRunner().invoke(command, ["link"]).output
-    with pytest.raises(NervaError, match="is no run's folder"):
-        CliRunner().invoke(command, [str(elsewhere)], catch_exceptions=False)
-    with pytest.raises(NervaError, match='"" is no folder, and no id'):
-        CliRunner().invoke(command, [""], catch_exceptions=False)
+    assert "digits.npz" in said("link")
+    assert f"{elsewhere} is no run's folder" in said(elsewhere)
+    assert '"" is no folder, and no id' in said("")
 
 
 def test_data_that_cannot_be_had_are_no_difference(recorded, monkeypatch) -> None:
@@ -225,7 +221,6 @@ def test_a_run_that_has_not_ended(recorded) -> None:
 
 
 def test_the_command(run: Command, tmp_path) -> None:
-    """A sweep, replayed; then one weight changed; then from MLflow alone; then nothing is left."""
     overrides = ("data=digits", "train.epochs=1", "optimizer=momentum", "seed=1")
     assert run("nerva", "train", "-m", "+experiment=quick", *overrides).returncode == 0
     result = run("nerva", "replay", "--experiment", "quick", *overrides)
@@ -233,65 +228,78 @@ def test_the_command(run: Command, tmp_path) -> None:
     lines = result.stdout.splitlines()
     assert len(lines) == 3
     assert lines[-1] == "2 of 2 runs are identical"
-    assert run("nerva", "replay", "--experiment", "quick", "--sample", "1", *overrides).stdout.count("identical (") == 1
-
-    first, second = sorted(tmp_path.glob("results/runs/*/weights.npz"))
-    arrays = load_dict_from_npz(first)
-    arrays["b1"][0] += 1
-    save_dict_to_npz(first, arrays)
-    result = run("nerva", "replay", "--experiment", "quick", *overrides)
-    assert result.returncode == 1
-    assert f"{first.parent.name}  different" in result.stdout
-    assert "weights.npz: b1[0]: " in result.stdout
-    assert "1 of 2 runs are identical" in result.stdout
-
-    # A run that is damaged keeps neither itself nor the others out of what is said; one of MLflow's is found.
-    second.unlink()
-    result = run("nerva", "replay", "--experiment", "quick", *overrides)
-    assert result.returncode == 1
-    assert f"{second.parent.name}  can't be replayed: " in result.stdout
-    assert "0 of 2 runs are identical" in result.stdout
-    shutil.rmtree(second.parent)
-    result = run("nerva", "replay", "--experiment", "quick", *overrides)
-    assert f"{second.parent.name}  identical (" in result.stdout
-    assert run("nerva", "train", "-m", "+experiment=quick", *overrides).returncode == 0
-    # Results that were moved with their store.
-    shutil.copytree(tmp_path / "results", tmp_path / "copied", ignore=shutil.ignore_patterns("runs"))
-    (tmp_path / "results" / "mlartifacts").rename(tmp_path / "away")
-    result = run("nerva", "replay", second.parent.name, "results_dir=copied")
-    assert result.returncode == 0, result.stdout + result.stderr
-    failed_plainly(run("nerva", "replay", "0" * 12), "there is no run")
-    (tmp_path / "away").rename(tmp_path / "results" / "mlartifacts")
-
-    moved = tmp_path / "moved"
-    shutil.move(tmp_path / "results" / "runs", moved)
-    result = run("nerva", "replay", first.parent.name)
-    assert (result.returncode, result.stdout.count("identical (")) == (0, 1), result.stdout + result.stderr
-    assert "2 of 2 runs are identical" in run("nerva", "replay", "--experiment", "quick", *overrides).stdout
-    assert run("nerva", "replay", moved / second.parent.name).returncode == 0
-
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{tmp_path}/results/mlflow.db")
-    found = client.search_runs([e.experiment_id for e in client.search_experiments()])[0]
-    assert run("nerva", "replay", found.info.run_id).returncode == 0
-    # What MLflow shows is compared, too.
-    client.log_metric(found.info.run_id, "test/accuracy", 1.0, step=2)
-    result = run("nerva", "replay", found.info.run_id)
-    assert result.returncode == 1
-    assert "test_accuracy: MLflow has 3 values, and 2 come now" in result.stdout
-
+    folder = next(tmp_path.glob("results/runs/[!.]*"))
+    failed_plainly(run("nerva", "replay"), "Say which run, or which --experiment", code=2)
+    failed_plainly(run("nerva", "replay", folder.name, "--sample", "3"), "--sample is of an --experiment", code=2)
+    failed_plainly(run("nerva", "replay", folder, "train.epochs=3"), "train.epochs=3 would be another")
     failed_plainly(
         run("nerva", "replay", "0" * 12), f"there is no run {'0' * 12} in MLflow at sqlite:///results/mlflow.db"
     )
-    failed_plainly(run("nerva", "replay", "0" * 12, "tracking=off"), "there is no run 000000000000 in results/runs")
-    failed_plainly(run("nerva", "replay", "nonsense"), '"nonsense" is no folder, and no id')
-    failed_plainly(run("nerva", "replay"), "Say which run, or which --experiment", code=2)
-    failed_plainly(
-        run("nerva", "replay", second.parent.name, "--sample", "3"), "--sample is of an --experiment", code=2
-    )
-    failed_plainly(run("nerva", "replay", second.parent.name, "train.epochs=3"), "train.epochs=3 would be another")
-    failed_plainly(run("nerva", "replay", "--experiment", "flagship", "data=digits"), "none of the 3 runs")
+    # What MLflow shows is compared, too.
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/results/mlflow.db")
+    found = client.search_runs([e.experiment_id for e in client.search_experiments()])[0].info.run_id
+    client.log_metric(found, "test/accuracy", 1.0, step=2)
+    result = run("nerva", "replay", found)
+    assert result.returncode == 1
+    assert "test_accuracy: MLflow has 3 values, and 2 come now" in result.stdout
+
+
+def said(*arguments: object) -> str:
+    """What the command says, and its exit code."""
+    result = CliRunner().invoke(command, list(map(str, arguments)))
+    if isinstance(result.exception, NervaError):
+        return f"{result.exception}\n1"
+    return f"{result.output}{result.exit_code}"
+
+
+def test_a_sweep_and_its_store(results, uri) -> None:
+    """One weight changed; then a run damaged; then from MLflow alone; then elsewhere; then nothing is left."""
+    from nerva.experiment import tracking
+
+    sweep = ("--experiment", "quick", "data=digits", "train.epochs=1", "optimizer=momentum", "seed=1")
+    points = compose.expand("quick", sweep[2:])
+    first, second = (run(point.config, point.overrides) for point in points)
+    assert said(*sweep).endswith("2 of 2 runs are identical\n0")
+    assert said(*sweep, "--sample", "1").count("identical (") == 1
+    tracking.track([first, second], "digits-quick", uri, results)
+
+    arrays = load_dict_from_npz(first.weights)
+    arrays["b1"][0] += 1
+    save_dict_to_npz(first.weights, arrays)
+    text = said(*sweep)
+    assert f"{first.run_id}  different\n  weights.npz: b1[0]: " in text
+    assert "1 of 2 runs are identical" in text
+
+    # A run that is damaged keeps neither itself nor the others out of what is said, and one of MLflow's is found.
+    second.weights.unlink()
+    text = said(*sweep)
+    assert f"{second.run_id}  can't be replayed: " in text
+    assert "0 of 2 runs are identical" in text
+    shutil.rmtree(second.path)
+    assert f"{second.run_id}  identical (" in said(*sweep)
+    shutil.move(results / "runs", results / "moved")
+    assert said(*sweep).endswith("2 of 2 runs are identical\n0")
+    assert said(first.run_id).count("identical (") == 1
+    assert said(results / "moved" / first.run_id).endswith("\n1")
+
+    # Results that were moved with their store.
+    shutil.copytree(results, results.with_name("copied"))
+    shutil.rmtree(results)
+    elsewhere = ("results_dir=copied", "tracking.uri=sqlite:///copied/mlflow.db")
+    assert said(first.run_id, *elsewhere).count("identical (") == 1
+    shutil.rmtree("copied/mlartifacts")
+    assert f"MLflow has not all files of the run {first.run_id}: it is FINISHED" in said(first.run_id, *elsewhere)
+    assert said("0" * 12, "tracking=off").startswith(f"there is no run 000000000000 in {results}/runs, and tracking")
+    assert said("nonsense").startswith('"nonsense" is no folder, and no id')
+    assert said("--experiment", "flagship", "data=digits").startswith("none of the 3 runs of digits-flagship is made")
+    # One that is interrupted is none that differs.
+    folder = RunFolder.of(results, points[0].run_id)
+    folder.path.mkdir(parents=True)
+    folder.checkpoint.touch()
+    run(points[1].config, [])
+    assert said(*sweep, "tracking=off").startswith("1 of 2 runs are not made yet\n")
 
 
 def test_other_code_is_named_and_its_commit_offered(run: Command, tmp_path) -> None:
