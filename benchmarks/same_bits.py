@@ -3,7 +3,7 @@
     python benchmarks/same_bits.py                                            all doors, on this CPU
     python benchmarks/same_bits.py --cpu Haswell --cpu EPYC-Milan --cpu max   and on emulated ones
 
-Emulation is qemu-user's (Debian: apt install qemu-user). It takes some 20 s a CPU; the doors take 20 s together.
+Emulation is qemu-user's (Debian: apt install qemu-user). It takes some 35 s a CPU; the doors take 30 s together.
 """
 
 import argparse
