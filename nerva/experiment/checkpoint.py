@@ -2,8 +2,8 @@
 
 What training changes is found, and not declared: whatever arrays, numbers and generators can be reached from the
 network, the loss and the rest, components of one's own included, and the variables of their modules and classes. To go
-on, the same objects are built anew and given those values. Nothing is pickled: arrays are stored as arrays, and the rest
-as JSON.
+on, the same objects are built anew and given those values. Nothing is pickled: arrays are stored as arrays, and the
+rest as JSON.
 """
 
 import json
