@@ -1,13 +1,14 @@
 """Replay: a run is trained again from what was recorded of it, and every figure and every weight is compared."""
 
+import atexit
 import dataclasses
 import itertools
 import math
 import shlex
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,33 +62,7 @@ def replay(
     """
     summary, origin = recorded.read_summary(), recorded.read_provenance()
     verdict = Verdict(recorded.run_id)
-    with _own_modules(recorded, origin):
-        return _replay(recorded, Path(results_dir), logged or {}, summary, origin, verdict)
-
-
-@contextmanager
-def _own_modules(recorded: RunFolder, origin: dict[str, Any]) -> Iterator[None]:
-    """Lets modules of one's own be imported from what was recorded, if they are nowhere else."""
-    with tempfile.TemporaryDirectory(prefix="nerva-modules-") as folder:
-        missing = [name for name in origin["determined_by"].get("imports", {}) if not is_there(name)]
-        if missing:
-            write_texts(recorded.read_imports(), Path(folder))
-            sys.path.append(folder)
-        try:
-            yield
-        finally:
-            if missing:
-                sys.path.remove(folder)
-
-
-def _replay(
-    recorded: RunFolder,
-    results_dir: Path,
-    logged: Mapping[str, list[tuple[int, float]]],
-    summary: dict[str, Any],
-    origin: dict[str, Any],
-    verdict: Verdict,
-) -> Verdict:
+    _restore_modules(recorded, origin)
     try:
         verdict.context, verdict.advice = _code(recorded, origin)
         for name, what in ((recorded.summary.name, summary), (recorded.provenance.name, origin)):
@@ -114,7 +89,7 @@ def _replay(
         outcome = again.read_summary()
     verdict.differences += itertools.chain(
         itertools.islice(_metrics(rows, new), 1),
-        itertools.islice(_logged(logged, new), 1),
+        itertools.islice(_logged(logged or {}, new), 1),
         *(itertools.islice(_arrays(a, b, name), 1) for a, b, name in weights),
         _outcome(summary, outcome),
     )
@@ -124,6 +99,17 @@ def _replay(
     count = sum(array.size for arrays, _, _ in weights for array in arrays.values() if array.dtype.kind == "f")
     verdict.compared = f"{len(FIGURES)} figures of {len(rows)} epochs, {count:,} weights"
     return verdict
+
+
+def _restore_modules(recorded: RunFolder, origin: dict[str, Any]) -> None:
+    """Lets modules of one's own be imported from what was recorded, if they are nowhere else."""
+    if all(is_there(name) for name in origin["determined_by"].get("imports", {})):
+        return
+    # As a module is imported once, its file stays for as long as this process.
+    folder = tempfile.mkdtemp(prefix="nerva-modules-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    write_texts(recorded.read_imports(), Path(folder))
+    sys.path.append(folder)
 
 
 def _weights(a: RunFolder, b: RunFolder) -> list[tuple[Path, Path]]:
@@ -150,8 +136,8 @@ def _data(config: Config, origin: dict[str, Any]) -> list[str]:
         _, sha256 = load_prepared(config.data, config.data_dir)
     except NervaError as error:
         return [f"data: {error}"]
-    if sha256 != origin["data"]["sha256"]:
-        return [f"data: their sha256 was {origin['data']['sha256']}, and is {sha256}"]
+    if sha256 != (before := origin["data"].get("sha256")):
+        return [f"data: their sha256 was {before}, and is {sha256}"]
     return []
 
 
