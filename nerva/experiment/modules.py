@@ -42,7 +42,11 @@ def files(name: str) -> dict[str, Path]:
             continue
         found[module] = path
         around = module.rpartition(".")[0]
-        waiting += _imported(path.read_bytes(), module if path.name == "__init__.py" else around)
+        try:
+            tree = ast.parse(path.read_bytes(), str(path))
+        except SyntaxError as error:  # of one that is imported where it is used
+            raise NervaError(f"imports: {error}") from None
+        waiting += _imported(tree, module if path.name == "__init__.py" else around)
         # With a module, the packages around it are imported.
         waiting += [around] if around else []
     return dict(sorted(found.items()))
@@ -51,7 +55,7 @@ def files(name: str) -> dict[str, Path]:
 def texts(names: Iterable[str]) -> dict[str, str]:
     """The source texts of modules of one's own, and of what they import, by their paths from where they are found."""
     return {
-        file.relative_to(_root(name)).as_posix(): file.read_text(encoding="utf-8")
+        file.relative_to(_root(name)).as_posix(): file.read_text(encoding="utf-8", errors="surrogateescape")
         for name in names
         for file in files(name).values()
     }
@@ -64,7 +68,7 @@ def write_texts(texts: Mapping[str, str], folder: Path) -> None:
         if not path.resolve().is_relative_to(folder.resolve()):
             raise NervaError(f"{name} is no path of a module")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def is_there(name: str) -> bool:
@@ -120,9 +124,9 @@ def _file(root: Path, module: str) -> Path | None:
     return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.exists()), None)
 
 
-def _imported(content: bytes, package: str) -> Iterator[str]:
+def _imported(tree: ast.Module, package: str) -> Iterator[str]:
     """The names that a module in a package imports, wherever it does so: of modules, or of what is in them."""
-    for node in ast.walk(ast.parse(content)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

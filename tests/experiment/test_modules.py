@@ -105,6 +105,7 @@ def test_packages(tmp_path) -> None:
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
+    (tmp_path / "pkg" / "sub" / "third.py").write_bytes(b"# coding: latin-1\nx = '\xe9'\n")
     modules = ["pkg", "pkg.helper", "pkg.sub", "pkg.sub.mine", "pkg.sub.second", "pkg.sub.third"]
     assert list(files("pkg.sub.mine")) == modules
     copied = tmp_path / "copy"
@@ -112,6 +113,7 @@ def test_packages(tmp_path) -> None:
     assert sorted(str(path.relative_to(copied)) for path in copied.rglob("*.py")) == sorted(
         str(path.relative_to(tmp_path)) for path in files("pkg.sub.mine").values()
     )
+    assert (copied / "pkg" / "sub" / "third.py").read_bytes() == (tmp_path / "pkg" / "sub" / "third.py").read_bytes()
     with pytest.raises(NervaError, match="is no path of a module"):
         write_texts({"../x.py": ""}, copied)
 
@@ -119,6 +121,7 @@ def test_packages(tmp_path) -> None:
 WRONG = {
     "import nosuch": 'there is no module "nosuch" to import',
     "1 +": r'the module "wrong" can\'t be imported: SyntaxError: .*wrong.py, line 1',
+    "def f():\n    from helper import x": r"imports: .*\(helper.py, line 1\)",
     "1 / 0": r'the module "wrong" can\'t be imported: ZeroDivisionError: division by zero, .*wrong.py, line 1',
 }
 
@@ -126,6 +129,7 @@ WRONG = {
 @pytest.mark.parametrize("text", WRONG)
 def test_modules_that_cannot_be_imported(tmp_path, text: str) -> None:
     (tmp_path / "wrong.py").write_text(text)
+    (tmp_path / "helper.py").write_text("1 +")
     with pytest.raises(NervaError, match=WRONG[text]):
         run_id(configured("imports=[wrong]"))
 
