@@ -91,8 +91,8 @@ class Registry(Generic[T]):
         component, texts, parameters = self._call(text)
         arguments: dict[str, Any] = {}
         for key, parameter in parameters.items():
-            if key in texts and self._nests(parameter):
-                arguments[key] = self.canonical(texts[key])
+            if nested := self._nested(texts, parameter):
+                arguments[key] = self.canonical(nested)
             elif key in texts:
                 arguments[key] = self._read(key, texts[key], parameter.annotation, text)
             elif parameter.annotation in _READERS:
@@ -107,8 +107,8 @@ class Registry(Generic[T]):
     def modules(self, text: str) -> set[str]:
         """The modules in which the components that a specification names are defined."""
         component, texts, parameters = self._call(text)
-        others = [self.modules(value) for key, value in texts.items() if self._nests(parameters[key])]
-        return set().union({component.__module__}, *others)
+        nested = [text for parameter in parameters.values() if (text := self._nested(texts, parameter))]
+        return set().union({component.__module__}, *map(self.modules, nested))
 
     def _call(self, text: str) -> tuple[Callable[..., T], dict[str, str], dict[str, inspect.Parameter]]:
         """The component that a specification names, the texts of its arguments, and its parameters with their types."""
@@ -136,9 +136,12 @@ class Registry(Generic[T]):
                 raise NervaError(f'{self.kind} "{text}": {call.name} needs a value for "{key}"')
         return component, arguments, parameters
 
-    def _nests(self, parameter: inspect.Parameter) -> bool:
-        """Whether a parameter takes another component of this registry."""
-        return parameter.annotation in (self.of, Specification)
+    def _nested(self, texts: dict[str, str], parameter: inspect.Parameter) -> str:
+        """The text of the other component that a parameter takes; "" if it takes none, or is not given as text."""
+        if parameter.annotation not in (self.of, Specification):
+            return ""
+        default = parameter.default if isinstance(parameter.default, str) else ""
+        return texts.get(parameter.name, default)
 
     def _read(self, key: str, value: str, type_: Any, text: str) -> Any:
         """The text of an argument in the type of its parameter."""

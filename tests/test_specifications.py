@@ -8,7 +8,7 @@ from nerva.errors import NervaError
 from nerva.layers import LAYERS
 from nerva.learning_rate import LEARNING_RATES, parse_learning_rate
 from nerva.optimizers import OPTIMIZERS, parse_optimizer
-from nerva.specifications import Registry
+from nerva.specifications import Registry, Specification
 from nerva.utilities import parse_function_call
 from nerva.weight_initializers import INITIALIZERS, parse_weight_initializer
 
@@ -204,6 +204,25 @@ CANONICAL = {
 def test_one_form_for_each_meaning(canonical: str) -> None:
     registry, texts = CANONICAL[canonical]
     assert {registry.canonical(text) for text in [*texts, canonical]} == {canonical}
+
+
+def test_the_default_of_a_nested_component() -> None:
+    registry: Registry[object] = Registry("thing")
+
+    def half(optimizer: Specification = Specification("Momentum(0.9)")) -> object:  # noqa: B008
+        return optimizer
+
+    def momentum(mu: float) -> float:
+        return mu
+
+    registry.add("Half", half)
+    registry.add("Momentum", momentum)
+    assert (
+        registry.canonical("Half")
+        == registry.canonical("Half(Momentum(mu=0.90))")
+        == "Half(optimizer=Momentum(mu=0.9))"
+    )
+    assert registry.modules("Half") == {__name__}
 
 
 def test_a_component_with_two_names() -> None:

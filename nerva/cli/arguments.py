@@ -1,6 +1,5 @@
 """Arguments that verbs share, and how a shell completes them."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -56,8 +55,8 @@ def sweep(experiment: str, overrides: tuple[str, ...]) -> "tuple[Config, list[Ru
 
 
 def apart(texts: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
-    """The names among texts, folders among them, and the overrides."""
-    names = [text for text in texts if Path(text).is_dir() or ("=" not in text and not text.startswith("~"))]
+    """The names among texts, and the overrides."""
+    names = [text for text in texts if "=" not in text and not text.startswith("~")]
     return names, tuple(text for text in texts if text not in names)
 
 

@@ -25,6 +25,7 @@ def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: 
     OVERRIDES are Hydra's: where things are, such as results_dir=elsewhere; for a sweep, those with which it was made.
     """
     numerics.pin_for(())
+    import os
     import random
     import sys
 
@@ -32,7 +33,10 @@ def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: 
     from nerva.experiment.compose import compose
     from nerva.experiment.identity import run_id
 
-    runs, overrides = arguments.apart(run_and_overrides)
+    # A folder may be called as it likes. (Path's is_dir raises an error for a long text.)
+    folders_given = [text for text in run_and_overrides if os.path.isdir(text)]  # noqa: PTH112
+    runs, overrides = arguments.apart(tuple(text for text in run_and_overrides if text not in folders_given))
+    runs += folders_given
     if bool(runs) == bool(experiment):
         raise click.UsageError("Say which run, or which --experiment.")
     if sample and not experiment:
@@ -71,12 +75,22 @@ def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: 
 
 def _made(config: "Config", folders: "list[RunFolder]") -> list[str]:
     """The ids of the runs of a sweep that are recorded, be it well or not; and not those that are still to be made."""
-    made = [folder.run_id for folder in folders if folder.path.is_dir() and not folder.is_begun()]
+    from nerva.errors import NervaError
+
+    # What is written at a run's end.
+    ended = [folder for folder in folders if any(x.exists() for x in (folder.weights, folder.best, folder.summary))]
+    made = [folder.run_id for folder in ended]
     if len(made) < len(folders) and config.tracking.enabled:
         from nerva.experiment.tracking import tracked
 
-        known = tracked(config.tracking.uri)
-        made += [f.run_id for f in folders if not f.path.is_dir() and f.run_id in known]
+        try:
+            known = tracked(config.tracking.uri)
+        except NervaError as error:
+            if not made:
+                raise
+            click.echo(error, err=True)
+            known = set()
+        made += [folder.run_id for folder in folders if not folder.path.is_dir() and folder.run_id in known]
     return made
 
 
@@ -106,8 +120,9 @@ def _replay(run: str, config: "Config", anywhere: bool) -> bool:
             recorded = RunFolder(Path(run).resolve())
             if not any(file.exists() for file in recorded.evidence):
                 raise NervaError(f"{run} is no run's folder")
-            if anywhere and recorded.path.parent.name == "runs":
-                results_dir = str(recorded.path.parent.parent)
+            beside = recorded.path.parent.parent
+            if anywhere and (beside / "data").is_dir():
+                results_dir = str(beside)
         elif re.fullmatch("[0-9a-f]{12}|[0-9a-f]{32}", run):
             recorded = RunFolder.of(config.results_dir, run)
             if not recorded.path.is_dir():

@@ -14,6 +14,7 @@ from nerva.data.prepare import Prepared
 from nerva.errors import NervaError
 from nerva.experiment.config import Config
 from nerva.experiment.folder import RunFolder
+from nerva.experiment.modules import are_those
 from nerva.matrix_operations import Matrix
 from nerva.multilayer_perceptron import MultilayerPerceptron, load_multilayer_perceptron
 from nerva.utilities import import_here, load_dict_from_npz
@@ -85,9 +86,11 @@ class Analyst:
         self._arrays: dict[str, dict[str, Matrix]] = {}
 
     def analyse(self, folder: RunFolder) -> Analysis | None:
-        """A run's analysis; None if its data are not there any more."""
+        """A run's analysis; None if its data, or modules of one's own that it needs, are not there any more."""
         config = folder.load_config()
-        if not Prepared.of(config.data, self.data_dir).provenance.exists():
+        if not Prepared.of(config.data, self.data_dir).provenance.exists() or not (
+            are_those(config.imports, folder.read_imports())
+        ):
             return None
         if config.data.name not in self._arrays:
             self._arrays[config.data.name], _ = load_prepared(config.data, self.data_dir)

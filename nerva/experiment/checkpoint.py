@@ -1,9 +1,8 @@
 """Checkpoints: all that training changes, in one file, so that a run can go on where it was interrupted.
 
 What training changes is found, and not declared: whatever arrays, numbers and generators can be reached from the
-network, the loss and the rest, components of one's own included, and the variables of their modules and classes. To go
-on, the same objects are built anew and given those values. Nothing is pickled: arrays are stored as arrays, and the
-rest as JSON.
+network, the loss and the rest, components of one's own included. To go on, the same objects are built anew and given
+those values. Nothing is pickled: arrays are stored as arrays, and the rest as JSON.
 """
 
 import json

@@ -21,6 +21,9 @@ from nerva.specifications import Registry
 from nerva.utilities import import_here
 from nerva.weight_initializers import INITIALIZERS, parse_weight_initializer
 
+# What makes the prepared data from raw files.
+PREPARATION = [PACKAGE / "data" / name for name in ("prepare.py", "raw.py")]
+
 
 @dataclass
 class Model:
@@ -126,11 +129,11 @@ def canonical(config: Config) -> dict[str, Any]:
     """
     validate(config)
     modules = {name: sources(name) for name in config.imports}
-    known = {"nerva", *(module for found in modules.values() for module in found)}
+    known = {module for found in modules.values() for module in found}
 
     def component(registry: Registry[Any], text: str) -> str:
         for module in registry.modules(text) - known:
-            if module.partition(".")[0] not in known:
+            if module.partition(".")[0] != "nerva":
                 raise NervaError(f"{text} is of the module {module}, which is not in imports: its code would not count")
         return registry.canonical(text)
 
@@ -156,7 +159,7 @@ def _data(data: Dataset) -> dict[str, Any]:
     if data.sha256:
         return determined
     # Where the checksum is that of raw files, what becomes of them counts as well.
-    preparation = {name: fingerprint((PACKAGE / "data" / f"{name}.py").read_bytes()) for name in ("prepare", "raw")}
+    preparation = {file.stem: fingerprint(file.read_bytes()) for file in PREPARATION}
     return determined | {"source": data.source, "train": data.train, "test": data.test, "preparation": preparation}
 
 

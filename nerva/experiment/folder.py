@@ -108,10 +108,6 @@ class RunFolder:
         except Timeout:
             return True
 
-    def is_begun(self) -> bool:
-        """Whether the run is being made, or has been interrupted."""
-        return not self.summary.exists() and (self.checkpoint.exists() or self.is_being_made())
-
     def clear(self) -> None:
         """Takes away what an attempt that did not end has left, but for its checkpoint."""
         self.summary.unlink(missing_ok=True)
@@ -209,7 +205,10 @@ class RunFolder:
         Raises:
             NervaError: if the file is damaged.
         """
-        return self._read_json(self.imports, {}) if self.imports.exists() else {}
+        texts = self._read_json(self.imports, {}) if self.imports.exists() else {}
+        if not all(isinstance(text, str) for text in texts.values()):
+            raise NervaError(f"{self.imports} is not of the kind that was written; {self.again}")
+        return texts
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Writes what came of the run, with the checksums of the other files."""

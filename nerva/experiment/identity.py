@@ -8,7 +8,7 @@ import functools
 from collections.abc import Iterable
 
 from nerva.experiment import PACKAGE
-from nerva.experiment.config import Config, canonical
+from nerva.experiment.config import PREPARATION, Config, canonical
 from nerva.experiment.fingerprint import digest, fingerprint, parts
 from nerva.experiment.modules import files
 
@@ -36,13 +36,16 @@ def code_fingerprint() -> str:
     return digest({name: fingerprint(source) for name, source in _sources().items()})
 
 
-def code_parts(imports: Iterable[str] = ()) -> dict[str, str]:
+def code_parts(imports: Iterable[str] = (), preparation: bool = False) -> dict[str, str]:
     """A hash of each function of that code, as `nerva/layers.py: LinearLayer.feedforward`.
 
     Args:
         imports: modules of one's own, whose functions are `mine: MineActivation.gradient`.
+        preparation: whether what prepares data counts, as their own checksum is not known.
     """
     engine = {f"nerva/{name}": source for name, source in _sources().items()}
+    if preparation:
+        engine |= {f"nerva/data/{file.name}": file.read_bytes() for file in PREPARATION}
     own = {module: file.read_bytes() for name in imports for module, file in files(name).items()}
     return {
         f"{name}: {part}".removesuffix(": "): sha256
@@ -51,8 +54,9 @@ def code_parts(imports: Iterable[str] = ()) -> dict[str, str]:
     }
 
 
+@functools.cache
 def _sources() -> dict[str, bytes]:
-    """The source of each module that computes a run."""
+    """The source of each module that computes a run, as this process has it, whatever is edited meanwhile."""
     # Hidden files are an editor's.
     files = [*sorted(PACKAGE.glob("[!.]*.py")), PACKAGE / "experiment" / "build.py"]
     return {str(file.relative_to(PACKAGE)): file.read_bytes() for file in files}

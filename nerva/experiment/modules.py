@@ -1,10 +1,13 @@
 """Modules of one's own, which register components: their code is part of a run's identity, and of its record."""
 
 import ast
-import importlib.util
+import importlib.machinery
 import sys
+import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,7 @@ from nerva.errors import NervaError
 from nerva.experiment.fingerprint import fingerprint
 from nerva.utilities import import_here
 
-_VALUES = (bool, int, float, str, list, tuple, dict, np.ndarray, np.generic, np.random.Generator)
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def sources(name: str) -> dict[str, str]:
@@ -36,10 +39,15 @@ def files(name: str) -> dict[str, Path]:
     while waiting:
         module = waiting.pop()
         outermost, path = module.partition(".")[0], _file(root, module)
-        outside = outermost != first and "site-packages" in root.parts
+        outside = outermost != first and _INSTALLED & {*root.parts}
         # The engine's code counts by itself.
         if module in found or path is None or outside or outermost == "nerva":
             continue
+        loaded = getattr(sys.modules.get(module), "__file__", None)
+        if loaded and not path.samefile(loaded):
+            if _INSTALLED & {*Path(loaded).parts} or Path(loaded).is_relative_to(sysconfig.get_path("stdlib")):
+                continue  # it is called like another, which Python finds first
+            raise NervaError(f'imports: "{module}" is {loaded}, and not {path}: which code counts would not be sure')
         found[module] = path
         around = module.rpartition(".")[0]
         try:
@@ -73,41 +81,39 @@ def write_texts(texts: Mapping[str, str], folder: Path) -> None:
 
 def is_there(name: str) -> bool:
     """Whether a module can be found, without importing it."""
-    path = [str(Path.cwd()), *sys.path]
-    return importlib.machinery.PathFinder.find_spec(name.partition(".")[0], path) is not None
+    spec = importlib.machinery.PathFinder.find_spec(name.partition(".")[0], [str(Path.cwd()), *sys.path])
+    return spec is not None and spec.origin is not None  # a folder is none
 
 
-class Variables:
-    """What modules of one's own keep between calls, other than in objects: variables of theirs and of their classes."""
+def are_those(names: Iterable[str], recorded: Mapping[str, str]) -> bool:
+    """Whether modules of one's own are there, with the texts that were recorded."""
+    names = list(names)
+    return all(map(is_there, names)) and texts(names) == recorded
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self.modules = sorted({module for name in names for module in files(name)})
 
-    def state(self) -> dict[str, dict[str, Any]]:
-        """The variables that are values: numbers, texts, arrays, generators, and lists and dictionaries of them."""
-        return {
-            name: {key: x for key, x in vars(place).items() if isinstance(x, _VALUES) and not key.startswith("__")}
-            for name, place in self._places().items()
-        }
+def variables(names: Iterable[str]) -> dict[str, str]:
+    """What modules of one's own, and classes in them, keep in variables: of each, a text that changes with it."""
+    own = {module for name in names for module in files(name)}
+    found = {}
+    for name in own & {*sys.modules}:
+        module = sys.modules[name]
+        places: list[ModuleType | type] = [module]
+        places += [x for x in vars(module).values() if isinstance(x, type) and x.__module__ == name]
+        for place in places:
+            for key, value in vars(place).items():
+                if not key.startswith("__") and type(value).__module__.partition(".")[0] in {"builtins", "numpy", *own}:
+                    found[f"{place.__name__}.{key}"] = _shown(value)
+    return found
 
-    def restore(self, state: Mapping[str, Mapping[str, Any]]) -> None:
-        """Gives the variables the values that `state` found."""
-        places = self._places()
-        for name, values in state.items():
-            for key, value in values.items():
-                setattr(places[name], key, value)
 
-    def _places(self) -> dict[str, Any]:
-        """The modules that are imported, and the classes that they define, by their names."""
-        # Others may be imported where they are used.
-        places = {name: sys.modules[name] for name in self.modules if name in sys.modules}
-        classes = {
-            f"{name}.{value.__qualname__}": value
-            for name, module in places.items()
-            for value in vars(module).values()
-            if isinstance(value, type) and value.__module__ == name
-        }
-        return places | classes
+def _shown(value: Any) -> str:
+    if isinstance(value, type | FunctionType | BuiltinFunctionType | ModuleType):
+        return ""
+    if isinstance(value, np.random.Generator):
+        return repr(value.bit_generator.state)
+    if isinstance(value, np.ndarray):
+        return sha256(value.tobytes()).hexdigest()
+    return repr(getattr(value, "__dict__", value))
 
 
 def _root(name: str) -> Path:

@@ -3,6 +3,7 @@
 Nothing is recorded of who ran it: no user or host, no environment variables, and "~" for the home folder.
 """
 
+import functools
 import json
 import os
 import platform
@@ -101,6 +102,7 @@ def _lock() -> str | None:
     return sha256(lock.read_bytes()).hexdigest() if lock.exists() else None
 
 
+@functools.cache
 def _git() -> dict[str, Any]:
     """The commit of the checkout that this package is in, and whether something was changed since."""
     commit = _ask_git("rev-parse", "HEAD")
@@ -116,6 +118,7 @@ _DIFF = (
 )
 
 
+@functools.cache
 def patch() -> bytes:
     """What `git apply` needs to make the commit into the code that runs; nothing if that is the same."""
     changed = _ask_git(*_DIFF, "HEAD") or b""

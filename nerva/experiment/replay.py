@@ -20,7 +20,7 @@ from nerva.errors import NervaError
 from nerva.experiment.config import Config, canonical, flat
 from nerva.experiment.fingerprint import digest
 from nerva.experiment.folder import RunFolder, file_checksum
-from nerva.experiment.identity import code_fingerprint, code_parts
+from nerva.experiment.identity import code_parts
 from nerva.experiment.modules import is_there, sources, write_texts
 from nerva.experiment.run import run
 from nerva.matrix_operations import Matrix
@@ -62,8 +62,8 @@ def replay(
     """
     summary, origin = recorded.read_summary(), recorded.read_provenance()
     verdict = Verdict(recorded.run_id)
-    _restore_modules(recorded, origin)
     try:
+        _restore_modules(recorded, origin)
         verdict.context, verdict.advice = _code(recorded, origin)
         for name, what in ((recorded.summary.name, summary), (recorded.provenance.name, origin)):
             if what["run_id"] != recorded.run_id:
@@ -73,7 +73,7 @@ def replay(
     except NervaError as error:
         # Other code may not know what was recorded.
         verdict.differences.append(str(error))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         verdict.differences.append(f"{recorded.provenance.name} is damaged: {error!r} is missing or of another kind")
     if not verdict.differences:
         prepare(config.data, config.data_dir)
@@ -144,11 +144,11 @@ def _data(config: Config, origin: dict[str, Any]) -> list[str]:
 def _code(recorded: RunFolder, origin: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Which functions are other ones than those that made the run, and how to have those back."""
     before, code, imports = recorded.read_code(), origin["code"], origin["determined_by"].get("imports", {})
-    now = code_parts(imports)
+    now = code_parts(imports, "preparation" in origin["determined_by"]["data"])
     changed = sorted(part for part in {*before, *now} if before.get(part) != now.get(part))
     context = [f"code: {_change(before.get(part), now.get(part))} {part}" for part in changed]
     advice = []
-    if code["fingerprint"] != code_fingerprint() and code["git_commit"]:
+    if any(part.startswith("nerva/") for part in changed) and code["git_commit"]:
         advice.append(f"git checkout {code['git_commit']}")
         if code["dirty"]:
             patch = shlex.join(["git", "apply", str(recorded.patch)])

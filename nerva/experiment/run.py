@@ -35,7 +35,9 @@ from nerva.utilities import save_dict_to_npz
 log = logging.getLogger("nerva.run")
 
 
-def run(config: Config, overrides: Sequence[str], into: RunFolder | None = None) -> RunFolder:
+def run(
+    config: Config, overrides: Sequence[str], into: RunFolder | None = None, own_process: bool = False
+) -> RunFolder:
     """Trains the run that a configuration describes, unless that is done already.
 
     A run that was interrupted goes on after its last epoch. A run that diverges ends as failed: that is what comes of
@@ -45,6 +47,7 @@ def run(config: Config, overrides: Sequence[str], into: RunFolder | None = None)
         config: the configuration.
         overrides: how it was asked for; they are noted, and change nothing.
         into: the run's folder; by default, the one that its id gives it among the results.
+        own_process: whether this process was made for the run.
 
     Returns:
         The run's folder.
@@ -58,8 +61,9 @@ def run(config: Config, overrides: Sequence[str], into: RunFolder | None = None)
         return folder
     mode = numerics.settle(config.numerics.mode)
     numerics.demand(mode)
-    if numerics.pinned() != mode:
-        # Bits are settled when NumPy is imported, and here it was imported for others.
+    if numerics.pinned() != mode or (config.imports and not own_process):
+        # Bits are settled when NumPy is imported, and here it was imported for others. And a module of one's own may
+        # have changed since it was imported here, on disk, or what it keeps in variables.
         run_elsewhere(config, overrides, folder.path, mode)
         return folder
     folder.path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +97,12 @@ def _is_there(folder: RunFolder, force: bool) -> bool:
 def _make(config: Config, overrides: Sequence[str], folder: RunFolder, arrays: dict[str, Any], sha256: str) -> None:
     """Trains the run, and writes all of its folder."""
     folder.clear()
-    origin = provenance(config, overrides, sha256), code_parts(config.imports), patch(), modules.texts(config.imports)
+    origin = (
+        provenance(config, overrides, sha256),
+        code_parts(config.imports, not config.data.sha256),
+        patch(),
+        modules.texts(config.imports),
+    )
 
     def describe() -> None:
         folder.write_config(config)
@@ -186,7 +195,8 @@ class _Progress:
         self.continued: list[dict[str, Any]] = []  # after which epoch, and when, an interrupted run went on
         self.possible = True
         self.saved = ""  # the epoch from which an interrupted run would go on
-        self.modules = modules.Variables(config.imports)
+        self.imports = config.imports
+        self.variables = modules.variables(config.imports)
 
     def _state(self) -> dict[str, Any]:
         t = self.t
@@ -201,7 +211,6 @@ class _Progress:
             "loss": t.loss,
             "learning_rate": t.learning_rate,
             "order": t.train_loader.rng,
-            "modules": self.modules.state(),
         }
 
     def save(self) -> None:
@@ -209,12 +218,19 @@ class _Progress:
         self._add(self.t.records[-1], time.time())
         if self.possible:
             try:
+                self._check_variables()
                 checkpoint.save(self.folder.checkpoint, self._state(), self.bits)
                 self.saved = f"epoch {self.t.records[-1].epoch}"
             except NervaError as error:
                 self.possible = False
                 log.warning("if this run is interrupted, it begins anew: %s", error)
         self.write_metrics()
+
+    def _check_variables(self) -> None:
+        """Raises a NervaError if training changes what is not in the objects that a checkpoint keeps."""
+        if self.imports and (now := modules.variables(self.imports)) != self.variables:
+            changed = next(name for name in sorted(now) if now[name] != self.variables.get(name))
+            raise NervaError(f"training changes {changed}, and a checkpoint keeps what is in objects only")
 
     def write_metrics(self) -> None:
         """Writes the metrics of all epochs so far."""
@@ -235,7 +251,6 @@ class _Progress:
             return
         state = checkpoint.restore(self.folder.checkpoint, self._state(), self.bits)
         self.started = state["started"]
-        self.modules.restore(state["modules"])
         records = [EpochRecord(int(row[0]), *row[1:]) for row in state["records"].tolist()]
         for record, made in zip(records, state["times"].tolist(), strict=True):
             self._add(record, made)

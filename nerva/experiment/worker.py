@@ -35,12 +35,14 @@ def run_elsewhere(config: "Config", overrides: Sequence[str], folder: Path, mode
     from omegaconf import OmegaConf
 
     from nerva.experiment.config import Numerics
+    from nerva.experiment.identity import run_id
 
     settled = Numerics(mode, numerics.note(config.numerics.mode))
     order = {
         "config": OmegaConf.to_yaml(OmegaConf.structured(dataclasses.replace(config, numerics=settled))),
         "overrides": list(overrides),
         "folder": str(folder),
+        "run_id": run_id(config),
         "mode": mode,
         "argv": sys.argv,
         "path": sys.path,
@@ -107,6 +109,7 @@ def main() -> None:
     sys.argv, sys.path[:] = order["argv"], order["path"]
 
     from nerva.experiment.folder import RunFolder, from_yaml
+    from nerva.experiment.identity import run_id
     from nerva.experiment.run import run
 
     try:
@@ -114,7 +117,10 @@ def main() -> None:
             # To ask for another process would be to ask for ever.
             raise NervaError(f"{sys.executable} sets what NumPy computes with before nerva can")
         with interruptible():
-            run(from_yaml(order["config"]), order["overrides"], RunFolder(Path(order["folder"])))
+            config, folder = from_yaml(order["config"]), RunFolder(Path(order["folder"]))
+            if config.imports and run_id(config) != order["run_id"]:
+                raise NervaError(f"the code of {', '.join(config.imports)} was changed just now; ask again")
+            run(config, order["overrides"], folder, own_process=True)
     except NervaError as error:
         os.write(answering, str(error).encode())
         sys.exit(1)

@@ -1,5 +1,6 @@
 """Interrupted runs go on, and end with the bits of uninterrupted ones."""
 
+import functools
 import itertools
 import json
 import logging
@@ -14,9 +15,11 @@ from nerva.experiment import checkpoint
 from nerva.experiment import run as run_module
 from nerva.experiment.folder import RunFolder
 from nerva.experiment.interruption import Interrupted
-from nerva.experiment.run import run
 from nerva.utilities import load_dict_from_npz
 from tests.experiment.conftest import configured
+
+# Within this process, also if modules are imported: it is here that runs are interrupted.
+run = functools.partial(run_module.run, own_process=True)
 
 EVERYTHING = (
     "model.hidden=[12,9]",

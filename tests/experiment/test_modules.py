@@ -1,6 +1,7 @@
 """Components from modules of one's own: which run they are, and how it is made again."""
 
 import importlib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,8 @@ from nerva.activation_functions import ACTIVATIONS
 from nerva.errors import NervaError
 from nerva.experiment.config import canonical
 from nerva.experiment.identity import code_parts, run_id
-from nerva.experiment.modules import Variables, files, is_there, sources, texts, write_texts
-from nerva.experiment.run import run
+from nerva.experiment.modules import files, sources, texts, variables, write_texts
+from nerva.experiment.run import run as train
 from nerva.learning_rate import LEARNING_RATES
 from nerva.optimizers import OPTIMIZERS
 from tests.conftest import Command
@@ -151,16 +152,44 @@ def test_a_component_whose_code_would_not_count_is_refused(mine) -> None:
 
 
 def test_variables_of_modules_and_classes(mine) -> None:
+    (mine / "helper.py").write_text(
+        "import collections, enum, logging\nimport numpy as np\nFACTOR = 1.0\nRNG = np.random.default_rng(0)\n"
+        "TABLE = np.zeros(2000)\nSEEN = set()\nNAMES = {1: 'red'}\nLOG = logging.getLogger('helper')\n"
+        "class Colour(enum.Enum):\n    RED = 1\nclass Stats:\n    def __init__(self): self.n = 0\nSTATS = Stats()\n"
+    )
     run_id(configured(*OWN))
-    module = sys.modules["mine"]
-    variables = Variables(["mine"])
-    module.LIST = [1, 2]
-    module.Scaled.count = 5
-    state = variables.state()
-    assert (state["mine"]["LIST"], state["mine.Scaled"]["count"], state["helper"]["FACTOR"]) == ([1, 2], 5, 1.0)
-    module.LIST, module.Scaled.count = [], 0
-    variables.restore(state)
-    assert (module.LIST, module.Scaled.count) == ([1, 2], 5)
+    helper, scaled = sys.modules["helper"], sys.modules["mine"].Scaled
+    before = variables(["mine"])
+    helper.LOG.info("nothing")
+    assert variables(["mine"]) == before
+    for change in (
+        lambda: helper.RNG.random(),
+        lambda: helper.TABLE.__setitem__(1000, 1),
+        lambda: helper.SEEN.add(1),
+        lambda: vars(helper.STATS).update(n=1),
+        lambda: setattr(scaled, "count", 7),
+    ):
+        change()
+        now = variables(["mine"])
+        assert now != before
+        before = now
+
+
+def test_another_module_of_that_name_is_refused(mine, tmp_path, monkeypatch) -> None:
+    (tmp_path / "lib").mkdir()
+    (mine / "mine.py").rename(tmp_path / "lib" / "mine.py")
+    (tmp_path / "lib" / "helper.py").write_text("FACTOR = 5.0\n")
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(NervaError, match=r'"helper" is .*/helper.py, and not .*/lib/helper.py: which code counts'):
+        run_id(configured(*OWN))
+
+
+def test_a_module_that_is_called_like_one_of_pythons(mine) -> None:
+    (mine / "json.py").write_text("")
+    (mine / "helper.py").write_text("import json\nFACTOR = 1.0\n")
+    run_id(configured(*OWN))
+    assert list(sources("mine")) == ["helper", "mine"]
 
 
 def test_the_doors_agree_and_the_record_is_enough(run: Command, mine) -> None:
@@ -184,25 +213,36 @@ def test_the_doors_agree_and_the_record_is_enough(run: Command, mine) -> None:
     assert {path.name for path in model.iterdir()} >= {"nerva", "mine.py", "helper.py"}
 
 
-def test_a_run_goes_on_with_what_a_class_counts(mine, monkeypatch) -> None:
-    from nerva.experiment import run as run_module
+def test_each_run_has_a_process_of_its_own(run: Command, mine) -> None:
+    """What a class has counted in one is nothing to the next; and of such a run there is no checkpoint."""
+    weights = []
+    for sweep in (["-m", "seed=1,2"], ["seed=2", "force=true"]):
+        result = run("nerva", "train", *DIGITS, *OWN, *sweep)
+        assert result.returncode == 0, result.stderr
+        assert "it begins anew: training changes Scaled.count" in result.stdout
+        weights += [
+            json.loads(path.read_text())["weights"]["weights.npz"]
+            for path in mine.glob("results/runs/*/run.json")
+            if json.loads((path.parent / "provenance.json").read_text())["determined_by"]["seed"] == 2
+        ]
+    assert len(weights) == 2
+    assert len(set(weights)) == 1
 
-    config = configured(*OWN, "train.epochs=4")
-    save = run_module._Progress.save
-    saved = []
 
-    def ending(progress) -> None:
-        save(progress)
-        saved.append(progress)
-        if len(saved) == 3:
-            raise KeyboardInterrupt
+def test_a_package_that_finds_its_modules_itself(tmp_path) -> None:
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "__init__.py").write_text("import importlib\nimportlib.import_module('pkg.mine')\n")
+    (tmp_path / "pkg" / "mine.py").write_text(MINE.replace("from helper import FACTOR", "FACTOR = 1"))
+    with pytest.raises(NervaError, match=r"Scaled is of the module pkg\.mine, which is not in imports"):
+        run_id(configured("imports=[pkg]", *OWN[1:]))
+    assert run_id(configured("imports=[pkg,pkg.mine]", *OWN[1:]))
 
-    with monkeypatch.context() as patch:
-        patch.setattr(run_module._Progress, "save", ending)
-        with pytest.raises(KeyboardInterrupt):
-            run(config, [])
-    sys.modules["mine"].Scaled.count = 0  # as in a process of its own
-    weights = run(config, []).weights.read_bytes()
-    sys.modules["mine"].Scaled.count = 0
-    assert run(configured(*OWN, "train.epochs=4", "force=true"), []).weights.read_bytes() == weights
-    assert not is_there("nosuch")
+
+def test_a_run_whose_modules_have_changed_is_logged_with_its_own(mine, uri, results) -> None:
+    from nerva.experiment.tracking import track
+
+    folder = train(configured(*OWN), [])
+    (mine / "helper.py").write_text("FACTOR = 9.0\n")
+    assert track([folder], "digits-test", uri, results) == 1
+    (model,) = results.glob("mlartifacts/*/*/artifacts/model/code")
+    assert (model / "helper.py").read_text() == "FACTOR = 1.0\n"

@@ -27,6 +27,9 @@ def home(tmp_path, monkeypatch) -> None:
         ("results_dir=/home/jane/results", "results_dir=~/results"),
         ("/home/jane", "~"),
         ("/home/janet/x", "/home/janet/x"),
+        ("[file:///home/jane], (/home/jane/x)", "[file://~], (~/x)"),
+        ("/home/jane.old /home/jane-x", "/home/jane.old /home/jane-x"),
+        ("https://cdn.example.org/gh/x/mnist@master/", "https://cdn.example.org/gh/x/mnist@master/"),
         ("results_dir=/scratch/jane/results", "results_dir=/scratch/…/results"),
         ("sqlite:////data/jane", "sqlite:////data/…"),
         ("jane=1 seed/jane2", "jane=1 seed/jane2"),
@@ -59,6 +62,12 @@ def test_a_home_that_is_a_link_and_none(tmp_path, monkeypatch) -> None:
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """A repository with a package, and what git says there."""
+    yield from _repository(tmp_path, monkeypatch)
+    patch.cache_clear()
+    provenance_module._git.cache_clear()
+
+
+def _repository(tmp_path, monkeypatch):
     package = tmp_path / "repository" / "nerva"
     package.mkdir(parents=True)
     monkeypatch.setattr(provenance_module, "PACKAGE", package)
@@ -73,14 +82,16 @@ def repository(tmp_path, monkeypatch):
         git(*arguments)
     git("add", ".")
     git("commit", "-qm", "first")
-    return package, git
+    yield package, git
 
 
 def test_a_patch_gives_the_code_back(repository, tmp_path, monkeypatch) -> None:
     package, git = repository
+    patch.cache_clear()
     # Of another repository, as where git calls a hook.
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nosuch"))
     assert patch() == b""
+    patch.cache_clear()
     content = (package / "a.py").read_bytes()
     (package / "a.py").write_bytes(content[:2000] + b"x = 1\r\n" + content[2000:])
     (package / "new.py").write_bytes(b"y = 1\r\nz = 2\n")
@@ -100,6 +111,8 @@ def test_what_is_staged_and_taken_back_is_no_change(repository) -> None:
     (package / "a.py").write_bytes(b"other\n")
     git("add", ".")
     (package / "a.py").write_bytes(content)
+    patch.cache_clear()
+    provenance_module._git.cache_clear()
     assert provenance_module._git()["dirty"] is False
 
 

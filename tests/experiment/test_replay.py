@@ -156,8 +156,10 @@ def test_a_copy_under_another_name(recorded) -> None:
 
 
 def test_files_that_cannot_be_read(recorded) -> None:
-    recorded.config.write_bytes(b"\xff" + recorded.config.read_bytes())
+    content = recorded.config.read_bytes()
+    recorded.config.write_bytes(b"\xff" + content)
     assert "config.yaml" in replayed(recorded).differences[0]
+    recorded.config.write_bytes(content)
     edit_json(recorded.provenance, lambda origin: origin["code"].pop("fingerprint"))
     assert "provenance.json is damaged: KeyError('fingerprint')" in replayed(recorded).differences[0]
 
@@ -294,12 +296,14 @@ def test_a_sweep_and_its_store(results, uri) -> None:
     assert said("0" * 12, "tracking=off").startswith(f"there is no run 000000000000 in {results}/runs, and tracking")
     assert said("nonsense").startswith('"nonsense" is no folder, and no id')
     assert said("--experiment", "flagship", "data=digits").startswith("none of the 3 runs of digits-flagship is made")
-    # One that is interrupted is none that differs.
+    # One that is interrupted is none that differs. And a long override is no folder's name.
     folder = RunFolder.of(results, points[0].run_id)
     folder.path.mkdir(parents=True)
     folder.checkpoint.touch()
     run(points[1].config, [])
     assert said(*sweep, "tracking=off").startswith("1 of 2 runs are not made yet\n")
+    seeds = ",".join(map(str, range(1, 101)))
+    assert said(*sweep[:-1], f"seed={seeds}", "tracking=off").startswith("199 of 200 runs are not made yet\n")
 
 
 def test_other_code_is_named_and_its_commit_offered(run: Command, tmp_path) -> None:

@@ -1,4 +1,5 @@
-if CONFIG.force and workflow.is_main_process and not {"-R", "--forcerun", "-F", "--forceall"} & {*sys.argv}:
+FORCING = ("-R", "--forcerun", "-F", "--forceall")
+if CONFIG.force and workflow.is_main_process and not any(word.startswith(FORCING) for word in sys.argv):
     raise WorkflowError("force=true makes runs again if Snakemake asks for them: add --forcerun train, and it does")
 
 
@@ -29,5 +30,6 @@ rule train:
     shell:
         # 3: the run diverged. That is a result, which its folder says and the leaderboard shows. And a run that is
         # there is whole, whatever became of the process that made or awaited it: of a job that fails, Snakemake takes
-        # the files away, also those of others.
-        "nerva train {params.overrides} > {log:q} 2>&1 || [ $? = 3 ] || [ -e {output.summary:q} ]"
+        # the files away, also those of others. (One that is to be made again was there before.)
+        "nerva train {params.overrides} > {log:q} 2>&1 || [ $? = 3 ] || "
+        + ("false" if CONFIG.force else "[ -e {output.summary:q} ]")

@@ -15,7 +15,7 @@ from mlflow.types import Schema, TensorSpec
 from nerva.experiment import PACKAGE
 from nerva.experiment.config import Config
 from nerva.experiment.folder import RunFolder
-from nerva.experiment.modules import texts, write_texts
+from nerva.experiment.modules import write_texts
 
 
 def save_model(folder: RunFolder, config: Config, path: Path) -> None:
@@ -31,7 +31,7 @@ def save_model(folder: RunFolder, config: Config, path: Path) -> None:
             shutil.copy(file, engine)
         own = Path(temporary) / "own"
         own.mkdir()
-        write_texts(texts(config.imports), own)
+        write_texts(folder.read_imports(), own)
         save_pyfunc(
             path,
             python_model=str(Path(__file__).with_name("served_model.py")),

@@ -37,9 +37,11 @@ def recorded(run: str, uri: str, destination: Path) -> tuple[RunFolder, dict[str
         client = opened(uri)
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         asked = f"attributes.run_id = '{run}'" if len(run) == 32 else f"tags.`nerva.run_id` = '{run}'"
-        found = next(search(client, experiments, asked), None)
-        if found is None or "nerva.run_id" not in found.data.tags:
+        # It may stand in several experiments, not in all of which it was followed to its end.
+        candidates = [run for run in search(client, experiments, asked) if "nerva.run_id" in run.data.tags]
+        if not candidates:
             raise NervaError(there)
+        found = max(candidates, key=lambda run: "nerva.ended" in run.data.tags)
         folder = RunFolder(destination / found.data.tags["nerva.run_id"])
         if moved := _moved(found, uri):
             shutil.copytree(moved, folder.path)

@@ -106,8 +106,7 @@ class _Experiment:
             self._make_parent()
         # A bar, in a terminal (None), if it may take a while.
         shown = tqdm(begun, f"logging {self.title}", unit="run", leave=False, disable=None if begun[1:] else True)
-        # Whoever waited for a run that another process makes may end before that does.
-        logged = sum([self._log_or_tell(folder, live or folder.is_being_made()) for folder in shown])
+        logged = sum([self._log_or_tell(folder, live or self._is_awaited(folder)) for folder in shown])
         for folder in begun:
             self._join(folder)
         if logged or not live:
@@ -155,6 +154,10 @@ class _Experiment:
                 f"{private(str(path))} was made elsewhere, and looks for artifacts in {private(str(there))}; put it "
                 "away, and `nerva track` makes it again"
             )
+
+    def _is_awaited(self, folder: RunFolder) -> bool:
+        """Whether another process makes a run: whoever waited for it may have ended before it."""
+        return not folder.summary.exists() and folder.is_being_made()
 
     def _log_or_tell(self, folder: RunFolder, live: bool) -> bool:
         """Logs a run; one whose folder is damaged doesn't keep the others away."""
