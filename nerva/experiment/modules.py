@@ -4,7 +4,7 @@ import ast
 import importlib.machinery
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from hashlib import sha256
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -91,11 +91,14 @@ def are_those(names: Iterable[str], recorded: Mapping[str, str]) -> bool:
     return all(map(is_there, names)) and texts(names) == recorded
 
 
-def variables(names: Iterable[str]) -> dict[str, str]:
-    """What modules of one's own, and classes in them, keep in variables: of each, a text that changes with it."""
-    own = {module for name in names for module in files(name)}
+def variables(own: Set[str]) -> dict[str, str]:
+    """What modules of one's own, and classes in them, keep in variables: of each, a text that changes with it.
+
+    Args:
+        own: the names of all of them, as `files` finds them.
+    """
     found = {}
-    for name in own & {*sys.modules}:
+    for name in own & sys.modules.keys():
         module = sys.modules[name]
         places: list[ModuleType | type] = [module]
         places += [x for x in vars(module).values() if isinstance(x, type) and x.__module__ == name]

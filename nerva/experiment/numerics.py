@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from nerva.errors import NervaError
+from nerva.experiment import python_path
 
 # NumPy's X86_V3 is AVX2 with what came beside it; Haswell is OpenBLAS' kernel for the same.
 _PINS = {
@@ -64,9 +65,7 @@ def environment(mode: str, base: Mapping[str, str] | None = None) -> dict[str, s
         base: the other variables; by default, those of this process.
     """
     kept = {key: value for key, value in (os.environ if base is None else base).items() if key not in _VARIABLES}
-    # Where this package is, if it isn't installed.
-    path = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), kept.get("PYTHONPATH"))))
-    return kept | _PINS[mode] | {"PYTHONPATH": path}
+    return kept | _PINS[mode] | {"PYTHONPATH": python_path(kept.get("PYTHONPATH"))}
 
 
 def python(*arguments: str) -> list[str]:

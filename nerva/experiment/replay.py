@@ -21,7 +21,7 @@ from nerva.experiment.config import Config, canonical, flat
 from nerva.experiment.fingerprint import digest
 from nerva.experiment.folder import RunFolder, file_checksum
 from nerva.experiment.identity import code_parts
-from nerva.experiment.modules import is_there, sources, write_texts
+from nerva.experiment.modules import is_there, write_texts
 from nerva.experiment.run import run
 from nerva.matrix_operations import Matrix
 from nerva.training import EpochRecord
@@ -153,7 +153,7 @@ def _code(recorded: RunFolder, origin: dict[str, Any]) -> tuple[list[str], list[
         if code["dirty"]:
             patch = shlex.join(["git", "apply", str(recorded.patch)])
             advice.append(patch if recorded.patch.exists() else "(and what was not committed then)")
-    if {name: digest(sources(name)) for name in imports} != imports and recorded.imports.exists():
+    if not all(part.startswith("nerva/") for part in changed) and recorded.imports.exists():
         advice.append(f"{', '.join(recorded.read_imports())}: the texts in {recorded.imports}")
     return context, advice
 

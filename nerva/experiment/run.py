@@ -195,8 +195,8 @@ class _Progress:
         self.continued: list[dict[str, Any]] = []  # after which epoch, and when, an interrupted run went on
         self.possible = True
         self.saved = ""  # the epoch from which an interrupted run would go on
-        self.imports = config.imports
-        self.variables = modules.variables(config.imports)
+        self.own = {module for name in config.imports for module in modules.files(name)}
+        self.variables = modules.variables(self.own)
 
     def _state(self) -> dict[str, Any]:
         t = self.t
@@ -228,7 +228,7 @@ class _Progress:
 
     def _check_variables(self) -> None:
         """Raises a NervaError if training changes what is not in the objects that a checkpoint keeps."""
-        if self.imports and (now := modules.variables(self.imports)) != self.variables:
+        if (now := modules.variables(self.own)) != self.variables:
             changed = next(name for name in sorted(now) if now[name] != self.variables.get(name))
             raise NervaError(f"training changes {changed}, and a checkpoint keeps what is in objects only")
 

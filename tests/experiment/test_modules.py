@@ -159,9 +159,9 @@ def test_variables_of_modules_and_classes(mine) -> None:
     )
     run_id(configured(*OWN))
     helper, scaled = sys.modules["helper"], sys.modules["mine"].Scaled
-    before = variables(["mine"])
+    before = variables({"mine", "helper"})
     helper.LOG.info("nothing")
-    assert variables(["mine"]) == before
+    assert variables({"mine", "helper"}) == before
     for change in (
         lambda: helper.RNG.random(),
         lambda: helper.TABLE.__setitem__(1000, 1),
@@ -170,7 +170,7 @@ def test_variables_of_modules_and_classes(mine) -> None:
         lambda: setattr(scaled, "count", 7),
     ):
         change()
-        now = variables(["mine"])
+        now = variables({"mine", "helper"})
         assert now != before
         before = now
 

@@ -62,12 +62,6 @@ def test_a_home_that_is_a_link_and_none(tmp_path, monkeypatch) -> None:
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """A repository with a package, and what git says there."""
-    yield from _repository(tmp_path, monkeypatch)
-    patch.cache_clear()
-    provenance_module._git.cache_clear()
-
-
-def _repository(tmp_path, monkeypatch):
     package = tmp_path / "repository" / "nerva"
     package.mkdir(parents=True)
     monkeypatch.setattr(provenance_module, "PACKAGE", package)
@@ -82,16 +76,23 @@ def _repository(tmp_path, monkeypatch):
         git(*arguments)
     git("add", ".")
     git("commit", "-qm", "first")
+    forget()
     yield package, git
+    forget()
+
+
+def forget() -> None:
+    """What git said once."""
+    patch.cache_clear()
+    provenance_module._git.cache_clear()
 
 
 def test_a_patch_gives_the_code_back(repository, tmp_path, monkeypatch) -> None:
     package, git = repository
-    patch.cache_clear()
     # Of another repository, as where git calls a hook.
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nosuch"))
     assert patch() == b""
-    patch.cache_clear()
+    forget()
     content = (package / "a.py").read_bytes()
     (package / "a.py").write_bytes(content[:2000] + b"x = 1\r\n" + content[2000:])
     (package / "new.py").write_bytes(b"y = 1\r\nz = 2\n")
@@ -111,8 +112,6 @@ def test_what_is_staged_and_taken_back_is_no_change(repository) -> None:
     (package / "a.py").write_bytes(b"other\n")
     git("add", ".")
     (package / "a.py").write_bytes(content)
-    patch.cache_clear()
-    provenance_module._git.cache_clear()
     assert provenance_module._git()["dirty"] is False
 
 

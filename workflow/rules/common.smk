@@ -7,7 +7,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from nerva.experiment import PACKAGE, compose, numerics
+from nerva.experiment import compose, numerics, python_path
 from nerva.experiment.folder import RunFolder
 from nerva.experiment.fingerprint import digest
 from nerva.experiment.privacy import private
@@ -16,10 +16,9 @@ from nerva.errors import NervaError
 # The jobs' `nerva` is that which this file imports, of the Python that runs Snakemake, also if no environment is
 # activated, or that of another checkout. What Snakemake itself puts before every command, to stop at the first error,
 # has to be said again.
-MODULES = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
 shell.prefix(
     f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
-    f" PYTHONPATH={shlex.quote(MODULES)}; "
+    f" PYTHONPATH={shlex.quote(python_path(os.environ.get('PYTHONPATH')))}; "
 )
 
 

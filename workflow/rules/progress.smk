@@ -10,7 +10,6 @@ TERMINAL = ExitStack()
 
 
 onstart:
-    VERDICTS.unlink(missing_ok=True)
     remember(RESULTS, CONFIG.title, THIS, CONFIG.question, list(POINTS))
     FOLDERS = [(RunFolder.of(RESULTS, run), point.config) for run, point in POINTS.items()]
     PROGRESS = TERMINAL.enter_context(Progress(FOLDERS, logger.info, alone=True))

@@ -7,7 +7,7 @@ REPLAYING = "replay" in sys.argv
 
 # A verdict holds for the moment: each call asks anew.
 if REPLAYING:
-    for verdict in (RESULTS / "logs" / "replay").glob("*.txt"):
+    for verdict in (VERDICTS, *(RESULTS / "logs" / "replay").glob("*.txt")):
         verdict.unlink(missing_ok=True)
 
 
