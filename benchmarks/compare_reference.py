@@ -116,7 +116,7 @@ def agree(theirs: tuple[float, ...], ours: tuple[float, ...]) -> bool:
 def mnist(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
     """MNIST's arrays, with labels and pixels as nerva-numpy reads them."""
     from nerva.data import load_prepared, prepare
-    from nerva.experiment.compose import compose
+    from nerva.experiment.config.composition import compose
 
     with tempfile.TemporaryDirectory() as results:
         dataset = compose(["data=mnist"]).data

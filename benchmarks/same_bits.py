@@ -64,8 +64,8 @@ def doors(folder: Path) -> Iterator[Result]:
     yield run("another directory, machine-wide settings", [*nerva, "train", *point], folder / "a b" / "c", MACHINE_WIDE)
     notebook = (
         "import numpy, logging\n"
-        "from nerva.experiment.compose import compose\n"
-        "from nerva.experiment.run import run\n"
+        "from nerva.experiment.config.composition import compose\n"
+        "from nerva.experiment.run.train import run\n"
         f"run(compose({point}), [])\n"
     )
     yield run("Python, NumPy already imported", [sys.executable, "-c", notebook], folder / "python")

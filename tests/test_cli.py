@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nerva.cli import VERBS
-from tests.conftest import ROOT, Command, failed_plainly
+from tests.helpers import ROOT, Command, failed_plainly
 
 
 def test_help_lists_the_verbs(run: Command) -> None:

@@ -7,7 +7,7 @@ from nerva import loss_functions as lf
 from nerva import softmax_functions as sf
 from nerva.activation_functions import ACTIVATIONS, parse_activation
 from nerva.loss_functions import LOSSES, parse_loss_function
-from tests.conftest import assert_gradient, differences
+from tests.helpers import assert_gradient, differences
 
 SPECIFICATIONS = ["ReLU", "LeakyReLU(0.1)", "LeakyReLU(alpha=2)", "AllReLU(0.3)", "HyperbolicTangent", "Sigmoid"]
 SPECIFICATIONS += ["SReLU(al=0.1, tl=-0.9, ar=0.2, tr=0.9)", "ELU", "ELU(0.7)", "GELU", "SiLU", "Softplus"]

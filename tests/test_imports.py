@@ -32,7 +32,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_the_snakefile_does_not_import_mlflow() -> None:
-    assert "mlflow" not in loaded("import nerva.experiment.compose, nerva.experiment.folder")
+    assert "mlflow" not in loaded("import nerva.experiment.config.composition, nerva.experiment.records.run_folder")
 
 
 @pytest.mark.parametrize(("library", "place"), [("hydra", "compose.py"), ("mlflow", "tracking")])

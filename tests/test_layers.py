@@ -25,7 +25,7 @@ from nerva.multilayer_perceptron import (
 from nerva.optimizers import OPTIMIZERS as KNOWN_OPTIMIZERS
 from nerva.optimizers import MomentumOptimizer, parse_optimizer
 from nerva.training import stochastic_gradient_descent, stochastic_gradient_descent_plain
-from tests.conftest import assert_gradient
+from tests.helpers import assert_gradient
 
 LAYERS = ["Linear", "ReLU", "LeakyReLU(0.1)", "AllReLU(0.2)", "HyperbolicTangent", "Sigmoid", "ELU", "GELU", "SiLU"]
 LAYERS += ["Softplus", "SReLU(al=0.1, tl=-0.2, ar=0.3, tr=0.4)", "Softmax", "LogSoftmax", "BatchNormalization"]

@@ -11,7 +11,7 @@ from nerva.learning_rate import LEARNING_RATES
 from nerva.loss_functions import LOSSES
 from nerva.optimizers import OPTIMIZERS
 from nerva.weight_initializers import INITIALIZERS
-from tests.conftest import ROOT, Command
+from tests.helpers import ROOT, Command
 
 MANUAL = (ROOT / "docs" / "manual.md").read_text()
 PROGRAMS = [text for text in re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL) if text.startswith("import numpy")]

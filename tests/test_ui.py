@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlparse
 
 import pytest
 
-from tests.conftest import SCRIPTS, command_in, free_port, kill, served, started, until
+from tests.helpers import SCRIPTS, command_in, free_port, kill, served, started, until
 
 CHROMIUM = shutil.which("chromium")
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from nerva.errors import NervaError
-from nerva.experiment.interruption import Interrupted, end_by, interruptible
+from nerva.experiment.run.signals import Interrupted, end_by, interruptible
 
 # The verbs, with the first line of their help, which is shown without importing them.
 VERBS = {

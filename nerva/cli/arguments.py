@@ -8,8 +8,8 @@ from click.shell_completion import CompletionItem
 from nerva.experiment import CONF
 
 if TYPE_CHECKING:
-    from nerva.experiment.config import Config
-    from nerva.experiment.folder import RunFolder
+    from nerva.experiment.config.schema import Config
+    from nerva.experiment.records.run_folder import RunFolder
 
 
 def _options(group: str) -> list[str]:
@@ -42,8 +42,8 @@ class Override(click.ParamType[str]):
 
 def sweep(experiment: str, overrides: tuple[str, ...]) -> "tuple[Config, list[RunFolder]]":
     """The configuration of a sweep's first run, and the folders of all of its runs."""
-    from nerva.experiment.compose import expand, sweep_of
-    from nerva.experiment.folder import RunFolder
+    from nerva.experiment.config.composition import expand, sweep_of
+    from nerva.experiment.records.run_folder import RunFolder
 
     names, _ = apart(overrides)
     if names:

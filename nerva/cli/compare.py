@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from nerva.cli import arguments
-from nerva.experiment.privacy import private
+from nerva.experiment.records.privacy import private
 
 
 @click.command()
@@ -28,8 +28,8 @@ def command(experiment: str, overrides: tuple[str, ...], by: str | None, top: in
     from filelock import FileLock
 
     from nerva.errors import NervaError
-    from nerva.experiment.compare import load, summary, write
-    from nerva.experiment.report import table, write_report
+    from nerva.experiment.report.html import table, write_report
+    from nerva.experiment.report.ranking import load, summary, write
     from nerva.utilities import whole_or_absent
 
     if output and output.suffix.lower() not in (".csv", ".json"):

@@ -12,7 +12,7 @@ def command(overrides: tuple[str, ...]) -> None:
 
     OVERRIDES are those of `nerva train`, sweeps among them. Neither results nor data have to be there.
     """
-    from nerva.experiment.compose import points
+    from nerva.experiment.config.composition import points
 
     for point in points(overrides):
         click.echo(f"{point.run_id}  {' '.join(point.overrides)}")

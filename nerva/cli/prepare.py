@@ -15,7 +15,7 @@ def command(dataset: str, overrides: tuple[str, ...]) -> None:
     data.mirrors=[http://localhost:8000].
     """
     from nerva.data import prepare
-    from nerva.experiment.compose import compose
+    from nerva.experiment.config.composition import compose
 
     config = compose([f"data={dataset}", *overrides])
     prepared = prepare(config.data, config.data_dir)

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import click
 
 from nerva.cli import arguments
-from nerva.experiment import numerics
+from nerva.experiment.config import numerics
 
 if TYPE_CHECKING:
-    from nerva.experiment.config import Config
-    from nerva.experiment.folder import RunFolder
+    from nerva.experiment.config.schema import Config
+    from nerva.experiment.records.run_folder import RunFolder
 
 
 @click.command()
@@ -30,8 +30,8 @@ def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: 
     import sys
 
     from nerva.errors import NervaError
-    from nerva.experiment.compose import compose
-    from nerva.experiment.identity import run_id
+    from nerva.experiment.config.composition import compose
+    from nerva.experiment.identity.identify import run_id
 
     # A folder may be called as it likes. (Path's is_dir raises an error for a long text.)
     folders_given = [text for text in run_and_overrides if os.path.isdir(text)]  # noqa: PTH112
@@ -108,8 +108,8 @@ def _replay(run: str, config: "Config", anywhere: bool) -> bool:
     from pathlib import Path
 
     from nerva.errors import NervaError
-    from nerva.experiment.folder import RunFolder
-    from nerva.experiment.replay import replay
+    from nerva.experiment.records.run_folder import RunFolder
+    from nerva.experiment.run.replay import replay
 
     results_dir = config.results_dir
     logged: dict[str, list[tuple[int, float]]] = {}

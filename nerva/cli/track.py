@@ -7,8 +7,8 @@ import click
 from nerva.cli import arguments
 
 if TYPE_CHECKING:
-    from nerva.experiment.folder import RunFolder
-    from nerva.experiment.sweeps import Asked
+    from nerva.experiment.records.run_folder import RunFolder
+    from nerva.experiment.records.sweep_record import Asked
 
 
 @click.command()
@@ -20,10 +20,10 @@ def command(experiment_and_overrides: tuple[str, ...]) -> None:
     OVERRIDES are Hydra's, the same as those with which the runs were made.
     """
     from nerva.errors import NervaError
-    from nerva.experiment.compare import plural
-    from nerva.experiment.compose import compose
-    from nerva.experiment.privacy import private
-    from nerva.experiment.sweeps import Asked, remember, remembered
+    from nerva.experiment.config.composition import compose
+    from nerva.experiment.records.privacy import private
+    from nerva.experiment.records.sweep_record import Asked, remember, remembered
+    from nerva.experiment.report.ranking import plural
 
     names, overrides = arguments.apart(experiment_and_overrides)
     if names:
@@ -66,7 +66,7 @@ def command(experiment_and_overrides: tuple[str, ...]) -> None:
 
 def _ended(asked: "Asked", results_dir: str) -> "list[RunFolder]":
     """The runs that nobody is making: those that are done, and those that were killed."""
-    from nerva.experiment.folder import RunFolder
+    from nerva.experiment.records.run_folder import RunFolder
 
     folders = [RunFolder.of(results_dir, run_id) for run_id in asked.runs]
     return [

@@ -5,8 +5,8 @@ import logging
 import click
 
 from nerva.cli.arguments import Override
-from nerva.experiment import numerics
-from nerva.experiment.interruption import Interrupted
+from nerva.experiment.config import numerics
+from nerva.experiment.run.signals import Interrupted
 
 
 @click.command(
@@ -29,14 +29,14 @@ def command(arguments: tuple[str, ...]) -> None:
 
     from nerva.cli import RunFailedError
     from nerva.errors import NervaError
-    from nerva.experiment.compose import Point, application
-    from nerva.experiment.config import Config, Sweep
-    from nerva.experiment.folder import RunFolder
-    from nerva.experiment.identity import run_id
-    from nerva.experiment.live import followed, unlogged
-    from nerva.experiment.progress import Progress
-    from nerva.experiment.run import run
-    from nerva.experiment.sweeps import remember
+    from nerva.experiment.config.composition import Point, application
+    from nerva.experiment.config.schema import Config, Sweep
+    from nerva.experiment.identity.identify import run_id
+    from nerva.experiment.records.run_folder import RunFolder
+    from nerva.experiment.records.sweep_record import remember
+    from nerva.experiment.run.train import run
+    from nerva.experiment.sweep.progress import Progress
+    from nerva.experiment.tracking.follower import followed, unlogged
 
     pending: list[tuple[Config, RunFolder]] = []  # runs that the store did not take
     sweeps: list[Progress] = []

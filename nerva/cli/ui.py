@@ -18,8 +18,8 @@ def command(port: int, overrides: tuple[str, ...]) -> None:
     from pathlib import Path
 
     from nerva.errors import NervaError
-    from nerva.experiment.compose import compose
-    from nerva.experiment.privacy import private
+    from nerva.experiment.config.composition import compose
+    from nerva.experiment.records.privacy import private
 
     # The data does not matter, and to choose it could take a while.
     config = compose(["data=digits", *overrides])

@@ -381,7 +381,7 @@ def test_cifar(tmp_path) -> None:
 
 
 def test_mnist(mnist_dir, tmp_path, monkeypatch) -> None:
-    from nerva.experiment.compose import compose
+    from nerva.experiment.config.composition import compose
 
     monkeypatch.setenv("NERVA_DATA_DIR", str(mnist_dir))
     mnist = compose(["data=mnist"]).data
@@ -392,7 +392,7 @@ def test_mnist(mnist_dir, tmp_path, monkeypatch) -> None:
 
 
 def test_digits(tmp_path) -> None:
-    from nerva.experiment.compose import compose
+    from nerva.experiment.config.composition import compose
 
     digits = compose(["data=digits"]).data
     arrays, _ = load_prepared(digits, prepare(digits, tmp_path).npz.parent)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nerva.experiment import numerics
-from tests.conftest import ROOT, Command, command_in, started
+from nerva.experiment.config import numerics
+from tests.helpers import ROOT, Command, command_in, started
 from tests.workflow.test_pipeline import NOTHING, SNAKEMAKE, runs, trained
 
 SCRIPT = ROOT / "benchmarks" / "same_bits.py"

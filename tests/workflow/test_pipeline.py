@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Command, command_in, failed_plainly, in_terminal, kill, started, until
+from tests.helpers import ROOT, Command, command_in, failed_plainly, in_terminal, kill, started, until
 
 CHROMIUM = shutil.which("chromium")
 NOTHING = "Nothing to be done"

@@ -7,10 +7,12 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from nerva.experiment import compose, numerics, python_path
-from nerva.experiment.folder import RunFolder
-from nerva.experiment.fingerprint import digest
-from nerva.experiment.privacy import private
+from nerva.experiment import python_path
+from nerva.experiment.config import composition as compose
+from nerva.experiment.config import numerics
+from nerva.experiment.records.run_folder import RunFolder
+from nerva.experiment.identity.fingerprint import digest
+from nerva.experiment.records.privacy import private
 from nerva.errors import NervaError
 
 # The jobs' `nerva` is that which this file imports, of the Python that runs Snakemake, also if no environment is

@@ -3,8 +3,8 @@ from contextlib import ExitStack
 
 from snakemake.logging import logger
 
-from nerva.experiment.progress import Progress
-from nerva.experiment.sweeps import remember
+from nerva.experiment.sweep.progress import Progress
+from nerva.experiment.records.sweep_record import remember
 
 TERMINAL = ExitStack()
 

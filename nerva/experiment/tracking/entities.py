@@ -8,8 +8,8 @@ import numpy as np
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.types import Schema, TensorSpec
 
-from nerva.experiment.config import Config, flat, specification
-from nerva.experiment.folder import RunFolder
+from nerva.experiment.config.schema import Config, flat, specification
+from nerva.experiment.records.run_folder import RunFolder
 
 # What of a configuration says nothing about a run.
 _NOT_PARAMETERS = ("data.files", "data.mirrors", "data.candidates", "data.class_names")

@@ -13,9 +13,9 @@ from mlflow.pyfunc import save_model as save_pyfunc
 from mlflow.types import Schema, TensorSpec
 
 from nerva.experiment import PACKAGE
-from nerva.experiment.config import Config
-from nerva.experiment.folder import RunFolder
-from nerva.experiment.modules import write_texts
+from nerva.experiment.config.schema import Config
+from nerva.experiment.identity.user_modules import write_texts
+from nerva.experiment.records.run_folder import RunFolder
 
 
 def save_model(folder: RunFolder, config: Config, path: Path) -> None:

@@ -10,8 +10,8 @@ from urllib.request import url2pathname
 from mlflow.entities import Run
 
 from nerva.errors import NervaError
-from nerva.experiment.folder import RunFolder
-from nerva.experiment.privacy import private
+from nerva.experiment.records.privacy import private
+from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.tracking.entities import METRICS
 from nerva.experiment.tracking.store import database, errors, exists, opened, search
 

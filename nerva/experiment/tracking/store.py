@@ -19,7 +19,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from nerva.errors import NervaError
-from nerva.experiment.privacy import private
+from nerva.experiment.records.privacy import private
 
 _PATIENCE = 20.0  # seconds for which a locked database is waited for, as MLflow does when it writes
 

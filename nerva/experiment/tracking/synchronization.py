@@ -15,12 +15,12 @@ from mlflow.entities import Metric, Run, RunStatus
 from tqdm import tqdm
 
 from nerva.errors import NervaError
-from nerva.experiment import analysis
-from nerva.experiment.compare import plural
-from nerva.experiment.config import Sweep
-from nerva.experiment.folder import RunFolder
-from nerva.experiment.privacy import private
-from nerva.experiment.sweeps import Asked, remembered
+from nerva.experiment.config.schema import Sweep
+from nerva.experiment.records.privacy import private
+from nerva.experiment.records.run_folder import RunFolder
+from nerva.experiment.records.sweep_record import Asked, remembered
+from nerva.experiment.report import predictions as analysis
+from nerva.experiment.report.ranking import plural
 from nerva.experiment.tracking import entities
 from nerva.experiment.tracking.champion import crown
 from nerva.experiment.tracking.model import save_model

@@ -1,0 +1,97 @@
+"""From a configuration and a dataset to a run's figures and weights: all that determines them.
+
+The code of this module is part of a run's identity, as the engine's is.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nerva.datasets import DataLoader
+from nerva.experiment.config.schema import Config, specification
+from nerva.layers import parse_layer
+from nerva.learning_rate import LearningRateScheduler, parse_learning_rate
+from nerva.loss_functions import LossFunction, parse_loss_function
+from nerva.matrix_operations import Matrix
+from nerva.multilayer_perceptron import MultilayerPerceptron, parse_multilayer_perceptron
+from nerva.training import EpochRecord, training_epochs
+
+
+@dataclass
+class Training:
+    """A network, what it is trained with, and what has come of that so far."""
+
+    M: MultilayerPerceptron
+    loss: LossFunction
+    learning_rate: LearningRateScheduler
+    train_loader: DataLoader  # shuffled, in batches for training
+    evaluation_loader: DataLoader  # the same samples, in batches for evaluation
+    validation_loader: DataLoader
+    test_loader: DataLoader
+    records: list[EpochRecord] = field(default_factory=list)  # the first is of the network before training
+    best: EpochRecord | None = None  # the record of the best epoch by validation accuracy
+    best_weights: dict[str, Matrix] = field(default_factory=dict)
+
+    def epochs(self, epochs: int) -> Iterator[EpochRecord]:
+        """Trains up to a number of epochs, and yields each record; goes on from the records that are there."""
+        for record in training_epochs(
+            self.M, epochs, self.loss, self.learning_rate,
+            self.train_loader, self.test_loader, self.validation_loader, self.evaluation_loader,
+            self.records[-1].epoch if self.records else None,
+        ):  # fmt: skip
+            self.records.append(record)
+            # The first of equals: it was had with less training.
+            better = not self.best or (record.validation_accuracy or 0) > (self.best.validation_accuracy or 0)
+            if better and not self.diverged:
+                self.best = record
+                self.best_weights = {name: x.copy() for name, x in self.M.to_dict().items()}
+            yield record
+            if self.diverged:
+                return
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the last losses are not finite; then nothing that follows can be."""
+        last = self.records[-1]
+        return not (math.isfinite(last.train_loss) and math.isfinite(last.validation_loss or 0))
+
+
+def build(config: Config, arrays: dict[str, Matrix]) -> Training:
+    """Makes the network and the batches of a run.
+
+    Args:
+        config: the run's configuration.
+        arrays: Xtrain, Ttrain, Xtest and Ttest.
+
+    Raises:
+        NervaError: if the configuration and the data don't fit.
+    """
+    # Two independent streams, so that one more draw for the weights does not change the order of the samples.
+    weights, order = (np.random.default_rng(seed) for seed in np.random.SeedSequence(config.seed).spawn(2))
+    layers = config.model.layers
+    trained = [layer for layer in layers if parse_layer(layer, 1, 1).parameters]
+    M = parse_multilayer_perceptron(
+        layers,
+        config.sizes,
+        [specification(config.optimizer)] * len(trained),
+        [config.model.weights] * (len(config.sizes) - 1),
+        weights,
+    )
+
+    def loader(part: str, samples: slice, batch_size: int, rng: np.random.Generator | None = None) -> DataLoader:
+        X, T = arrays[f"X{part}"][samples], arrays[f"T{part}"][samples]
+        return DataLoader(X, T, min(batch_size, len(X)), config.data.classes, rng)
+
+    split = len(arrays["Ttrain"]) - config.data.validation
+    evaluation = config.train.evaluation_batch_size
+    return Training(
+        M,
+        parse_loss_function(specification(config.loss)),
+        parse_learning_rate(specification(config.learning_rate)),
+        loader("train", slice(split), config.train.batch_size, order),
+        loader("train", slice(split), evaluation),
+        loader("train", slice(split, None), evaluation),
+        loader("test", slice(None), evaluation),
+    )

@@ -1,0 +1,179 @@
+"""What the tests share: the command line as a subprocess, short runs, and gradients by differences."""
+
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nerva.experiment import CONF
+from nerva.experiment.config.composition import compose
+from nerva.experiment.config.schema import Config
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = Path(sys.executable).parent
+
+# The environment of whoever started the tests, before numerics were pinned.
+USERS: dict[str, str] = {}
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def environment(home: Path, **changes: str) -> dict[str, str]:
+    """The environment of a new user: an empty home, and nothing of nerva's or MLflow's set."""
+    kept = {k: v for k, v in USERS.items() if not k.startswith(("NERVA_", "MLFLOW_", "HYDRA_", "XDG_"))}
+    return {**kept, "HOME": str(home), "PATH": f"{SCRIPTS}:{os.environ['PATH']}", **changes}
+
+
+def command_in(folder: Path) -> Command:
+    """What runs a command in a folder, with an empty home, and returns how it ended."""
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+
+    def run(*arguments: str | Path, timeout: float = 240, **changes: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            list(map(str, arguments)),
+            cwd=folder,
+            env=environment(home, **changes),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+def started(
+    folder: Path, *arguments: str | Path, stdin: int | None = None, stdout: Any = subprocess.PIPE, **changes: str
+) -> subprocess.Popen[str]:
+    """A command that has been started in a folder, with an empty home, in a session of its own."""
+    (folder / "home").mkdir(exist_ok=True)
+    return subprocess.Popen(
+        list(map(str, arguments)),
+        cwd=folder,
+        env=environment(folder / "home", **changes),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kills a process, and those that it has started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def until(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 60) -> None:
+    """Waits for something that a process brings about."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def served(url: str) -> bool:
+    """Whether something answers there."""
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def in_terminal(folder: Path, *arguments: str | Path, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command as a person does, in a terminal; all that it shows is in stdout."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (30, 110))
+    process = started(folder, *arguments, stdin=theirs, stdout=theirs, **changes)
+    os.close(theirs)
+    shown = b""
+    try:
+        while True:
+            try:
+                new = os.read(ours, 1 << 16)
+            except OSError:  # how Linux tells that whoever wrote is gone
+                break
+            if not new:
+                break
+            shown += new
+        code = process.wait(60)
+    finally:
+        os.close(ours)
+    return subprocess.CompletedProcess(arguments, code, shown.decode(), "")
+
+
+def failed_plainly(result: subprocess.CompletedProcess[str], *words: str, code: int = 1) -> None:
+    """Asserts that a command told of a user's mistake: in one message with these words, without a traceback."""
+    output = result.stdout + result.stderr
+    assert result.returncode == code, output
+    assert "Traceback" not in output, output
+    for word in words:
+        assert word in output, output
+
+
+def differences(f: Callable[[np.ndarray], float], X: np.ndarray, h: float = 1e-6) -> np.ndarray:
+    """The gradient of a function of a float64 matrix, by central differences."""
+    gradient = np.zeros_like(X)
+    for i in np.ndindex(X.shape):
+        step = np.zeros_like(X)
+        step[i] = h
+        gradient[i] = (f(X + step) - f(X - step)) / (2 * h)
+    return gradient
+
+
+def assert_gradient(computed: np.ndarray, f: Callable[[np.ndarray], float], X: np.ndarray) -> None:
+    """Asserts that a gradient is that of f at X."""
+    expected = differences(f, X)
+    message = f"computed:\n{computed}\nby differences:\n{expected}"
+    assert computed.shape == X.shape, message
+    np.testing.assert_allclose(computed, expected, rtol=1e-5, atol=1e-7, err_msg=message)
+
+
+DIGITS = ["data=digits", "train.epochs=2", "tracking=off"]
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def configured(*overrides: str) -> Config:
+    """A short run on digits."""
+    return compose([*DIGITS, *overrides])
+
+
+def client_of(uri: str):
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri)
+
+
+def logged_in(client, title: str = "digits-test") -> dict:
+    """The runs of an experiment, by nerva's ids; the sweep's own has none."""
+    experiment = client.get_experiment_by_name(title)
+    return {r.data.tags.get("nerva.run_id", "sweep"): r for r in client.search_runs([experiment.experiment_id])}
+
+
+class EndError(BaseException):
+    """The process ends here."""
+
+
+def end(*_: object, **__: object) -> None:
+    raise EndError
