@@ -104,11 +104,11 @@ class Registry(Generic[T]):
         name = next(name for name, known in self.components.items() if known is component)
         return f"{name}({inside})" if inside else name
 
-    def modules(self, text: str) -> set[str]:
-        """The modules in which the components that a specification names are defined."""
+    def named(self, text: str) -> list[Callable[..., T]]:
+        """The components that a specification names: classes or functions, followed by those inside the specification."""
         component, texts, parameters = self._call(text)
-        nested = [text for parameter in parameters.values() if (text := self._nested(texts, parameter))]
-        return set().union({component.__module__}, *map(self.modules, nested))
+        nested = [inner for parameter in parameters.values() if (inner := self._nested(texts, parameter))]
+        return [component, *(found for inner in nested for found in self.named(inner))]
 
     def _call(self, text: str) -> tuple[Callable[..., T], dict[str, str], dict[str, inspect.Parameter]]:
         """The component that a specification names, the texts of its arguments, and its parameters with their types."""

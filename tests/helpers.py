@@ -9,15 +9,18 @@ import sys
 import termios
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nerva.experiment import CONF
 from nerva.experiment.config.composition import compose
 from nerva.experiment.config.schema import Config
+from nerva.experiment.identity.identify import identify
+from nerva.experiment.paths import options
+from nerva.experiment.records.run_folder import RunFolder
+from nerva.experiment.run.run import run
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = Path(sys.executable).parent
@@ -151,12 +154,19 @@ def assert_gradient(computed: np.ndarray, f: Callable[[np.ndarray], float], X: n
 
 
 DIGITS = ["data=digits", "train.epochs=2", "tracking=off"]
-EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+EXPERIMENTS = options("experiment")
 
 
 def configured(*overrides: str) -> Config:
     """A short run on digits."""
     return compose([*DIGITS, *overrides])
+
+
+def trained(config: Config, overrides: Sequence[str] = (), folder: RunFolder | None = None) -> RunFolder:
+    """Train a run, unless it exists, and return its folder."""
+    identity = identify(config)
+    run(config, identity, overrides, folder)
+    return folder or RunFolder.of(config.results_dir, identity.run_id)
 
 
 def client_of(uri: str):

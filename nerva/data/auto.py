@@ -87,3 +87,11 @@ def _choose(preferred: Dataset, otherwise: str, data_dir: Path) -> AutoChoice:
 def _relative(path: Path) -> str:
     """A path as a person would write it."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def predict(preferred: Dataset, otherwise: str, data_dir: Path) -> AutoChoice:
+    """PLACEHOLDER until the engine branch is merged."""
+    path = data_dir / "auto.json"
+    if path.exists():
+        return read_choice(path, (preferred.name, otherwise))
+    return AutoChoice(otherwise, "not looked for on the network")

@@ -1,20 +1,12 @@
-"""From a configuration to a tracked run, and from runs to a comparison.
+"""Experiments: from a configuration to a compared sweep.
 
-`config` says what a run is made of and `identity` which run it is; `compose` gets configurations from Hydra;
-`build` makes the network and the batches, `run` trains and writes the run's folder; `tracking` logs folders to
-MLflow and `compare` ranks them. Only `compose` imports hydra, and only `tracking` imports mlflow.
+Each subpackage is a step of the flow, and imports only from the steps before it:
+
+config      what a run is made of: the schema, its validation, and composition by Hydra
+identity    which run a configuration is: its canonical form, and the code that computes it
+records     what is kept of a run and of a sweep, in files
+run         training a run: processes, checkpoints, provenance, replay
+report      ranking, statistics, plots and the HTML report
+tracking    MLflow: a view of the records
+sweep       the points of a sweep, and the launcher that trains them
 """
-
-import os
-from pathlib import Path
-
-PACKAGE = Path(__file__).parent.parent
-
-
-def python_path(before: str | None) -> str:
-    """A PYTHONPATH with this package first, so that another process has the same, and then what was there before."""
-    return os.pathsep.join(filter(None, (str(PACKAGE.parent), before)))
-
-
-# In a checkout conf/ lies beside the package, in an installed wheel inside it.
-CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())

@@ -1,11 +1,11 @@
-"""Which bits a run has: the BLAS kernel, the BLAS threads and the SIMD level that compute it.
+"""The numerics of a run: the BLAS kernel, the number of BLAS threads and the SIMD level that compute it.
 
-All three change the last bits of sums and of functions such as the exponential. They are chosen by environment
-variables, which are read when NumPy is first imported; so this module does without NumPy until then.
+All three change the last bits of sums and of functions such as the exponential. Environment variables choose them, and
+are read when NumPy is first imported. This module therefore imports NumPy only inside functions.
 
-`portable` pins all three. Given the same versions of packages, x86-64 Linux machines with AVX2 compute the same bits.
-`native` takes the fastest kernels that the machine has, with one thread: the same bits on the same kind of machine.
-`auto` is `portable` where that can hold, and otherwise `native`.
+`portable` pins all three. With the same versions of packages, all x86-64 Linux machines with AVX2 compute the same bits.
+`native` uses the fastest kernels of the machine and one thread. Machines of the same kind compute the same bits.
+`auto` is `portable` where that is supported, and `native` otherwise.
 """
 
 import functools
@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from nerva.errors import NervaError
-from nerva.experiment import python_path
+from nerva.experiment.paths import python_path
 
-# NumPy's X86_V3 is AVX2 with what came beside it; Haswell is OpenBLAS' kernel for the same.
+# NumPy's X86_V3 level is AVX2 and the extensions that came with it. Haswell is OpenBLAS' kernel for that level.
 _PINS = {
     "portable": {
         "OPENBLAS_CORETYPE": "Haswell",
@@ -35,7 +35,7 @@ _PINS = {
 }
 _LEVEL = {"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}  # X86_V3 as /proc/cpuinfo spells it
 
-# What a machine may set for all of its programs. For a run, its configuration decides.
+# A machine may set these for all of its programs. A run uses what its configuration says.
 _VARIABLES = (
     "OPENBLAS_CORETYPE",
     "OPENBLAS_L2_SIZE",
@@ -51,32 +51,32 @@ _VARIABLES = (
     "NPY_DISABLE_CPU_FEATURES",
 )
 
-# What `_computed` gives in portable numerics.
+# The result of `_computed` in portable numerics.
 _KNOWN = "81f75bfca7653aec"
 
-_pinned = ""  # the mode in which this process computes, if that has been settled before NumPy was imported
+_pinned = ""  # the mode of this process, if one was pinned before NumPy was imported
 
 
 def environment(mode: str, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment variables of a process that computes in a mode.
+    """The environment variables for a new process that computes in a mode.
 
     Args:
         mode: portable or native.
-        base: the other variables; by default, those of this process.
+        base: the other variables. Default: those of this process.
     """
     kept = {key: value for key, value in (os.environ if base is None else base).items() if key not in _VARIABLES}
     return kept | _PINS[mode] | {"PYTHONPATH": python_path(kept.get("PYTHONPATH"))}
 
 
 def python(*arguments: str) -> list[str]:
-    """The command that runs Python with this package, for `environment`: not with what lies in the current folder."""
+    """The command that runs Python with this package; `-P` keeps modules of the current folder out."""
     return [sys.executable, "-P", *arguments]
 
 
 def pin(mode: str) -> None:
-    """Lets this process compute in a mode, if NumPy has not been imported yet; see `pinned`.
+    """Let this process compute in a mode, if NumPy has not been imported yet; `pinned` tells whether that succeeded.
 
-    Where it has been, by what Python does before it does anything else, the process may have been started in that mode.
+    If NumPy has been imported, the process may still have been started with the variables of the mode.
     """
     global _pinned
     if "numpy" not in sys.modules:
@@ -89,18 +89,18 @@ def pin(mode: str) -> None:
 
 
 def pin_for(arguments: tuple[str, ...]) -> None:
-    """Lets this process compute as most of what a command line asks for is likely to; `run` sees to the rest."""
+    """Pin the mode that a command line most probably asks for. Runs in another mode get a process of their own."""
     native = {"numerics=native", "numerics.mode=native"} & set(arguments)
     pin("native" if native or _unfit() else "portable")
 
 
 def pinned() -> str:
-    """The mode in which this process computes; "" if NumPy was imported before one was chosen."""
+    """The mode of this process; "" if NumPy was imported before a mode was pinned."""
     return _pinned
 
 
-def settle(mode: str) -> str:
-    """The mode that a configuration asks for, portable or native.
+def resolve_mode(mode: str) -> str:
+    """The mode, portable or native, that the mode of a configuration stands for on this machine.
 
     Raises:
         NervaError: if there is no such mode.
@@ -113,30 +113,30 @@ def settle(mode: str) -> str:
 
 
 def note(mode: str) -> str:
-    """What a person should know of the mode that a configuration asks for; "" if there is nothing to say."""
+    """The reason why `auto` is native on this machine, as a sentence; "" in all other cases."""
     if mode == "auto" and obstacle():
-        return f"numerics=auto takes native, as portable can't hold: {obstacle()}"
+        return f"numerics=auto uses native, because portable is not supported: {obstacle()}"
     return ""
 
 
 def demand(mode: str) -> None:
-    """Checks that a mode can hold here.
+    """Check that a mode is supported on this machine.
 
     Raises:
-        NervaError: if it can't.
+        NervaError: if it is not.
     """
     if mode == "portable" and obstacle():
-        raise NervaError(f"numerics=portable can't hold: {obstacle()}; numerics=native can")
+        raise NervaError(f"numerics=portable is not supported: {obstacle()}; use numerics=native")
 
 
 @functools.cache
 def obstacle() -> str:
-    """Why portable numerics can't hold on this machine; "" if they can."""
+    """The reason why portable numerics are not supported on this machine; "" if they are."""
     if unfit := _unfit():
         return unfit
     if _pinned == "portable":
         return departure()
-    # What takes effect can only be seen in a process that is pinned.
+    # Only a pinned process shows which settings take effect.
     result = subprocess.run(
         python("-c", f"from {__name__} import pin, departure; pin('portable'); print(departure())"),
         env=environment("portable"),
@@ -145,24 +145,24 @@ def obstacle() -> str:
         check=False,
     )
     if result.returncode != 0:
-        return f"NumPy can't be imported so: {(result.stderr.strip().splitlines() or ['?'])[-1]}"
+        return f"NumPy can't be imported with these settings: {(result.stderr.strip().splitlines() or ['?'])[-1]}"
     return result.stdout.strip()
 
 
 @functools.cache
 def _unfit() -> str:
-    """What can be told of a machine before NumPy is imported: why portable numerics can't hold on it."""
+    """The part of `obstacle` that can be found without NumPy."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
-        return f"it is for x86-64 Linux, and this is {platform.system()} on {platform.machine()}"
+        return f"they need x86-64 Linux, and this is {platform.system()} on {platform.machine()}"
     if missing := _LEVEL - set(_cpu("flags").split()):
         return f"this CPU has no {', '.join(sorted(missing))}"
     if tuple(map(int, version("numpy").split(".")[:2])) < (2, 4):
-        return f"NumPy {version('numpy')} can't be told which SIMD level to use; 2.4 and newer can"
+        return f"NumPy {version('numpy')} has no setting for the SIMD level; NumPy 2.4 has"
     return ""
 
 
 def departure() -> str:
-    """In which way this process, which is pinned, does not compute as portable numerics do; "" if it does."""
+    """How the computations of this pinned process differ from portable numerics; "" if they do not."""
     effect = in_effect()
     for what, found, expected in (
         ("BLAS", effect["blas"], "openblas"),
@@ -178,11 +178,11 @@ def departure() -> str:
 
 
 def in_effect() -> dict[str, str]:
-    """What this process computes with, as NumPy and its BLAS tell it themselves."""
+    """The versions, BLAS kernel and SIMD level of this process, as NumPy and its BLAS report them."""
     import numpy as np
     from threadpoolctl import threadpool_info
 
-    # SciPy brings an OpenBLAS of its own, which nothing here uses.
+    # SciPy's wheels have an OpenBLAS of their own, which the engine does not use.
     libraries = [x for x in threadpool_info() if x["user_api"] == "blas" and "scipy.libs" not in x["filepath"]]
     config: Any = np.show_config(mode="dicts")
     return {
@@ -194,22 +194,21 @@ def in_effect() -> dict[str, str]:
 
 
 def _computed() -> str:
-    """A hash of what this process makes of some fixed numbers: products, functions, sums and random numbers.
+    """A hash of products, functions, sums and random numbers of fixed inputs, computed by one thread.
 
-    It differs where the kernel, the SIMD level, NumPy's algorithms or the C library's do; the number of threads is
-    always one.
+    It changes with the BLAS kernel, the SIMD level, and the algorithms of NumPy and the C library.
     """
     import numpy as np
     from threadpoolctl import threadpool_limits
 
     rng = np.random.default_rng(1)
-    # Whole numbers over a power of two: float32 has them exactly.
+    # float32 represents integers over a power of two exactly.
     X, W = (rng.integers(-(2**20), 2**20, shape).astype(np.float32) / 2**18 for shape in ((257, 784), (784, 130)))
     with threadpool_limits(1):
         Z = X @ W / 1024
         results = [Z, X.T @ Z, X @ W[:, 0], np.exp(Z), np.log(np.abs(Z) + 1), np.tanh(Z), np.sqrt(np.abs(Z))]
         results += [Z.sum(axis=0), Z.mean(axis=1), Z.sum(), rng.standard_normal(100), rng.random(100, np.float32)]
-    # Of schedules and optimizers; these come from the C library.
+    # Schedules and optimizers use these functions of the C library.
     results += [np.array([f(x) for x in range(1, 2000)]) for f in (_exponential, math.cos, _power)]
     digest = hashlib.sha256()
     for result in results:
@@ -226,12 +225,12 @@ def _power(x: int) -> float:
 
 
 def cpu() -> str:
-    """The model of this machine's CPU."""
+    """The name of the CPU model."""
     return _cpu("model name") or platform.processor() or platform.machine()
 
 
 def _cpu(key: str) -> str:
-    """What Linux says of the first CPU under a name."""
+    """The value of a key in /proc/cpuinfo, for the first CPU; "" elsewhere."""
     file = Path("/proc/cpuinfo")
     for line in file.read_text().splitlines() if file.exists() else []:
         name, _, value = line.partition(":")

@@ -1,4 +1,7 @@
-"""What a piece of code, or a value, comes to: hashes that formatting and versions of Python do not change."""
+"""Hashes of values and of source code. Hashes of code depend only on what the code computes.
+
+These do not count: formatting, comments, docstrings, annotations, the messages of errors, and the version of Python.
+"""
 
 import ast
 import hashlib
@@ -7,60 +10,76 @@ from typing import Any
 
 
 def digest(value: Any) -> str:
-    """The sha256 of a value made of dictionaries, lists, texts and numbers."""
+    """The sha256 of a value that is made of dictionaries, lists, strings and numbers."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def fingerprint(source: bytes) -> str:
-    """The sha256 of what a module's source means to Python."""
+    """The sha256 of a module's source."""
     return digest(_meaning(ast.parse(source)))
 
 
-def parts(source: bytes) -> dict[str, str]:
-    """A hash of each function and class of a module's source, by its qualified name, and of the rest under "".
+def hash_parts(body: list[ast.stmt], prefix: str = "") -> dict[str, str]:
+    """A hash of each function and class in a list of statements, and of the other statements together.
 
-    A class' hash is of what stands in it beside functions.
+    A class is split into its methods. The hash of the class itself covers the rest of its body.
+
+    Args:
+        body: the statements.
+        prefix: goes before each name; the other statements have it as their name.
+
+    Returns:
+        Hashes of 12 hexadecimal digits, by qualified names.
     """
-    found: dict[str, str] = {}
+    hashes: dict[str, str] = {}
 
-    def take(body: list[ast.stmt], prefix: str) -> list[ast.stmt]:
-        """Takes the functions and classes out of a body, and returns what is left."""
+    def split(body: list[ast.stmt], prefix: str) -> list[Any]:
         rest = []
         for node in body:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                name = prefix + node.name
-                if isinstance(node, ast.ClassDef):
-                    node.body = take(node.body, f"{name}.")
-                # A name that is defined twice has its parts one behind the other.
-                found[name] = digest([found.get(name, ""), _meaning(node)])[:12]
-            else:
-                rest.append(node)
-        return rest
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                rest.append(_meaning(node))
+                continue
+            name = f"{prefix}{node.name}"
+            meaning = _meaning(node)
+            if isinstance(node, ast.ClassDef):
+                meaning[1]["body"] = split(node.body, f"{name}.")
+            # A name that is defined twice, such as a property and its setter, has one hash of both.
+            hashes[name] = digest([hashes.get(name, ""), meaning])[:12]
+        return [statement for statement in rest if statement is not None]
 
-    tree = ast.parse(source)
-    tree.body = take(tree.body, "")
-    return found | {"": digest(_meaning(tree))[:12]}
+    if rest := split(body, prefix):
+        hashes[prefix] = digest(rest)[:12]
+    return hashes
 
 
 def _meaning(node: Any) -> Any:
-    """A syntax tree as lists and texts.
+    """A syntax tree as lists and strings, without what does not count; None for a statement of which nothing counts.
 
-    Empty fields are left out: versions of Python differ in which there are.
+    Empty fields are left out, because versions of Python differ in which fields there are.
     """
     if isinstance(node, list):
-        return [_meaning(item) for item in node if not _is_text(item)]
+        return [meaning for item in node if (meaning := _meaning(item)) is not None]
     if not isinstance(node, ast.AST):
-        # A constant or a name; the type keeps 1, True and "1" apart.
+        # A constant or a name. Its type keeps 1, True and "1" apart.
         return f"{type(node).__name__} {node!r}"
-    fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
-    # None is a constant's value as well as a missing field.
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return None  # a docstring
+    if isinstance(node, ast.Raise):
+        return ["Raise", _name(node.exc)]
+    fields = {
+        name: value
+        for name, value in ast.iter_fields(node)
+        if value not in (None, []) and name not in ("annotation", "returns", "msg", "type_comment")
+    }
+    # None is the value of a constant as well as a missing field.
     if isinstance(node, ast.Constant):
-        fields["value"] = node.value
-        fields.pop("kind", None)
+        fields = {"value": node.value}
     return [type(node).__name__, {name: _meaning(value) for name, value in fields.items()}]
 
 
-def _is_text(node: Any) -> bool:
-    """Whether a statement is a docstring, or another text that does nothing."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+def _name(exception: ast.expr | None) -> str:
+    """The class that is raised, without the message."""
+    if exception is None:
+        return ""
+    return ast.unparse(exception.func if isinstance(exception, ast.Call) else exception)

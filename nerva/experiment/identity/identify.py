@@ -1,62 +1,51 @@
-"""Which run a configuration is.
+"""The identity of a run: a hash of its configuration, its data and the code that computes it.
 
-A run is a function of its configuration, its data and the code that computes it. Its id is a hash of the three,
-and of nothing else: not of paths, names, tracking or the number of cores.
+Nothing else counts: not paths, names, tracking, the number of cores, messages, or components that the run does not use.
 """
 
-import functools
-from collections.abc import Iterable
+from dataclasses import dataclass
 
-from nerva.experiment import PACKAGE
-from nerva.experiment.config.schema import PREPARATION, Config, canonical
-from nerva.experiment.identity.fingerprint import digest, fingerprint, parts
-from nerva.experiment.identity.user_modules import files
+from nerva.experiment.config.schema import Config
+from nerva.experiment.config.validation import validate
+from nerva.experiment.identity import user_modules
+from nerva.experiment.identity.canonical import Canonical, canonical_form, named_components
+from nerva.experiment.identity.code import hash_code
+from nerva.experiment.identity.fingerprint import digest
+
+# How the functions of code.json are hashed; records with another scheme can't be compared function by function.
+CODE_SCHEME = 2
 
 
-def run_id(config: Config) -> str:
-    """The id of the run that a configuration describes: 12 hexadecimal digits.
+@dataclass(frozen=True)
+class Identity:
+    """Which run a configuration is, and what that was computed from."""
+
+    run_id: str  # 12 hexadecimal digits
+    configuration_id: str  # of the runs that differ only in the seed
+    determined_by: Canonical
+    code: dict[str, str]  # a hash of each function that computes the run
+
+    @property
+    def code_fingerprint(self) -> str:
+        """The hash of all that code."""
+        return digest(self.code)
+
+    @property
+    def numerics(self) -> str:
+        """The mode of numerics: portable or native."""
+        return self.determined_by["numerics"]
+
+
+def identify(config: Config) -> Identity:
+    """Validate a configuration and find which run it is.
 
     Raises:
         NervaError: if the configuration is not that of a run; the message names the key.
     """
-    return digest({"config": canonical(config), "code": code_fingerprint()})[:12]
-
-
-def configuration_id(config: Config) -> str:
-    """The id that runs share which differ in the seed only."""
-    return digest({key: value for key, value in canonical(config).items() if key != "seed"})[:12]
-
-
-@functools.cache
-def code_fingerprint() -> str:
-    """The sha256 of the code that computes a run: the engine, and what builds a run with it.
-
-    Comments, docstrings and formatting don't count, and neither does the version of Python.
-    """
-    return digest({name: fingerprint(source) for name, source in _sources().items()})
-
-
-def code_parts(imports: Iterable[str] = (), preparation: bool = False) -> dict[str, str]:
-    """A hash of each function of that code, as `nerva/layers.py: LinearLayer.feedforward`.
-
-    Args:
-        imports: modules of one's own, whose functions are `mine: MineActivation.gradient`.
-        preparation: whether what prepares data counts, as their own checksum is not known.
-    """
-    engine = {f"nerva/{name}": source for name, source in _sources().items()}
-    if preparation:
-        engine |= {f"nerva/data/{file.name}": file.read_bytes() for file in PREPARATION}
-    own = {module: file.read_bytes() for name in imports for module, file in files(name).items()}
-    return {
-        f"{name}: {part}".removesuffix(": "): sha256
-        for name, source in (engine | own).items()
-        for part, sha256 in parts(source).items()
-    }
-
-
-@functools.cache
-def _sources() -> dict[str, bytes]:
-    """The source of each module that computes a run, as this process has it, whatever is edited meanwhile."""
-    # Hidden files are an editor's.
-    files = [*sorted(PACKAGE.glob("[!.]*.py")), PACKAGE / "experiment" / "run" / "build.py"]
-    return {str(file.relative_to(PACKAGE)): file.read_bytes() for file in files}
+    validate(config)
+    determined_by = canonical_form(config)
+    user_files = {module: file for name in config.imports for module, file in user_modules.files(name).items()}
+    code = hash_code(named_components(config), user_files.items())
+    run_id = digest({"config": determined_by, "code": digest(code)})[:12]
+    configuration_id = digest({key: value for key, value in determined_by.items() if key != "seed"})[:12]
+    return Identity(run_id, configuration_id, determined_by, code)

@@ -1,11 +1,11 @@
-"""Modules of one's own, which register components: their code is part of a run's identity, and of its record."""
+"""User-defined modules, which register components. Their code is part of a run's identity and of its record."""
 
-import ast
 import importlib.machinery
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from hashlib import sha256
+from modulefinder import ModuleFinder
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
@@ -20,48 +20,58 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 
 def sources(name: str) -> dict[str, str]:
-    """A hash of the code of a module of one's own, and of each that it imports from beside it, by their names.
-
-    Beside it are the modules in the folder of its outermost package, or in its own folder if it is in none. What
-    is installed counts only if it is of the same package.
-
-    Raises:
-        NervaError: if there is no such module, or it is not written in Python.
-    """
+    """A hash of the code of each file that `files` finds, by module name."""
     return {module: fingerprint(file.read_bytes()) for module, file in files(name).items()}
 
 
 def files(name: str) -> dict[str, Path]:
-    """The file of a module of one's own, and of each that it imports from beside it, by their names; see `sources`."""
-    root, first = _root(name), name.partition(".")[0]
-    found: dict[str, Path] = {}
-    waiting = [name]
-    while waiting:
-        module = waiting.pop()
-        outermost, path = module.partition(".")[0], _file(root, module)
-        outside = outermost != first and _INSTALLED & {*root.parts}
-        # The engine's code counts by itself.
-        if module in found or path is None or outside or outermost == "nerva":
+    """The files of a user-defined module and of the modules beside it that it imports, by module name.
+
+    Beside it means: in the folder that contains its outermost package, or in its own folder if it is in no package. Of an
+    installed module, only modules of the same package are found.
+
+    Raises:
+        NervaError: if there is no such module, it is not written in Python, or another module of the same name has
+            been imported from elsewhere.
+    """
+    root = _root(name)
+    finder = _Finder(root, name.partition(".")[0])
+    try:
+        finder.import_hook(name)
+    except SyntaxError as error:  # in a module that is imported inside a function
+        raise NervaError(f"imports: {error}") from None
+    found = {}
+    for module, entry in sorted(finder.modules.items()):
+        if entry.__file__ is None:
             continue
+        path = Path(entry.__file__)
         loaded = getattr(sys.modules.get(module), "__file__", None)
         if loaded and not path.samefile(loaded):
             if _INSTALLED & {*Path(loaded).parts} or Path(loaded).is_relative_to(sysconfig.get_path("stdlib")):
-                continue  # it is called like another, which Python finds first
-            raise NervaError(f'imports: "{module}" is {loaded}, and not {path}: which code counts would not be sure')
+                continue  # Python finds the other module of this name first
+            raise NervaError(f'imports: the module "{module}" was imported from {loaded}, but {path} would be recorded')
         found[module] = path
-        around = module.rpartition(".")[0]
-        try:
-            tree = ast.parse(path.read_bytes(), str(path))
-        except SyntaxError as error:  # of one that is imported where it is used
-            raise NervaError(f"imports: {error}") from None
-        waiting += _imported(tree, module if path.name == "__init__.py" else around)
-        # With a module, the packages around it are imported.
-        waiting += [around] if around else []
-    return dict(sorted(found.items()))
+    return found
+
+
+class _Finder(ModuleFinder):
+    """Finds imported modules below one folder, by their bytecode: nothing is executed."""
+
+    def __init__(self, root: Path, package: str) -> None:
+        super().__init__(path=[str(root)])
+        self._package = package
+        self._only_package = bool(_INSTALLED & {*root.parts})
+
+    def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
+        outermost = (parent.__name__ if parent else name).partition(".")[0]
+        # The engine's code is hashed by itself.
+        if outermost == "nerva" or (self._only_package and outermost != self._package):
+            raise ImportError(name)
+        return super().find_module(name, path, parent)  # type: ignore[no-untyped-call]
 
 
 def texts(names: Iterable[str]) -> dict[str, str]:
-    """The source texts of modules of one's own, and of what they import, by their paths from where they are found."""
+    """The source texts of user-defined modules and of what they import, by paths relative to where they are found."""
     return {
         file.relative_to(_root(name)).as_posix(): file.read_text(encoding="utf-8", errors="surrogateescape")
         for name in names
@@ -70,41 +80,43 @@ def texts(names: Iterable[str]) -> dict[str, str]:
 
 
 def write_texts(texts: Mapping[str, str], folder: Path) -> None:
-    """Writes source texts to a folder, from where they can be imported."""
+    """Write source texts to a folder, from which they can be imported.
+
+    Raises:
+        NervaError: if a path leads out of the folder.
+    """
     for name, text in texts.items():
         path = folder / name
         if not path.resolve().is_relative_to(folder.resolve()):
-            raise NervaError(f"{name} is no path of a module")
+            raise NervaError(f"{name} is not the path of a module: it leads out of its folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
-def is_there(name: str) -> bool:
-    """Whether a module can be found, without importing it."""
+def is_importable(name: str) -> bool:
+    """Whether Python finds a module of this name; it is not imported."""
     spec = importlib.machinery.PathFinder.find_spec(name.partition(".")[0], [str(Path.cwd()), *sys.path])
-    return spec is not None and spec.origin is not None  # a folder is none
+    return spec is not None and spec.origin is not None  # a folder without __init__.py has no origin
 
 
-def are_those(names: Iterable[str], recorded: Mapping[str, str]) -> bool:
-    """Whether modules of one's own are there, with the texts that were recorded."""
-    names = list(names)
-    return all(map(is_there, names)) and texts(names) == recorded
-
-
-def variables(own: Set[str]) -> dict[str, str]:
-    """What modules of one's own, and classes in them, keep in variables: of each, a text that changes with it.
+def variables(modules: Set[str]) -> dict[str, str]:
+    """The values of the variables of user-defined modules and of their classes, as strings that change with them.
 
     Args:
-        own: the names of all of them, as `files` finds them.
+        modules: the names of all modules, as `files` finds them.
     """
     found = {}
-    for name in own & sys.modules.keys():
+    for name in modules & sys.modules.keys():
         module = sys.modules[name]
         places: list[ModuleType | type] = [module]
         places += [x for x in vars(module).values() if isinstance(x, type) and x.__module__ == name]
         for place in places:
             for key, value in vars(place).items():
-                if not key.startswith("__") and type(value).__module__.partition(".")[0] in {"builtins", "numpy", *own}:
+                if not key.startswith("__") and type(value).__module__.partition(".")[0] in {
+                    "builtins",
+                    "numpy",
+                    *modules,
+                }:
                     found[f"{place.__name__}.{key}"] = _shown(value)
     return found
 
@@ -120,26 +132,8 @@ def _shown(value: Any) -> str:
 
 
 def _root(name: str) -> Path:
-    """The folder in which a module, or the outermost package around it, lies."""
+    """The folder that contains a module, or the outermost package around it."""
     file = getattr(import_here(name), "__file__", None)
     if not file or not file.endswith(".py"):
-        raise NervaError(f'imports: "{name}" is no module written in Python')
+        raise NervaError(f'imports: "{name}" is not a module written in Python')
     return Path(file).parents[name.count(".") + (Path(file).name == "__init__.py")]
-
-
-def _file(root: Path, module: str) -> Path | None:
-    """The source of a module below a folder, if it is there."""
-    path = root.joinpath(*module.split("."))
-    return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.exists()), None)
-
-
-def _imported(tree: ast.Module, package: str) -> Iterator[str]:
-    """The names that a module in a package imports, wherever it does so: of modules, or of what is in them."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            around = package.split(".") if node.level else []
-            base = ".".join([*around[: len(around) + 1 - node.level], *([node.module] if node.module else [])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)

@@ -1,1 +1,1 @@
-
+"""Training a run: processes, checkpoints, provenance and replay."""

@@ -1,138 +1,86 @@
-"""A process of its own for a run, where this one can't compute its bits: `python -m nerva.experiment.run.processes`.
+"""Child processes: one that trains a run, and one that follows a run for MLflow.
 
-The bits of a process are settled when NumPy is first imported. A notebook has imported it long since, and a sweep may
-ask for portable and native runs in turn.
+The parent writes an order, one line of JSON, to the child's standard input, and keeps that open for as long as it lives. The
+child answers through a pipe of its own: an empty answer means success, and any other is an error message for the user.
 """
 
-import dataclasses
 import json
-import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nerva.errors import NervaError
-from nerva.experiment.config import numerics
-from nerva.experiment.run.signals import Interrupted, end_by, interruptible
-
-if TYPE_CHECKING:
-    from nerva.experiment.config.schema import Config
+from nerva.experiment.config.numerics import python
 
 
-def run_elsewhere(config: "Config", overrides: Sequence[str], folder: Path, mode: str) -> None:
-    """Does what `run` does, in a process of its own, which ends when this one does.
+class Child:
+    """A child process that carries out one order. It has a session of its own: Ctrl-C reaches only the parent."""
 
-    Raises:
-        NervaError: if the run does, or the process dies.
-        Interrupted: if a signal ends it.
-    """
-    from omegaconf import OmegaConf
+    def __init__(self, module: str, order: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+        """Start a module of this package.
 
-    from nerva.experiment.config.schema import Numerics
-    from nerva.experiment.identity.identify import run_id
+        Args:
+            module: its name. It calls `receive_order` first.
+            order: what to do, as far as JSON can express it.
+            environment: the environment variables.
+        """
+        self._answer, answering = os.pipe()
+        self._process = subprocess.Popen(
+            python("-m", module, str(answering)),
+            stdin=subprocess.PIPE,
+            text=True,
+            env=dict(environment),
+            pass_fds=[answering],
+            start_new_session=True,
+        )
+        os.close(answering)
+        assert self._process.stdin is not None
+        self._stdin = self._process.stdin
+        with suppress(BrokenPipeError):  # it has died; its exit code says so
+            self._stdin.write(json.dumps(order) + "\n")
+            self._stdin.flush()
 
-    settled = Numerics(mode, numerics.note(config.numerics.mode))
-    order = {
-        "config": OmegaConf.to_yaml(OmegaConf.structured(dataclasses.replace(config, numerics=settled))),
-        "overrides": list(overrides),
-        "folder": str(folder),
-        "run_id": run_id(config),
-        "mode": mode,
-        "argv": sys.argv,
-        "path": sys.path,
-        "level": logging.getLogger("nerva.run").getEffectiveLevel(),
-    }
-    answer, answering = os.pipe()
-    process = subprocess.Popen(
-        numerics.python("-m", __name__, str(answering)),
-        stdin=subprocess.PIPE,
-        text=True,
-        env=numerics.environment(mode),
-        pass_fds=[answering],
-        start_new_session=True,  # a Ctrl-C comes to this process, which passes it on, once
-    )
-    os.close(answering)
-    try:
-        give(process, order)
-        with os.fdopen(answer) as pipe:
-            failure = pipe.read()
-    except BaseException as reason:
-        process.send_signal(signal.SIGTERM)
-        if isinstance(reason, Interrupted):
-            reason.folder = folder
-        raise
-    finally:
-        # Until it has ended, its input stays open: that tells it that this process lives.
-        process.wait()
-        close(process)
-    if failure:
-        raise NervaError(failure)
-    if process.returncode in (-signal.SIGINT, -signal.SIGTERM):
-        interruption = Interrupted(-process.returncode)
-        interruption.folder = folder
-        raise interruption
-    if process.returncode != 0:
-        raise NervaError(f"the process that trained {folder.name} ended with exit code {process.returncode}")
+    def answer(self) -> str:
+        """Wait until the child answers or ends, and return the answer."""
+        with os.fdopen(self._answer) as pipe:
+            return pipe.read()
+
+    def interrupt(self) -> None:
+        """Ask the child to end in an orderly way."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def release(self) -> None:
+        """Tell the child that this process is done with it."""
+        with suppress(BrokenPipeError):  # of what it did not read
+            self._stdin.close()
+
+    def wait(self) -> int:
+        """Wait for the end of the child, and return its exit code."""
+        code = self._process.wait()
+        self.release()
+        return code
 
 
-def give(process: "subprocess.Popen[str]", order: dict[str, Any]) -> None:
-    """Writes an order to a process. One that has died before it read it says so by its exit code."""
-    assert process.stdin is not None
-    with suppress(BrokenPipeError):
-        process.stdin.write(json.dumps(order) + "\n")
-        process.stdin.flush()
-
-
-def close(process: "subprocess.Popen[str]") -> None:
-    """Closes the input of a process."""
-    assert process.stdin is not None
-    with suppress(BrokenPipeError):  # of what it did not read
-        process.stdin.close()
-
-
-def main() -> None:
-    """Carries out an order from standard input; an error of the user's goes to the descriptor in the arguments."""
+def receive_order() -> tuple[dict[str, Any], Callable[[str], None]]:
+    """In a child: the order, and a function that sends the answer."""
     order: dict[str, Any] = json.loads(sys.stdin.readline())
-    numerics.pin(order["mode"])
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    logging.basicConfig(format="%(message)s", stream=sys.stdout)
-    logging.getLogger("nerva").setLevel(logging.INFO)
-    # A run's log file has everything; the terminal, what the process that gave the order would show.
-    logging.getLogger().handlers[0].setLevel(order["level"])
     answering = int(sys.argv[1])
-    sys.argv, sys.path[:] = order["argv"], order["path"]
 
-    from nerva.experiment.identity.identify import run_id
-    from nerva.experiment.records.run_folder import RunFolder, from_yaml
-    from nerva.experiment.run.train import run
+    def answer(text: str) -> None:
+        os.write(answering, text.encode())
 
-    try:
-        if numerics.pinned() != order["mode"]:
-            # To ask for another process would be to ask for ever.
-            raise NervaError(f"{sys.executable} sets what NumPy computes with before nerva can")
-        with interruptible():
-            config, folder = from_yaml(order["config"]), RunFolder(Path(order["folder"]))
-            if config.imports and run_id(config) != order["run_id"]:
-                raise NervaError(f"the code of {', '.join(config.imports)} was changed just now; ask again")
-            run(config, order["overrides"], folder, own_process=True)
-    except NervaError as error:
-        os.write(answering, str(error).encode())
-        sys.exit(1)
-    except Interrupted as interruption:
-        end_by(interruption.signum)
+    return order, answer
 
 
-def _end_with_parent() -> None:
-    """Ends this process when the one that gave the order does, also if that is killed."""
-    sys.stdin.read()
-    os.kill(os.getpid(), signal.SIGKILL)
+def when_released(action: Callable[[], object]) -> None:
+    """In a child: call a function, in a thread, when the parent releases this process or ends."""
 
+    def wait() -> None:
+        sys.stdin.read()
+        action()
 
-if __name__ == "__main__":
-    main()
+    threading.Thread(target=wait, daemon=True).start()

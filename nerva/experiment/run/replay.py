@@ -1,8 +1,12 @@
-"""Replay: a run is trained again from what was recorded of it, and every figure and every weight is compared."""
+"""Replay: a run is trained again from its records, and every metric and every weight is compared.
+
+A run folder may come from a stranger. Nothing in it is executed, unless the caller trusts it: see `replay`.
+"""
 
 import atexit
 import dataclasses
 import itertools
+import json
 import math
 import shlex
 import shutil
@@ -10,36 +14,41 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nerva.data import load_prepared, prepare
+from nerva.data import Prepared, load_prepared, prepare
 from nerva.errors import NervaError
-from nerva.experiment.config.schema import Config, canonical, flat
+from nerva.experiment.config.schema import Config
+from nerva.experiment.identity.canonical import flat
 from nerva.experiment.identity.fingerprint import digest
-from nerva.experiment.identity.identify import code_parts
-from nerva.experiment.identity.user_modules import is_there, write_texts
-from nerva.experiment.records.run_folder import RunFolder, file_checksum
-from nerva.experiment.run.train import run
+from nerva.experiment.identity.identify import CODE_SCHEME, Identity, identify
+from nerva.experiment.identity.user_modules import is_importable, write_texts
+from nerva.experiment.records.files import file_checksum
+from nerva.experiment.records.metrics import REPEATABLE
+from nerva.experiment.records.provenance import Provenance
+from nerva.experiment.records.run_folder import RunFolder
+from nerva.experiment.records.run_record import RunRecord
+from nerva.experiment.run.run import run
 from nerva.matrix_operations import Matrix
-from nerva.training import EpochRecord
 from nerva.utilities import load_dict_from_npz
 
-# What an epoch came to: all that is recorded of it but the time it took.
-FIGURES = tuple(field.name for field in dataclasses.fields(EpochRecord) if field.name not in ("epoch", "seconds"))
+# Epochs with values, of a metric.
+History = list[tuple[int, float]]
 
 
 @dataclass
 class Verdict:
-    """What came of a replay."""
+    """The result of a replay."""
 
     run_id: str
     compared: str = ""  # how much was compared
     differences: list[str] = field(default_factory=list)  # the first of each kind
-    context: list[str] = field(default_factory=list)  # what differs in code and environment
-    advice: list[str] = field(default_factory=list)  # how to have the code of then
+    context: list[str] = field(default_factory=list)  # what differs in the code and the environment
+    advice: list[str] = field(default_factory=list)  # how to restore the code that computed the run
 
     @property
     def identical(self) -> bool:
@@ -48,123 +57,163 @@ class Verdict:
 
 
 def replay(
-    recorded: RunFolder, results_dir: str | Path, logged: Mapping[str, list[tuple[int, float]]] | None = None
+    recorded: RunFolder,
+    results_dir: str | Path,
+    logged: Mapping[str, History] | None = None,
+    trust: bool = False,
 ) -> Verdict:
-    """Trains a recorded run again, in a place of its own, and compares.
+    """Train a recorded run again, in a temporary folder, and compare.
 
     Args:
-        recorded: the run's folder, or what MLflow has of it.
+        recorded: the run's folder, or a copy of it from MLflow.
         results_dir: where prepared data are.
-        logged: figures that were logged elsewhere, too: of each, epochs with values.
+        logged: metrics that MLflow has, to be compared as well.
+        trust: whether the user-defined modules that the run names may be imported, and so executed. Without it, a run
+            that has some is not trained, and only its records are compared with each other.
 
     Raises:
-        NervaError: if the run has not ended, a file of its folder can't be read, or its data can't be had.
+        NervaError: if the run has not ended, a record can't be read, or the data can't be obtained.
     """
-    summary, origin = recorded.read_summary(), recorded.read_provenance()
+    result, origin = recorded.read_record(), recorded.read_provenance()
     verdict = Verdict(recorded.run_id)
+    for file, run_id in ((recorded.record, result.run_id), (recorded.provenance, origin.run_id)):
+        if run_id != recorded.run_id:
+            verdict.differences.append(f"{file.name} is that of the run {run_id}")
+    verdict.differences += _id(recorded)
+    config = dataclasses.replace(recorded.read_config(), results_dir=str(results_dir))
+    if (config.imports or origin.determined_by.get("imports")) and not trust:
+        verdict.differences += [*_untrusted(recorded, config), *_files(recorded, result)]
+        verdict.differences += itertools.islice(_logged(logged or {}, recorded.read_metrics(), "metrics.csv has"), 1)
+        return verdict
     try:
-        _restore_modules(recorded, origin)
-        verdict.context, verdict.advice = _code(recorded, origin)
-        for name, what in ((recorded.summary.name, summary), (recorded.provenance.name, origin)):
-            if what["run_id"] != recorded.run_id:
-                verdict.differences.append(f"{name} is that of the run {what['run_id']}")
-        config = dataclasses.replace(recorded.load_config(), results_dir=str(results_dir))
-        verdict.differences += _config(config, origin)
+        _restore_modules(recorded, config)
+        identity = identify(config)
     except NervaError as error:
-        # Other code may not know what was recorded.
+        # The code here may not know what was recorded.
         verdict.differences.append(str(error))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        verdict.differences.append(f"{recorded.provenance.name} is damaged: {error!r} is missing or of another kind")
+        verdict.advice += _how_to_restore(recorded, origin)
+        return verdict
+    verdict.context += _changed_code(recorded, origin, identity)
+    if verdict.context:
+        verdict.advice += _how_to_restore(recorded, origin)
+    verdict.differences += _configuration(identity, origin)
     if not verdict.differences:
-        prepare(config.data, config.data_dir)
+        _prepare(config)
         verdict.differences += _data(config, origin)
     if verdict.differences:
-        # What was trained then can't be trained now.
-        return verdict
+        return verdict  # what was trained then can't be trained now
     with tempfile.TemporaryDirectory(prefix="nerva-replay-") as folder:
-        again = run(config, origin["overrides"], RunFolder(Path(folder) / recorded.run_id))
-        verdict.context += _environment(origin, again.read_provenance())
-        rows, new = recorded.read_metrics(), again.read_metrics()
-        weights = [(load_dict_from_npz(a), load_dict_from_npz(b), a.name) for a, b in _weights(recorded, again)]
-        outcome = again.read_summary()
-    verdict.differences += itertools.chain(
-        itertools.islice(_metrics(rows, new), 1),
-        itertools.islice(_logged(logged or {}, new), 1),
-        *(itertools.islice(_arrays(a, b, name), 1) for a, b, name in weights),
-        _outcome(summary, outcome),
-    )
+        again = RunFolder(Path(folder) / recorded.run_id)
+        outcome = run(config, identity, origin.overrides, again)
+        verdict.context += _changed_environment(origin, again.read_provenance())
+        rows = again.read_metrics()
+        differences = [_metrics(recorded, rows), _logged(logged or {}, rows, "the replay gives")]
+        arrays = {name: load_dict_from_npz(again.path / name) for name in ("weights.npz", "best.npz")}
+    differences += [_arrays(recorded.path / name, new) for name, new in arrays.items()]
+    verdict.differences += itertools.chain(*(itertools.islice(kind, 1) for kind in differences))
+    verdict.differences += _outcome(result, outcome)
     if not verdict.differences:
-        # What the replay can't see, such as a comment in the configuration.
-        verdict.differences += _files(recorded, summary)
-    count = sum(array.size for arrays, _, _ in weights for array in arrays.values() if array.dtype.kind == "f")
-    verdict.compared = f"{len(FIGURES)} figures of {len(rows)} epochs, {count:,} weights"
+        # What training does not use, such as a comment in the configuration.
+        verdict.differences += _files(recorded, result)
+    count = sum(array.size for new in arrays.values() for array in new.values() if array.dtype.kind == "f")
+    verdict.compared = f"{len(REPEATABLE)} metrics of {len(rows)} epochs, {count:,} weights"
     return verdict
 
 
-def _restore_modules(recorded: RunFolder, origin: dict[str, Any]) -> None:
-    """Lets modules of one's own be imported from what was recorded, if they are nowhere else."""
-    if all(is_there(name) for name in origin["determined_by"].get("imports", {})):
+def _untrusted(recorded: RunFolder, config: Config) -> list[str]:
+    """Which recorded code would have to run."""
+    texts = recorded.read_imports()
+    return [
+        "it was not trained: it needs user-defined modules, and recorded code runs only with --trust",
+        f"it imports {', '.join(config.imports) or 'nothing, but its provenance names modules'}",
+        *(
+            f"{path} (sha256 {sha256(text.encode(errors='surrogateescape')).hexdigest()}): its text is in {recorded.imports}"
+            for path, text in texts.items()
+        ),
+    ]
+
+
+def _restore_modules(recorded: RunFolder, config: Config) -> None:
+    """Let Python find the recorded user-defined modules, if it does not find modules of these names already."""
+    if all(map(is_importable, config.imports)):
         return
-    # As a module is imported once, its file stays for as long as this process.
+    # A module is imported once, so that its file has to exist until this process ends.
     folder = tempfile.mkdtemp(prefix="nerva-modules-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     write_texts(recorded.read_imports(), Path(folder))
     sys.path.append(folder)
 
 
-def _weights(a: RunFolder, b: RunFolder) -> list[tuple[Path, Path]]:
-    return [(a.weights, b.weights), (a.best, b.best)]
+def _id(recorded: RunFolder) -> list[str]:
+    """Whether the id of the run is the hash of what is recorded."""
+    # As it was written: a later version of the schema may add defaults.
+    origin = json.loads(recorded.provenance.read_text(encoding="utf-8"))
+    run_id = digest({"config": origin["determined_by"], "code": origin["code"]["fingerprint"]})[:12]
+    return [] if run_id == origin["run_id"] else [f"provenance.json describes the run {run_id}, not {origin['run_id']}"]
 
 
-def _config(config: Config, origin: dict[str, Any]) -> list[str]:
-    """Where the configuration is not the one that made the run."""
-    recorded, now = flat(origin["determined_by"]), flat(canonical(config))
-    differences = [
-        f"{key}: {recorded.get(key)} made the run, but config.yaml says {now.get(key)}"
+def _configuration(identity: Identity, origin: Provenance) -> list[str]:
+    """Where config.yaml is not the configuration that determined the run."""
+    recorded, now = flat(origin.determined_by), flat(identity.determined_by)
+    return [
+        f"{key}: the run was trained with {recorded.get(key)}, but config.yaml has {now.get(key)}"
         for key in sorted({*recorded, *now})
         if recorded.get(key) != now.get(key) and not key.startswith("imports.")
     ]
-    made = digest({"config": origin["determined_by"], "code": origin["code"]["fingerprint"]})[:12]
-    if made != origin["run_id"]:
-        differences.append(f"provenance.json describes the run {made}, and not {origin['run_id']}")
-    return differences
 
 
-def _data(config: Config, origin: dict[str, Any]) -> list[str]:
+def _prepare(config: Config) -> None:
+    """Prepare the data from raw files that are on this disk. A record's mirrors are not used: a stranger may have set them."""
+    try:
+        prepare(dataclasses.replace(config.data, mirrors=[]), config.data_dir)
+    except NervaError as error:
+        if Prepared.of(config.data, config.data_dir).npz.exists():
+            raise
+        raise NervaError(
+            f"{error}\nTo download them from the mirrors in conf/data: nerva prepare {config.data.name}"
+        ) from None
+
+
+def _data(config: Config, origin: Provenance) -> list[str]:
     """Where the data are not those that the run had."""
     try:
-        _, sha256 = load_prepared(config.data, config.data_dir)
+        _, checksum = load_prepared(config.data, config.data_dir)
     except NervaError as error:
         return [f"data: {error}"]
-    if sha256 != (before := origin["data"].get("sha256")):
-        return [f"data: their sha256 was {before}, and is {sha256}"]
-    return []
+    return [] if checksum == origin.data.sha256 else [f"data: their sha256 was {origin.data.sha256}, and is {checksum}"]
 
 
-def _code(recorded: RunFolder, origin: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Which functions are other ones than those that made the run, and how to have those back."""
-    before, code, imports = recorded.read_code(), origin["code"], origin["determined_by"].get("imports", {})
-    now = code_parts(imports, "preparation" in origin["determined_by"]["data"])
-    changed = sorted(part for part in {*before, *now} if before.get(part) != now.get(part))
-    context = [f"code: {_change(before.get(part), now.get(part))} {part}" for part in changed]
-    advice = []
-    if any(part.startswith("nerva/") for part in changed) and code["git_commit"]:
-        advice.append(f"git checkout {code['git_commit']}")
-        if code["dirty"]:
-            patch = shlex.join(["git", "apply", str(recorded.patch)])
-            advice.append(patch if recorded.patch.exists() else "(and what was not committed then)")
-    if not all(part.startswith("nerva/") for part in changed) and recorded.imports.exists():
-        advice.append(f"{', '.join(recorded.read_imports())}: the texts in {recorded.imports}")
-    return context, advice
+def _changed_code(recorded: RunFolder, origin: Provenance, identity: Identity) -> list[str]:
+    """Which functions have changed since the run was trained."""
+    if origin.code.fingerprint == identity.code_fingerprint:
+        return []
+    if origin.code.scheme != CODE_SCHEME:
+        return ["code: an earlier version of nerva hashed it, in a way that can't be compared function by function"]
+    before, now = recorded.read_code(), identity.code
+    changes = {part: _change(before.get(part), now.get(part)) for part in sorted({*before, *now})}
+    return [f"code: {change} {part}" for part, change in changes.items() if change]
 
 
 def _change(before: str | None, now: str | None) -> str:
-    return "new" if before is None else "gone" if now is None else "changed"
+    return "" if before == now else "new" if before is None else "removed" if now is None else "changed"
 
 
-def _environment(origin: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What differs in what the run was computed with."""
-    before, after = origin["environment"], now["environment"]
+def _how_to_restore(recorded: RunFolder, origin: Provenance) -> list[str]:
+    """Commands and files that restore the code that computed the run."""
+    advice = []
+    if origin.code.git_commit:
+        advice.append(f"git checkout {origin.code.git_commit}")
+        if origin.code.dirty and recorded.patch.exists():
+            advice.append(shlex.join(["git", "apply", str(recorded.patch)]))
+        elif origin.code.dirty:
+            advice.append("(the changes that were not committed are not recorded)")
+    if recorded.imports.exists():
+        advice.append(f"{', '.join(recorded.read_imports())}: the texts in {recorded.imports}")
+    return advice
+
+
+def _changed_environment(origin: Provenance, now: Provenance) -> list[str]:
+    before, after = origin.environment, now.environment
     return [
         f"environment: {key} was {before.get(key)}, is {after.get(key)}"
         for key in sorted({*before, *after})
@@ -172,65 +221,77 @@ def _environment(origin: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
 
 
-def _metrics(recorded: list[dict[str, float]], now: list[dict[str, float]]) -> Iterator[str]:
-    """Where the figures differ, epoch by epoch."""
-    for a, b in zip(recorded, now, strict=False):
-        for figure in ("epoch", *FIGURES):
-            if not _same(a[figure], b[figure]):
-                yield f"epoch {int(b['epoch'])}, {figure}: {a[figure]!r} was recorded, and {b[figure]!r} comes now"
-    if len(recorded) != len(now):
-        yield f"{len(recorded) - 1} epochs were recorded, and {len(now) - 1} come now"
+def _metrics(recorded: RunFolder, rows: list[dict[str, float]]) -> Iterator[str]:
+    """Where the metrics differ, epoch by epoch."""
+    try:
+        before = recorded.read_metrics()
+    except NervaError as error:
+        yield str(error)
+        return
+    for a, b in zip(before, rows, strict=False):
+        for metric in REPEATABLE:
+            if not _same(a[metric], b[metric]):
+                yield f"epoch {int(b['epoch'])}, {metric}: {a[metric]!r} was recorded, and the replay gives {b[metric]!r}"
+    if len(before) != len(rows):
+        yield f"{len(before) - 1} epochs were recorded, and the replay gives {len(rows) - 1}"
 
 
-def _logged(logged: Mapping[str, list[tuple[int, float]]], now: list[dict[str, float]]) -> Iterator[str]:
-    """Where figures that were logged elsewhere differ."""
-    for figure, values in logged.items():
-        if len(values) != len(now):
-            yield f"{figure}: MLflow has {len(values)} values, and {len(now)} come now"
-        for (epoch, value), row in zip(values, now, strict=False):
-            if epoch != row["epoch"] or not _same(value, row[figure]):
-                yield f"epoch {epoch}, {figure}: {value!r} is in MLflow, and {row[figure]!r} comes now"
+def _logged(logged: Mapping[str, History], rows: list[dict[str, float]], source: str) -> Iterator[str]:
+    """Where metrics in MLflow differ."""
+    for metric, values in logged.items():
+        if len(values) != len(rows):
+            yield f"{metric}: MLflow has {len(values)} values, and {source} {len(rows)}"
+        for (epoch, value), row in zip(values, rows, strict=False):
+            if epoch != row["epoch"] or not _same(value, row[metric]):
+                yield f"epoch {epoch}, {metric}: MLflow has {value!r}, and {source} {row[metric]!r}"
 
 
-def _arrays(recorded: dict[str, Matrix], now: dict[str, Matrix], name: str) -> Iterator[str]:
+def _arrays(path: Path, now: dict[str, Matrix]) -> Iterator[str]:
     """Where weights differ, bit for bit."""
+    try:
+        recorded = load_dict_from_npz(path)
+    except NervaError as error:
+        yield str(error)
+        return
+    name = path.name
     for key in sorted({*recorded, *now}):
         a, b = recorded.get(key), now.get(key)
         if a is None or b is None:
-            yield f"{name}: {key} was not recorded, and comes now" if a is None else f"{name}: {key} does not come now"
+            yield f"{name}: {key} was not recorded" if a is None else f"{name}: {key} is not in the replay"
         elif (a.shape, a.dtype) != (b.shape, b.dtype):
             yield f"{name}: {key} was {a.dtype} {a.shape}, and is {b.dtype} {b.shape}"
         elif a.tobytes() != b.tobytes():
             size = a.dtype.itemsize
             differing = np.frombuffer(a.tobytes(), f"V{size}") != np.frombuffer(b.tobytes(), f"V{size}")
             place = tuple(int(i) for i in np.unravel_index(int(np.argmax(differing)), a.shape))
-            count = int(differing.sum())
             yield (
-                f"{name}: {key}{list(place)}: {a[place].item()!r} was recorded, and {b[place].item()!r} comes now"
-                f" ({count:,} of {a.size:,} differ)"
+                f"{name}: {key}{list(place)}: {a[place].item()!r} was recorded, and the replay gives "
+                f"{b[place].item()!r} ({int(differing.sum()):,} of {a.size:,} differ)"
             )
 
 
-def _outcome(recorded: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Where what is said of the run differs."""
-    a, b = (
-        {key: summary[key] for key in ("status", "reason", "best", "last", "weights")} for summary in (recorded, now)
-    )
-    before, after = flat(a), flat(b)
+def _outcome(recorded: RunRecord, now: RunRecord) -> list[str]:
+    """The first difference between the results."""
+    compared = ("status", "reason", "best", "last", "weights")
+    a, b = (_flat_record(record, compared) for record in (recorded, now))
     return [
-        f"run.json: {key}: {before.get(key)!r} was recorded, and {after.get(key)!r} comes now"
-        for key in sorted({*before, *after})
-        if before.get(key) != after.get(key)
+        f"run.json: {key}: {a.get(key)!r} was recorded, and the replay gives {b.get(key)!r}"
+        for key in sorted({*a, *b})
+        if repr(a.get(key)) != repr(b.get(key))  # nan is not equal to itself, but its repr is
     ][:1]
 
 
-def _files(recorded: RunFolder, summary: dict[str, Any]) -> list[str]:
-    """Which files are not as they were written."""
-    written, found = summary["files"], {path.name: file_checksum(path) for path in recorded.evidence}
+def _flat_record(record: RunRecord, names: tuple[str, ...]) -> dict[str, Any]:
+    return flat({name: value for name, value in dataclasses.asdict(record).items() if name in names})
+
+
+def _files(recorded: RunFolder, result: RunRecord) -> list[str]:
+    """Which files have changed since they were written."""
+    found = {path.name: file_checksum(path) for path in recorded.evidence if path.exists()}
     return [
-        f"{name} is not as it was written: its sha256 was {written.get(name)}, and is {found.get(name)}"
-        for name in sorted({*written, *found})
-        if written.get(name) != found.get(name)
+        f"{name} has changed since it was written: its sha256 was {result.files.get(name)}, and is {found.get(name)}"
+        for name in sorted({*result.files, *found})
+        if result.files.get(name) != found.get(name)
     ]
 
 

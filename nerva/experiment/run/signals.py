@@ -1,21 +1,19 @@
-"""SIGINT and SIGTERM: they end a run in order, and then the process, by the same signal."""
+"""SIGINT and SIGTERM end a run in an orderly way, and then end the process by the same signal."""
 
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 
 class Interrupted(BaseException):
-    """A signal that asks the process to end. Not an error: nothing that handles errors should keep it."""
+    """A signal asks the process to end. It is not an Exception, so that no handler of errors catches it."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(signum).name}")
         self.signum = signum
-        self.folder: Path | None = None  # of the run that was being trained
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -23,32 +21,32 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Lets SIGINT and SIGTERM raise `Interrupted`, once: a second signal ends the process as it would without this."""
+    """Let SIGINT and SIGTERM raise `Interrupted`, once. A second signal ends the process immediately."""
 
-    came: list[int] = []
+    received: list[int] = []
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_DFL)
-        came.append(signum)
+        received.append(signum)
         raise Interrupted(signum)
 
-    # Python lets only the main thread see to signals. What the parent ignores (nohup) stays ignored.
+    # Python handles signals in the main thread only. Signals that the parent ignores (nohup) stay ignored.
     wanted = [s for s in _SIGNALS if signal.getsignal(s) != signal.SIG_IGN]
     if threading.current_thread() is not threading.main_thread():
         wanted = []
     before = {signum: signal.signal(signum, interrupt) for signum in wanted}
     try:
         yield
-        # What is raised while Python cleans up an object is lost.
-        if came:
-            raise Interrupted(came[0])
+        # Python discards an exception that is raised while an object is finalized.
+        if received:
+            raise Interrupted(received[0])
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
 
 
 def end_by(signum: int) -> None:
-    """Ends this process by a signal, so that whoever started it sees why."""
+    """End this process by a signal, so that its parent sees why it ended."""
     signal.signal(signum, signal.SIG_DFL)
     os.kill(os.getpid(), signum)

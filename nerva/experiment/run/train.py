@@ -1,7 +1,6 @@
-"""One run: trained, and written to its folder."""
+"""Training a run in this process, and writing its folder."""
 
 import logging
-import math
 import platform
 import re
 import resource
@@ -9,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,139 +20,122 @@ from nerva.datasets import checksum
 from nerva.errors import NervaError
 from nerva.experiment.config import numerics
 from nerva.experiment.config.schema import Config
-from nerva.experiment.identity import user_modules as modules
-from nerva.experiment.identity.identify import code_parts, run_id
+from nerva.experiment.identity import user_modules
+from nerva.experiment.identity.identify import Identity
+from nerva.experiment.records.metrics import metrics_row
 from nerva.experiment.records.privacy import private
-from nerva.experiment.records.run_folder import RunFolder, metrics_row
-from nerva.experiment.run import checkpoint
+from nerva.experiment.records.run_folder import RunFolder
+from nerva.experiment.records.run_record import EpochMetrics, Resumption, RunRecord, utc
+from nerva.experiment.run import checkpoint, repository
 from nerva.experiment.run.build import Training, build
-from nerva.experiment.run.processes import run_elsewhere
-from nerva.experiment.run.provenance import bits, patch, provenance
+from nerva.experiment.run.environment import determining_environment
+from nerva.experiment.run.provenance import collect
 from nerva.experiment.run.signals import Interrupted
+from nerva.matrix_operations import Matrix
 from nerva.training import EpochRecord, table_foot, table_head, table_row
 from nerva.utilities import save_dict_to_npz
 
 log = logging.getLogger("nerva.run")
 
 
-def run(
-    config: Config, overrides: Sequence[str], into: RunFolder | None = None, own_process: bool = False
-) -> RunFolder:
-    """Trains the run that a configuration describes, unless that is done already.
+def train(config: Config, identity: Identity, overrides: Sequence[str], folder: RunFolder, note: str = "") -> RunRecord:
+    """Train a run in this process, unless it already exists.
 
-    A run that was interrupted goes on after its last epoch. A run that diverges ends as failed: that is what comes of
-    its configuration, and trying again gives the same.
+    A run that was interrupted resumes after its last epoch. A run whose loss stops being finite ends as failed: with the
+    same configuration it would fail again.
 
     Args:
-        config: the configuration.
-        overrides: how it was asked for; they are noted, and change nothing.
-        into: the run's folder; by default, the one that its id gives it among the results.
-        own_process: whether this process was made for the run.
+        config: the configuration of the run.
+        identity: the identity of the run.
+        overrides: the overrides that gave the configuration, for the record.
+        folder: the folder of the run.
+        note: a remark for the log.
 
     Returns:
-        The run's folder.
+        The result of the run.
 
     Raises:
-        NervaError: if the configuration is not that of a run, its numerics can't hold here, or the data can't be had.
-        Interrupted: if a signal ends it.
+        NervaError: if the data are damaged or can't be obtained.
+        Interrupted: if a signal ends the run.
     """
-    folder = into or RunFolder.of(config.results_dir, run_id(config))
-    if _is_there(folder, config.force):
-        return folder
-    mode = numerics.settle(config.numerics.mode)
-    numerics.demand(mode)
-    if numerics.pinned() != mode or (config.imports and not own_process):
-        # Bits are settled when NumPy is imported, and here it was imported for others. And a module of one's own may
-        # have changed since it was imported here, on disk, or what it keeps in variables.
-        run_elsewhere(config, overrides, folder.path, mode)
-        return folder
     folder.path.parent.mkdir(parents=True, exist_ok=True)
-    # Whoever comes second waits, and then finds the run done. The system frees the lock of a process that dies.
+    # A second process waits here, and then finds the run. The system releases the lock of a process that dies.
     with FileLock(folder.lock):
-        if _is_there(folder, config.force):
-            return folder
+        if existing := existing_run(folder, config.force):
+            return existing
         prepare(config.data, config.data_dir)
         arrays, sha256 = load_prepared(config.data, config.data_dir)
         folder.path.mkdir(exist_ok=True)
-        _forget_peak_memory()
-        try:
-            _make(config, overrides, folder, arrays, sha256)
-        except Interrupted as interruption:
-            interruption.folder = folder.path
-            raise
-    return folder
+        _reset_peak_memory()
+        folder.clear()
+        origin = (
+            collect(config, identity, overrides, sha256),
+            identity.code,
+            repository.patch(),
+            user_modules.texts(config.imports),
+        )
+
+        def describe() -> None:
+            folder.write_config(config, identity.numerics)
+            folder.write_provenance(*origin)
+
+        describe()
+        with _logged_to(folder):
+            record = _train(config, identity, arrays, folder, note)
+        # Again: Snakemake may meanwhile have deleted the files, if it wanted the same run.
+        describe()
+        folder.write_record(record)
+        folder.checkpoint.unlink(missing_ok=True)
+    return record
 
 
-def _is_there(folder: RunFolder, force: bool) -> bool:
-    """Whether the run is done, and is not to be made again; of a run that is done no checkpoint is left."""
-    if not folder.is_whole():
-        return False
+def existing_run(folder: RunFolder, force: bool) -> RunRecord | None:
+    """The result of a run that exists; None if it is still to be trained, or `force` asks to train it again."""
+    if not folder.is_complete():
+        return None
     folder.checkpoint.unlink(missing_ok=True)
     if force:
-        return False
-    log.info("run %s is there already: %s", folder.run_id, folder.path)
-    return True
+        return None
+    log.info("run %s already exists: %s", folder.run_id, folder.path)
+    return folder.read_record()
 
 
-def _make(config: Config, overrides: Sequence[str], folder: RunFolder, arrays: dict[str, Any], sha256: str) -> None:
-    """Trains the run, and writes all of its folder."""
-    folder.clear()
-    origin = (
-        provenance(config, overrides, sha256),
-        code_parts(config.imports, not config.data.sha256),
-        patch(),
-        modules.texts(config.imports),
-    )
-
-    def describe() -> None:
-        folder.write_config(config)
-        folder.write_provenance(*origin)
-
-    describe()
-    with _logged_to(folder):
-        summary = _train(config, arrays, folder)
-    # Again: meanwhile another program that wanted the same run, such as Snakemake, may have cleared its files away.
-    describe()
-    folder.write_summary({"run_id": folder.run_id, **summary})
-    folder.checkpoint.unlink(missing_ok=True)
-
-
-def _train(config: Config, arrays: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
-    """Trains and writes metrics and weights; returns what came of it."""
+def _train(config: Config, identity: Identity, arrays: dict[str, Matrix], folder: RunFolder, note: str) -> RunRecord:
+    """Train, and write the metrics and the weights."""
     data, t = config.data, build(config, arrays)
     progress, unusable = _Progress(t, folder, config), ""
     try:
         progress.load()
     except NervaError as error:
-        unusable = f"this run was interrupted, but begins anew, as its checkpoint can't be used: {error}"
+        unusable = f"this run was interrupted, but restarts from scratch, because its checkpoint can't be used: {error}"
         t = build(config, arrays)
         progress = _Progress(t, folder, config)
     if not t.records:
-        folder.metrics.unlink(missing_ok=True)  # of an attempt that is not gone on with
+        folder.metrics.unlink(missing_ok=True)  # of an attempt that is not resumed
     log.info("run %s of %s", folder.run_id, config.title)
     log.info(
         "%s: %d samples for training, %d for validation, %d for testing",
         data.title, data.train - data.validation, data.validation, data.test,
     )  # fmt: skip
-    for note in (data.note, config.numerics.note or numerics.note(config.numerics.mode), unusable):
-        if note:
-            log.info("%s", private(note))
+    for remark in (data.note, note or numerics.note(config.numerics.mode), unusable):
+        if remark:
+            log.info("%s", private(remark))
     for line in table_head(validation=True):
         log.info(line)
     for record in t.records:
         log.info(table_row(record))
     if t.records:
-        log.info("going on after epoch %d, where this was interrupted", t.records[-1].epoch)
-    # One thread: with more, sums are made in another order, and bits depend on the number of cores. What
-    # overflows is told by the figures of the epoch, once.
+        log.info("resuming after epoch %d, where this run was interrupted", t.records[-1].epoch)
+    # With more than one thread, the order of sums and their last bits depend on the number of cores. Overflow shows in
+    # the metrics of the epoch.
     with threadpool_limits(1), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         try:
             for record in t.epochs(config.train.epochs):
                 progress.save()
                 log.info(table_row(record))
         except (Interrupted, KeyboardInterrupt):
-            then = "goes on from there" if progress.saved else "begins anew"
-            log.info("interrupted after %s; the same command %s", progress.saved or "nothing", then)
+            then = "resumes there" if progress.saved else "restarts from scratch"
+            log.info("interrupted after %s; the same command %s", progress.saved or "no epoch", then)
             raise
     for line in table_foot(sum(record.seconds for record in t.records), validation=True):
         log.info(line)
@@ -167,45 +148,46 @@ def _train(config: Config, arrays: dict[str, Any], folder: RunFolder) -> dict[st
     if reason:
         log.error("run %s failed: %s", folder.run_id, reason)
     trained = sum(record.seconds for record in t.records)
-    return {
-        "status": "failed" if reason else "finished",
-        "reason": reason,
-        "best": _figures(t.best) if t.best and not reason else None,
-        "last": _figures(last),
-        "weights": {path.name: checksum(parameters) for path, parameters in weights.items()},
-        "started": _iso(progress.started),
-        "ended": _iso(time.time()),
-        "continued": progress.continued,
-        "training_seconds": trained,
-        "seconds_per_epoch": trained / last.epoch if last.epoch else None,
-        "peak_memory_mb": round(_peak_memory() / 2**20),
-    }
+    return RunRecord(
+        run_id=identity.run_id,
+        status="failed" if reason else "finished",
+        reason=reason,
+        best=EpochMetrics.of(t.best) if t.best and not reason else None,
+        last=EpochMetrics.of(last),
+        weights={path.name: checksum(parameters) for path, parameters in weights.items()},
+        started=utc(progress.started),
+        ended=utc(time.time()),
+        training_seconds=trained,
+        seconds_per_epoch=trained / last.epoch if last.epoch else None,
+        peak_memory_mb=round(_peak_memory() / 2**20),
+        continued=progress.continued,
+    )
 
 
 class _Progress:
-    """A run's progress, as its checkpoint keeps it."""
+    """The progress of a run, which its checkpoint keeps."""
 
     def __init__(self, t: Training, folder: RunFolder, config: Config) -> None:
         self.t = t
         self.folder = folder
         self.started = time.time()
-        self.bits = bits()
-        self.times: list[float] = []  # when each record was made
-        # Made once each: there may be thousands, and they are written at each epoch.
+        self.environment = determining_environment()
+        self.times: list[float] = []  # when each epoch was measured
+        # Formatted once: there may be thousands of rows, which are written after every epoch.
         self.rows: list[str] = []
         self.numbers: list[tuple[float, ...]] = []
-        self.continued: list[dict[str, Any]] = []  # after which epoch, and when, an interrupted run went on
+        self.continued: list[Resumption] = []
         self.possible = True
-        self.saved = ""  # the epoch from which an interrupted run would go on
-        self.own = {module for name in config.imports for module in modules.files(name)}
-        self.variables = modules.variables(self.own)
+        self.saved = ""  # the epoch after which an interrupted run would resume
+        self.own = {module for name in config.imports for module in user_modules.files(name)}
+        self.variables = user_modules.variables(self.own)
 
     def _state(self) -> dict[str, Any]:
         t = self.t
         return {
             "started": self.started,
             "times": np.array(self.times),
-            "continued": self.continued,
+            "continued": [vars(resumption) for resumption in self.continued],
             "records": np.array(self.numbers, np.float64),
             "best": t.best.epoch if t.best else None,
             "best_weights": t.best_weights,
@@ -216,26 +198,26 @@ class _Progress:
         }
 
     def save(self) -> None:
-        """Writes the checkpoint, and then the metrics, after an epoch: no epoch is ever in the metrics twice."""
+        """Write the checkpoint, and then the metrics: in this order, no epoch is ever in the metrics twice."""
         self._add(self.t.records[-1], time.time())
         if self.possible:
             try:
                 self._check_variables()
-                checkpoint.save(self.folder.checkpoint, self._state(), self.bits)
+                checkpoint.save(self.folder.checkpoint, self._state(), self.environment)
                 self.saved = f"epoch {self.t.records[-1].epoch}"
             except NervaError as error:
                 self.possible = False
-                log.warning("if this run is interrupted, it begins anew: %s", error)
+                log.warning("this run can't be resumed; if it is interrupted, it restarts from scratch: %s", error)
         self.write_metrics()
 
     def _check_variables(self) -> None:
-        """Raises a NervaError if training changes what is not in the objects that a checkpoint keeps."""
-        if (now := modules.variables(self.own)) != self.variables:
+        """Raise a NervaError if training changes variables of user-defined modules, which a checkpoint does not keep."""
+        if (now := user_modules.variables(self.own)) != self.variables:
             changed = next(name for name in sorted(now) if now[name] != self.variables.get(name))
             raise NervaError(f"training changes {changed}, and a checkpoint keeps what is in objects only")
 
     def write_metrics(self) -> None:
-        """Writes the metrics of all epochs so far."""
+        """Write the metrics of all epochs so far."""
         self.folder.write_metrics(self.rows)
 
     def _add(self, record: EpochRecord, made: float) -> None:
@@ -244,14 +226,14 @@ class _Progress:
         self.numbers.append(tuple(vars(record).values()))
 
     def load(self) -> None:
-        """Goes on from the checkpoint, if there is one.
+        """Resume from the checkpoint, if there is one.
 
         Raises:
-            NervaError: if it can't be used; then the training is spoilt.
+            NervaError: if the checkpoint can't be used. The training then has to be built anew.
         """
         if not self.folder.checkpoint.exists():
             return
-        state = checkpoint.restore(self.folder.checkpoint, self._state(), self.bits)
+        state = checkpoint.restore(self.folder.checkpoint, self._state(), self.environment)
         self.started = state["started"]
         records = [EpochRecord(int(row[0]), *row[1:]) for row in state["records"].tolist()]
         for record, made in zip(records, state["times"].tolist(), strict=True):
@@ -260,29 +242,20 @@ class _Progress:
         self.t.best = next((record for record in records if record.epoch == state["best"]), None)
         self.t.best_weights = state["best_weights"]
         self.saved = f"epoch {records[-1].epoch}"
-        self.continued = [*state["continued"], {"after_epoch": records[-1].epoch, "at": _iso(time.time())}]
+        self.continued = [
+            *(Resumption(**earlier) for earlier in state["continued"]),
+            Resumption(records[-1].epoch, utc(time.time()).isoformat(timespec="milliseconds")),
+        ]
 
 
-def _figures(record: EpochRecord) -> dict[str, Any]:
-    """The figures of a record; those that aren't finite as text, which is what JSON can hold."""
-    names = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
-    figures = {name: getattr(record, name) for name in (*names, "test_loss", "test_accuracy")}
-    return {name: x if x is None or math.isfinite(x) else str(x) for name, x in figures.items()}
-
-
-def _iso(seconds: float) -> str:
-    """A time in seconds since 1970, as a person can read it."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-
-
-def _forget_peak_memory() -> None:
-    """Lets the peak be that from now on, where the system can: a sweep's runs may share a process."""
+def _reset_peak_memory() -> None:
+    """Measure the peak from now on, where the system supports that: the runs of a sweep may share a process."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak_memory() -> int:
-    """The most memory that this process has had at once, in bytes."""
+    """The peak memory of this process, in bytes."""
     with suppress(OSError):
         (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
         return int(peak) * 1024
@@ -291,7 +264,7 @@ def _peak_memory() -> int:
 
 
 class _LogFile(logging.FileHandler):
-    """A log file; if it can't be written, that is an error like any other, where logging would print a traceback."""
+    """A log file that raises an error if it can't be written, where logging would print a traceback."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exception()
@@ -304,7 +277,7 @@ class _LogFile(logging.FileHandler):
 
 @contextmanager
 def _logged_to(folder: RunFolder) -> Iterator[None]:
-    """Writes what is logged to the run's log file, too; an earlier attempt's log is replaced."""
+    """Write what is logged also to the log file of the run, which replaces that of an earlier attempt."""
     handler = _LogFile(folder.log, mode="w", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log.addHandler(handler)

@@ -1,0 +1,106 @@
+"""Checks of a configuration that its types can't express, before there is any data."""
+
+import math
+import re
+from collections.abc import Callable
+
+from nerva.errors import NervaError
+from nerva.experiment.config.numerics import resolve_mode
+from nerva.experiment.config.schema import Config, specification
+from nerva.layers import has_weights, parse_layer
+from nerva.learning_rate import LearningRateScheduler, parse_learning_rate
+from nerva.loss_functions import parse_loss_function
+from nerva.optimizers import parse_optimizer
+from nerva.utilities import import_here
+from nerva.weight_initializers import parse_weight_initializer
+
+MOST_EPOCHS = 1_000_000
+LARGEST_SIZE = 1_000_000  # of a layer, a batch or a dataset's features
+
+_FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+
+
+def validate(config: Config) -> None:
+    """Check a configuration.
+
+    The user-defined modules that it names in `imports` are imported, because they register components.
+
+    Raises:
+        NervaError: if a value is out of range, or values do not fit together; the message names the key.
+    """
+    data, model, train = config.data, config.model, config.train
+    for name in config.imports:
+        import_here(name)
+    _between("seed", config.seed, 0, 2**63 - 1)
+    _between("train.epochs", train.epochs, 1, MOST_EPOCHS)
+    _between("train.evaluation_batch_size", train.evaluation_batch_size, 1, LARGEST_SIZE)
+    # These name files. A recorded configuration may come from a stranger.
+    for key, name in (
+        ("data.name", data.name),
+        *((f"data.files.{k}.archive", f.archive) for k, f in data.files.items()),
+    ):
+        if not re.fullmatch(_FILE_NAME, name):
+            raise NervaError(f'{key} should be the name of a file, without folders, not "{name[:120]}"')
+    _between("data.features", data.features, 1, LARGEST_SIZE)
+    _between("data.classes", data.classes, 1, LARGEST_SIZE)
+    _between("data.test", data.test, 1, 2**40)
+    if data.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", data.sha256):
+        raise NervaError(f'data.sha256 should be 64 hexadecimal digits, not "{data.sha256}"')
+    if not 1 <= data.validation < data.train:
+        raise NervaError(
+            f"data.validation should be 1 to {data.train - 1}, not {data.validation}: "
+            f"it is split off the {data.train} training samples, and models are chosen by it"
+        )
+    names = len(set(data.class_names))
+    if data.class_names and not names == len(data.class_names) == data.classes:
+        raise NervaError(f"data.class_names should be {data.classes} different names, or none, not {names}")
+    trained = data.train - data.validation
+    if not 1 <= train.batch_size <= trained:
+        raise NervaError(
+            f"train.batch_size should be 1 to {trained}, the number of samples that {data.name} has for training, "
+            f"not {train.batch_size}"
+        )
+    for size in model.hidden:
+        _between("each size in model.hidden", size, 1, LARGEST_SIZE)
+    for layer in model.layers:
+        _parse("model.layers", lambda text: parse_layer(text, 1, 1), layer)
+    sized = sum(has_weights(layer) for layer in model.layers)
+    if sized != len(model.hidden) + 1:
+        raise NervaError(
+            f"model.layers has {sized} layers with weights, {model.layers}, but model.hidden has "
+            f"{len(model.hidden)} sizes, {model.hidden}: the output layer needs no size, so there should be "
+            "one layer with weights more than sizes"
+        )
+    _parse("model.weights", parse_weight_initializer, model.weights)
+    _parse("optimizer", parse_optimizer, specification(config.optimizer))
+    _parse("loss", parse_loss_function, specification(config.loss))
+    _parse(
+        "learning_rate",
+        lambda text: _check_schedule(parse_learning_rate(text), train.epochs),
+        specification(config.learning_rate),
+    )
+    resolve_mode(config.numerics.mode)
+    if not re.fullmatch(_FILE_NAME, config.experiment_name):
+        raise NervaError(
+            f'experiment_name names a folder: up to 100 letters, digits, ".", "_" and "-", beginning with a letter or '
+            f'digit, not "{config.experiment_name[:120]}"'
+        )
+
+
+def _between(key: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        shown = str(value) if abs(value) < 10**30 else f"a number of {value.bit_length()} bits"
+        raise NervaError(f"{key} should be {least} to {most}, not {shown}")
+
+
+def _parse(key: str, parse: Callable[[str], object], text: str) -> None:
+    try:
+        parse(text)
+    except NervaError as error:
+        raise NervaError(f"{key}: {error}") from None
+
+
+def _check_schedule(schedule: LearningRateScheduler, epochs: int) -> None:
+    for epoch in (0, epochs - 1):
+        if not math.isfinite(schedule(epoch)):
+            raise NervaError(f"{schedule} is not finite at epoch {epoch}")

@@ -1,0 +1,135 @@
+"""The canonical form of a configuration: what of it determines a run's result, in one form for each meaning."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+from nerva.data.description import Dataset
+from nerva.errors import NervaError
+from nerva.experiment.config.numerics import resolve_mode
+from nerva.experiment.config.schema import Config, specification
+from nerva.experiment.identity.fingerprint import digest, fingerprint
+from nerva.experiment.identity.user_modules import sources
+from nerva.experiment.paths import PACKAGE
+from nerva.layers import layer_registry
+from nerva.learning_rate import LEARNING_RATES
+from nerva.loss_functions import LOSSES
+from nerva.optimizers import OPTIMIZERS
+from nerva.specifications import Registry
+from nerva.weight_initializers import INITIALIZERS
+
+# The modules that make prepared data from raw files.
+PREPARATION = [PACKAGE / "data" / name for name in ("prepare.py", "raw.py")]
+
+
+class CanonicalData(TypedDict):
+    """What of a dataset determines a run's result. Without a declared checksum of the arrays, their source does."""
+
+    checksum: str
+    validation: int
+    source: NotRequired[str]
+    train: NotRequired[int]
+    test: NotRequired[int]
+    preparation: NotRequired[dict[str, str]]  # hashes of the code
+
+
+class Canonical(TypedDict):
+    """The canonical form. Components have all their arguments, including defaults, in their types."""
+
+    data: CanonicalData
+    sizes: list[int]
+    layers: list[str]
+    weights: str
+    optimizer: str
+    learning_rate: str
+    loss: str
+    train: dict[str, int]
+    seed: int
+    numerics: str  # portable or native
+    imports: NotRequired[dict[str, str]]  # hashes of user-defined modules
+
+
+def canonical_form(config: Config) -> Canonical:
+    """The canonical form of a valid configuration.
+
+    It has everything but names, paths and tracking, so that what is added to the schema counts by default.
+
+    Raises:
+        NervaError: if a component belongs to a module that is not in `imports`.
+    """
+    modules = {name: sources(name) for name in config.imports}
+    known = {module for found in modules.values() for module in found}
+
+    def component(registry: Registry[Any], text: str) -> str:
+        for named in registry.named(text):
+            module = named.__module__
+            if module.partition(".")[0] != "nerva" and module not in known:
+                raise NervaError(
+                    f"{text} is defined in the module {module}, which is not in imports: its code would not count"
+                )
+        return registry.canonical(text)
+
+    named = component_texts(config)
+    canonical: Canonical = {
+        "data": _data(config.data),
+        "sizes": config.sizes,
+        "layers": [component(layer_registry(layer), layer) for layer in config.model.layers],
+        "weights": component(INITIALIZERS, named["weights"]),
+        "optimizer": component(OPTIMIZERS, named["optimizer"]),
+        "learning_rate": component(LEARNING_RATES, named["learning_rate"]),
+        "loss": component(LOSSES, named["loss"]),
+        "train": dict(vars(config.train)),
+        "seed": config.seed,
+        "numerics": resolve_mode(config.numerics.mode),
+    }
+    if modules:
+        canonical["imports"] = {name: digest(found) for name, found in modules.items()}
+    return canonical
+
+
+def component_texts(config: Config) -> dict[str, str]:
+    """The specifications of all components but the layers."""
+    return {
+        "weights": config.model.weights,
+        "optimizer": specification(config.optimizer),
+        "learning_rate": specification(config.learning_rate),
+        "loss": specification(config.loss),
+    }
+
+
+def named_components(config: Config) -> list[Callable[..., Any]]:
+    """The components that a configuration names, including those inside others: classes or functions."""
+    texts = component_texts(config)
+    registries: list[tuple[Registry[Any], str]] = [(layer_registry(layer), layer) for layer in config.model.layers]
+    registries += [
+        (INITIALIZERS, texts["weights"]),
+        (OPTIMIZERS, texts["optimizer"]),
+        (LEARNING_RATES, texts["learning_rate"]),
+        (LOSSES, texts["loss"]),
+    ]
+    return [component for registry, text in registries for component in registry.named(text)]
+
+
+def _data(data: Dataset) -> CanonicalData:
+    determined: CanonicalData = {"checksum": data.checksum, "validation": data.validation}
+    if not data.sha256:
+        # The checksum is that of raw files, so that the code which prepares them counts as well.
+        determined["source"] = data.source
+        determined["train"] = data.train
+        determined["test"] = data.test
+        determined["preparation"] = {file.stem: _code_hash(file) for file in PREPARATION}
+    return determined
+
+
+def _code_hash(file: Path) -> str:
+    return fingerprint(file.read_bytes())
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, with dotted keys."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        result.update(flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    return result

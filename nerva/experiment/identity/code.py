@@ -1,0 +1,185 @@
+"""The code that computes a run: the definitions that its training reaches, and nothing else.
+
+A definition is a function, a class or a variable at the top level of a module. The training reaches those that
+`ROOTS` refer to, the components that the configuration names, and, step by step, whatever these refer to. A component
+that the configuration does not name is not reached, because registries refer to components by strings only.
+"""
+
+import ast
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nerva.experiment.identity.fingerprint import hash_parts
+from nerva.experiment.paths import PACKAGE
+
+# The modules that compute. Nothing outside of them counts, apart from user-defined modules.
+COMPUTING = (
+    "nerva.activation_functions",
+    "nerva.datasets",
+    "nerva.experiment.run.build",
+    "nerva.layers",
+    "nerva.learning_rate",
+    "nerva.loss_functions",
+    "nerva.matrix_operations",
+    "nerva.multilayer_perceptron",
+    "nerva.optimizers",
+    "nerva.softmax_functions",
+    "nerva.training",
+    "nerva.weight_initializers",
+)
+# The modules that the ones above import, and that do not compute: they read specifications and files, check values, and
+# print. What they read stands in the canonical configuration, and the data have a checksum.
+PRESENTING = (
+    "nerva",
+    "nerva.data",
+    "nerva.data.description",
+    "nerva.errors",
+    "nerva.experiment",
+    "nerva.experiment.config",
+    "nerva.experiment.config.schema",
+    "nerva.experiment.run",
+    "nerva.specifications",
+    "nerva.utilities",
+)
+# Training starts here.
+ROOTS = (("nerva.experiment.run.build", "build"), ("nerva.experiment.run.build", "Training"))
+
+Definition = tuple[str, str]  # a module, and a name at its top level; "" for the statements that define no name
+
+
+@dataclass(frozen=True)
+class _Module:
+    """A parsed module."""
+
+    definitions: dict[str, list[ast.stmt]]  # the statements that define each name
+    imported: dict[str, Definition]  # names that come from other modules; with the name "", the module itself
+
+
+def hash_code(components: Iterable[Callable[..., Any]], user_files: Iterable[tuple[str, Path]] = ()) -> dict[str, str]:
+    """A hash of each function that computes a run, as `nerva/layers.py: LinearLayer.feedforward`.
+
+    Args:
+        components: the components that the configuration names: classes or functions.
+        user_files: the names and files of user-defined modules. Everything in these counts.
+    """
+    user = {name: file.read_bytes() for name, file in user_files}
+    roots = {*ROOTS, *((c.__module__, c.__qualname__.partition(".")[0]) for c in components)}
+    for name, source in user.items():
+        module = _parse(name, source)
+        roots.update(_references(module, [statement for body in module.definitions.values() for statement in body]))
+    hashes = {}
+    for module_name, name in _reached(frozenset(roots)):
+        path = module_name.replace(".", "/") + ".py"
+        for part, sha256 in hash_parts(_module(module_name).definitions[name]).items():
+            hashes[f"{path}: {part or name}".removesuffix(": ")] = sha256
+    for name, source in user.items():
+        for part, sha256 in hash_parts(ast.parse(source).body).items():
+            hashes[f"{name}: {part}".removesuffix(": ")] = sha256
+    return dict(sorted(hashes.items()))
+
+
+@functools.cache
+def _reached(roots: frozenset[Definition]) -> tuple[Definition, ...]:
+    """The definitions in modules that compute which are reached from some of them."""
+    reached: set[Definition] = set()
+    waiting = list(roots)
+    while waiting:
+        definition = waiting.pop()
+        module_name, name = definition
+        if module_name not in COMPUTING or definition in reached:
+            continue
+        module = _module(module_name)
+        if name not in module.definitions:
+            if name in module.imported:
+                waiting.append(module.imported[name])
+            continue
+        reached.add(definition)
+        waiting.append((module_name, ""))
+        waiting += _references(module, module.definitions[name], module_name)
+    return tuple(sorted(reached))
+
+
+@functools.cache
+def _module(name: str) -> _Module:
+    """A module that computes, as this process read it first; later edits are those of another process."""
+    path = PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
+    return _parse(name, path.read_bytes())
+
+
+def _parse(name: str, source: bytes) -> _Module:
+    tree = ast.parse(source)
+    definitions: dict[str, list[ast.stmt]] = defaultdict(list)
+    for statement in tree.body:
+        if isinstance(statement, ast.Import | ast.ImportFrom) or _registers(statement):
+            continue
+        for defined in _defined(statement) or [""]:
+            definitions[defined].append(statement)
+    definitions.setdefault("", [])
+    imported: dict[str, Definition] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.asname or alias.name: (alias.name, "") for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}"
+                is_module = submodule in COMPUTING or submodule in PRESENTING
+                imported[alias.asname or alias.name] = (submodule, "") if is_module else (node.module, alias.name)
+    return _Module(dict(definitions), imported)
+
+
+def _registers(statement: ast.stmt) -> bool:
+    """Whether a statement only adds a component to a registry: `LAYERS.add("Linear", LinearLayer)`."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Call)
+        and isinstance(statement.value.func, ast.Attribute)
+        and statement.value.func.attr == "add"
+    )
+
+
+def _defined(statement: ast.stmt) -> list[str]:
+    """The names that a statement defines."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [statement.name]
+    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        return [node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
+    return []
+
+
+def _references(module: _Module, body: list[ast.stmt], own_name: str = "") -> Iterator[Definition]:
+    """The definitions to which statements refer, whether they are in modules that compute or not."""
+    for node in _counting(body):
+        if isinstance(node, ast.Name):
+            if node.id in module.definitions:
+                yield own_name, node.id
+            elif node.id in module.imported:
+                yield from _of_module(*module.imported[node.id])
+        elif isinstance(node, ast.Attribute):
+            target, _ = module.imported.get(ast.unparse(node.value), ("", ""))
+            if target in COMPUTING:
+                yield target, node.attr
+
+
+def _of_module(name: str, attribute: str) -> Iterator[Definition]:
+    """What an imported name refers to: a module that is passed around as a whole counts as a whole."""
+    if attribute:
+        yield name, attribute
+    elif name in COMPUTING:
+        yield from ((name, definition) for definition in _module(name).definitions)
+
+
+def _counting(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """All nodes of syntax trees that count: see `fingerprint`."""
+    for node in nodes:
+        yield node
+        if isinstance(node, ast.Raise):
+            continue
+        for field, value in ast.iter_fields(node):
+            if field not in ("annotation", "returns", "msg"):
+                children = value if isinstance(value, list) else [value]
+                yield from _counting(child for child in children if isinstance(child, ast.AST))

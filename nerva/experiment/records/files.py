@@ -1,0 +1,78 @@
+"""Reading and writing records as JSON files."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nerva.errors import NervaError
+from nerva.utilities import whole_or_absent
+
+T = TypeVar("T")
+
+_LARGEST = 64 * 2**20  # bytes of a record: more is damage, or an attack
+
+
+def read_record(path: Path, kind: type[T], repair_hint: str) -> T:
+    """Read a JSON file as an object of a type, which may be a dataclass.
+
+    Args:
+        path: the file.
+        kind: the type.
+        repair_hint: what to do if the file is damaged, for the message.
+
+    Raises:
+        NervaError: if the file can't be read, or its content has another shape; the message names the key.
+    """
+    from pydantic import ValidationError
+
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise NervaError(f"{path} is damaged (it is larger than any record); {repair_hint}")
+        return _adapter(kind).validate_json(content)  # type: ignore[no-any-return]
+    except OSError as error:
+        raise NervaError(f"{path} can't be read ({error.strerror}); {repair_hint}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise NervaError(f"{path} is damaged ({f'{key}: ' if key else ''}{first['msg']}); {repair_hint}") from None
+
+
+def write_record(path: Path, record: Any) -> None:
+    """Write a dataclass, a dictionary or a list as a JSON file, whole or not at all."""
+    content = dataclasses.asdict(record) if dataclasses.is_dataclass(record) else record  # type: ignore[arg-type]
+    text = json.dumps(_without_special_numbers(content), indent=2, default=_iso, allow_nan=False)
+    with whole_or_absent(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def file_checksum(path: Path) -> str:
+    """The sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@functools.cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter  # 0.1 s, and a run that only writes records does not need it
+
+    return TypeAdapter(kind)
+
+
+def _iso(value: datetime) -> str:
+    return value.isoformat(timespec="milliseconds")
+
+
+def _without_special_numbers(value: Any) -> Any:
+    """The value with "inf", "-inf" and "nan" as strings, because JSON has no such numbers."""
+    if isinstance(value, dict):
+        return {key: _without_special_numbers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_special_numbers(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,48 @@
+"""A child process that trains one run: `python -m nerva.experiment.run.worker`; see `run`."""
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from nerva.errors import NervaError
+from nerva.experiment.config import numerics
+from nerva.experiment.run.processes import receive_order, when_released
+from nerva.experiment.run.signals import Interrupted, end_by, interruptible
+
+
+def main() -> None:
+    """Carry out the order on standard input."""
+    order, answer = receive_order()
+    numerics.pin(order["mode"])
+    when_released(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    logging.getLogger("nerva").setLevel(logging.INFO)
+    # The log file of the run has everything; the terminal has what the parent would show.
+    logging.getLogger().handlers[0].setLevel(order["level"])
+    sys.argv, sys.path[:] = order["argv"], order["path"]
+
+    from nerva.experiment.identity.identify import identify
+    from nerva.experiment.records.run_config import from_yaml
+    from nerva.experiment.records.run_folder import RunFolder
+    from nerva.experiment.run.train import train
+
+    try:
+        with interruptible():
+            config = from_yaml(order["config"])
+            identity = identify(config)
+            if numerics.pinned() != identity.numerics:
+                raise NervaError(f"{sys.executable} chooses the numerics of NumPy before nerva can")
+            if identity.run_id != order["run_id"]:
+                raise NervaError(f"the code of {', '.join(config.imports)} has just changed; run the command again")
+            train(config, identity, order["overrides"], RunFolder(Path(order["folder"])), order["note"])
+    except NervaError as error:
+        answer(str(error))
+        sys.exit(1)
+    except Interrupted as interruption:
+        end_by(interruption.signum)
+
+
+if __name__ == "__main__":
+    main()
