@@ -31,7 +31,8 @@ from nerva.experiment.run.build import Training, build
 from nerva.experiment.run.processes import run_elsewhere
 from nerva.experiment.run.provenance import bits, patch, provenance
 from nerva.experiment.run.signals import Interrupted
-from nerva.training import EpochRecord, table_foot, table_head, table_row
+from nerva.training import EpochRecord
+from nerva.training_table import table_foot, table_head, table_row
 from nerva.utilities import save_dict_to_npz
 
 log = logging.getLogger("nerva.run")
