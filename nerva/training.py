@@ -11,7 +11,7 @@ import numpy as np
 
 from nerva.datasets import DataLoader, create_npz_dataloaders, from_one_hot, has_labels, to_one_hot
 from nerva.errors import NervaError
-from nerva.learning_rate import LearningRateScheduler, parse_learning_rate
+from nerva.learning_rate import LearningRateScheduler, check_schedule, parse_learning_rate
 from nerva.loss_functions import LossFunction, parse_loss_function
 from nerva.matrix_operations import Matrix
 from nerva.multilayer_perceptron import MultilayerPerceptron, parse_multilayer_perceptron
@@ -25,6 +25,9 @@ from nerva.training_table import (
 from nerva.training_table import print_epoch_line as print_epoch_line  # nerva-numpy has it in this module
 from nerva.utilities import StopWatch, set_numpy_options
 from nerva.weight_initializers import Rng
+
+# The largest number of epochs that a run may have. It keeps a mistyped number from being taken seriously.
+MAX_EPOCHS = 1_000_000
 
 # A function of epoch, batch number, network, X, Y and DY that is called for each batch, before backpropagation.
 BatchHook = Callable[[int, int, MultilayerPerceptron, Matrix, Matrix, Matrix], None]
@@ -279,8 +282,10 @@ def train(
         The network, and the records that the table shows.
 
     Raises:
-        NervaError: if a specification cannot be parsed, or a file cannot be read.
+        NervaError: if a specification cannot be parsed, a learning rate is not finite, or a file cannot be read.
     """
+    schedule = parse_learning_rate(learning_rate)
+    check_schedule(schedule, epochs)
     TrainOptions.debug = debug
     set_numpy_options()
     M = parse_multilayer_perceptron(
@@ -294,7 +299,5 @@ def train(
     if weights_and_bias_file:
         M.load_weights_and_bias(weights_and_bias_file)
     train_loader, test_loader = create_npz_dataloaders(dataset_file, batch_size, rng)
-    records = stochastic_gradient_descent(
-        M, epochs, parse_loss_function(loss), parse_learning_rate(learning_rate), train_loader, test_loader
-    )
+    records = stochastic_gradient_descent(M, epochs, parse_loss_function(loss), schedule, train_loader, test_loader)
     return M, records

@@ -43,16 +43,24 @@ def import_here(name: str) -> ModuleType:
         raise NervaError(f'the module "{name}" can\'t be imported: {type(error).__name__}: {error}{line}') from error
 
 
+def _is_finite(value: float) -> bool:
+    """Whether a number is finite; an integer that is too large for a float is not."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def positive(name: str, value: float) -> float:
-    """The value, if it is finite and greater than 0; else a NervaError."""
-    if not (value > 0 and math.isfinite(value)):
+    """Return the value. Raise a NervaError unless it is finite and greater than 0."""
+    if not (value > 0 and _is_finite(value)):
         raise NervaError(f"{name} should be greater than 0 and finite, not {value}")
     return value
 
 
 def not_negative(name: str, value: float) -> float:
-    """The value, if it is finite and 0 or more; else a NervaError."""
-    if not (value >= 0 and math.isfinite(value)):
+    """Return the value. Raise a NervaError unless it is finite and 0 or more."""
+    if not (value >= 0 and _is_finite(value)):
         raise NervaError(f"{name} should be 0 or more and finite, not {value}")
     return value
 
