@@ -1,6 +1,7 @@
 """Raw files: how they are found, checked and downloaded."""
 
 import hashlib
+import logging
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -125,3 +126,11 @@ def test_no_mirror_gives_it(dataset, tmp_path, mirror) -> None:
     assert f"{mirror.url}/train_images.gz: it gave something else than the file" in message
     assert f"Put train_images.gz, train_labels.gz, test_images.gz, test_labels.gz into {tmp_path}/raw/tiny" in message
     assert not list((tmp_path / "raw" / "tiny").iterdir())
+
+
+def test_a_download_leaves_loggers_as_they_were(dataset, tmp_path) -> None:
+    logger = logging.getLogger("urllib3")
+    before = logger.level
+    with pytest.raises(NervaError, match="could not be fetched"):
+        collect(replace(dataset, mirrors=[nowhere()]), tmp_path)
+    assert logger.level == before != logging.ERROR
