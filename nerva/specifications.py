@@ -75,7 +75,7 @@ class Registry(Generic[T]):
 
         The most similar come first.
         """
-        known = [name for registry in (self, *others) for name in registry.components]
+        known = list(dict.fromkeys(name for registry in (self, *others) for name in registry.components))
         if name not in known:
             nearest = sorted(known, key=lambda word: -difflib.SequenceMatcher(None, word.lower(), name.lower()).ratio())
             raise NervaError(f'unknown {self.kind} "{name}"; known: {", ".join(nearest)}')

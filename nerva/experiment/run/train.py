@@ -32,7 +32,8 @@ from nerva.experiment.run.environment import determining_environment
 from nerva.experiment.run.provenance import collect
 from nerva.experiment.run.signals import Interrupted
 from nerva.matrix_operations import Matrix
-from nerva.training import EpochRecord, table_foot, table_head, table_row
+from nerva.training import EpochRecord
+from nerva.training_table import table_foot, table_head, table_row
 from nerva.utilities import save_dict_to_npz
 
 log = logging.getLogger("nerva.run")

@@ -23,7 +23,9 @@ def log_plan(plan: Plan, say: Say) -> None:
     config = plan.config
     record = SweepRecord(config.title, config.question, plan.sweep, [point.run_id for point in plan.points])
     if not _ended(record, config.results_dir):
-        raise NervaError(f"none of the {len(plan.points)} runs of {config.title} has been trained yet; train them first")
+        raise NervaError(
+            f"none of the {len(plan.points)} runs of {config.title} has been trained yet; train them first"
+        )
     plan.record()
     _log([record], config, say, frozenset(config.imports))
 

@@ -124,9 +124,7 @@ def _replay(run: str, config: Config, trust: bool, say: Say, beside: bool = Fals
             shutil.rmtree(downloads)
 
 
-def _find(
-    run: str, config: Config, downloads: Path, beside: bool
-) -> tuple[RunFolder, str, dict[str, History]]:
+def _find(run: str, config: Config, downloads: Path, beside: bool) -> tuple[RunFolder, str, dict[str, History]]:
     """The folder of a run, the results folder that has its data, and the metrics that MLflow has of it."""
     if run and Path(run).is_dir():
         recorded = RunFolder(Path(run).resolve())
