@@ -16,11 +16,11 @@ from nerva.experiment.config import numerics
 def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: int | None, trust: bool) -> None:
     """Train recorded runs again, and compare every metric and every weight.
 
-    RUN is a run's id, its folder, or its id in MLflow. The run is built from its records: from the folder or, if that is
-    gone, from MLflow. The output is "identical", or what differs. The exit code is 0 or 1.
+    RUN is a run's id, its folder, or its id in MLflow. The run is built from its records: from the folder or, if that
+    is gone, from MLflow. The output is "identical", or what differs. The exit code is 0 or 1.
 
-    OVERRIDES are Hydra's. For a run they say where things are, such as results_dir=elsewhere. For an experiment they are
-    those with which it was trained.
+    OVERRIDES are Hydra's. For a run they say where things are, such as results_dir=elsewhere. For an experiment they
+    are those with which it was trained.
     """
     numerics.pin_for(())  # before NumPy is imported
     import os
@@ -38,5 +38,6 @@ def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: 
     if experiment:
         identical = replay_experiment(arguments.plan(experiment, overrides), sample, trust, click.echo)
     else:
-        identical = all([replay_one(run, overrides, trust, click.echo) for run in runs])
+        verdicts = [replay_one(run, overrides, trust, click.echo) for run in runs]
+        identical = all(verdicts)
     sys.exit(0 if identical else 1)

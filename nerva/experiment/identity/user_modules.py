@@ -27,8 +27,8 @@ def sources(name: str) -> dict[str, str]:
 def files(name: str) -> dict[str, Path]:
     """The files of a user-defined module and of the modules beside it that it imports, by module name.
 
-    Beside it means: in the folder that contains its outermost package, or in its own folder if it is in no package. Of an
-    installed module, only modules of the same package are found.
+    Beside it means: in the folder that contains its outermost package, or in its own folder if it is in no package. If
+    the module is installed, only modules of the same package are found.
 
     Raises:
         NervaError: if there is no such module, it is not written in Python, or another module of the same name has
@@ -42,9 +42,9 @@ def files(name: str) -> dict[str, Path]:
         raise NervaError(f"imports: {error}") from None
     found = {}
     for module, entry in sorted(finder.modules.items()):
-        if entry.__file__ is None:
+        if (name_of_file := vars(entry)["__file__"]) is None:
             continue
-        path = Path(entry.__file__)
+        path = Path(name_of_file)
         loaded = getattr(sys.modules.get(module), "__file__", None)
         if loaded and not path.samefile(loaded):
             if _INSTALLED & {*Path(loaded).parts} or Path(loaded).is_relative_to(sysconfig.get_path("stdlib")):
@@ -67,7 +67,7 @@ class _Finder(ModuleFinder):
         # The engine's code is hashed by itself.
         if outermost == "nerva" or (self._only_package and outermost != self._package):
             raise ImportError(name)
-        return super().find_module(name, path, parent)  # type: ignore[no-untyped-call]
+        return super().find_module(name, path, parent)
 
 
 def texts(names: Iterable[str]) -> dict[str, str]:

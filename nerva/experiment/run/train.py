@@ -42,8 +42,8 @@ log = logging.getLogger("nerva.run")
 def train(config: Config, identity: Identity, overrides: Sequence[str], folder: RunFolder, note: str = "") -> RunRecord:
     """Train a run in this process, unless it already exists.
 
-    A run that was interrupted resumes after its last epoch. A run whose loss stops being finite ends as failed: with the
-    same configuration it would fail again.
+    A run that was interrupted resumes after its last epoch. A run whose loss stops being finite ends as failed: with
+    the same configuration it would fail again.
 
     Args:
         config: the configuration of the run.
@@ -212,7 +212,7 @@ class _Progress:
         self.write_metrics()
 
     def _check_variables(self) -> None:
-        """Raise a NervaError if training changes variables of user-defined modules, which a checkpoint does not keep."""
+        """Raise a NervaError if training changes variables of modules, which a checkpoint does not keep."""
         if (now := user_modules.variables(self.own)) != self.variables:
             changed = next(name for name in sorted(now) if now[name] != self.variables.get(name))
             raise NervaError(f"training changes {changed}, and a checkpoint keeps what is in objects only")

@@ -24,8 +24,8 @@ def replay_experiment(plan: Plan, sample: int | None, trust: bool, say: Say) -> 
     Args:
         plan: the plan.
         sample: how many runs, chosen at random. Default: all.
-        trust: whether user-defined modules may be executed. Those that the plan's own overrides name are trusted, because
-            they have been imported to make the plan.
+        trust: whether user-defined modules may be executed. Those that the plan's own overrides name are trusted,
+            because they were imported to make the plan.
         say: prints a line.
 
     Raises:
