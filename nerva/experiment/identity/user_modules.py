@@ -4,13 +4,8 @@ import ast
 import importlib.machinery
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping, Set
-from hashlib import sha256
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any
-
-import numpy as np
 
 from nerva.errors import NervaError
 from nerva.experiment.identity.fingerprint import fingerprint
@@ -89,34 +84,6 @@ def are_those(names: Iterable[str], recorded: Mapping[str, str]) -> bool:
     """Whether modules of one's own are there, with the texts that were recorded."""
     names = list(names)
     return all(map(is_there, names)) and texts(names) == recorded
-
-
-def variables(own: Set[str]) -> dict[str, str]:
-    """What modules of one's own, and classes in them, keep in variables: of each, a text that changes with it.
-
-    Args:
-        own: the names of all of them, as `files` finds them.
-    """
-    found = {}
-    for name in own & sys.modules.keys():
-        module = sys.modules[name]
-        places: list[ModuleType | type] = [module]
-        places += [x for x in vars(module).values() if isinstance(x, type) and x.__module__ == name]
-        for place in places:
-            for key, value in vars(place).items():
-                if not key.startswith("__") and type(value).__module__.partition(".")[0] in {"builtins", "numpy", *own}:
-                    found[f"{place.__name__}.{key}"] = _shown(value)
-    return found
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, type | FunctionType | BuiltinFunctionType | ModuleType):
-        return ""
-    if isinstance(value, np.random.Generator):
-        return repr(value.bit_generator.state)
-    if isinstance(value, np.ndarray):
-        return sha256(value.tobytes()).hexdigest()
-    return repr(getattr(value, "__dict__", value))
 
 
 def _root(name: str) -> Path:

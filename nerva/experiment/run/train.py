@@ -26,8 +26,8 @@ from nerva.experiment.identity import user_modules as modules
 from nerva.experiment.identity.identify import code_parts, run_id
 from nerva.experiment.records.privacy import private
 from nerva.experiment.records.run_folder import RunFolder, metrics_row
-from nerva.experiment.run import checkpoint
 from nerva.experiment.run.build import Training, build
+from nerva.experiment.run.checkpoint import Checkpoint
 from nerva.experiment.run.processes import run_elsewhere
 from nerva.experiment.run.provenance import bits, patch, provenance
 from nerva.experiment.run.signals import Interrupted
@@ -126,7 +126,7 @@ def _train(config: Config, arrays: dict[str, Any], folder: RunFolder) -> dict[st
     try:
         progress.load()
     except NervaError as error:
-        unusable = f"this run was interrupted, but begins anew, as its checkpoint can't be used: {error}"
+        unusable = f"this run was interrupted, but restarts from scratch, because its checkpoint can't be used: {error}"
         t = build(config, arrays)
         progress = _Progress(t, folder, config)
     if not t.records:
@@ -153,7 +153,7 @@ def _train(config: Config, arrays: dict[str, Any], folder: RunFolder) -> dict[st
                 progress.save()
                 log.info(table_row(record))
         except (Interrupted, KeyboardInterrupt):
-            then = "goes on from there" if progress.saved else "begins anew"
+            then = "goes on from there" if progress.saved else "restarts from scratch"
             log.info("interrupted after %s; the same command %s", progress.saved or "nothing", then)
             raise
     for line in table_foot(sum(record.seconds for record in t.records), validation=True):
@@ -189,50 +189,26 @@ class _Progress:
         self.t = t
         self.folder = folder
         self.started = time.time()
-        self.bits = bits()
         self.times: list[float] = []  # when each record was made
         # Made once each: there may be thousands, and they are written at each epoch.
         self.rows: list[str] = []
-        self.numbers: list[tuple[float, ...]] = []
         self.continued: list[dict[str, Any]] = []  # after which epoch, and when, an interrupted run went on
         self.possible = True
         self.saved = ""  # the epoch from which an interrupted run would go on
-        self.own = {module for name in config.imports for module in modules.files(name)}
-        self.variables = modules.variables(self.own)
-
-    def _state(self) -> dict[str, Any]:
-        t = self.t
-        return {
-            "started": self.started,
-            "times": np.array(self.times),
-            "continued": self.continued,
-            "records": np.array(self.numbers, np.float64),
-            "best": t.best.epoch if t.best else None,
-            "best_weights": t.best_weights,
-            "M": t.M,
-            "loss": t.loss,
-            "learning_rate": t.learning_rate,
-            "order": t.train_loader.rng,
-        }
+        own = {module for name in config.imports for module in modules.files(name)}
+        self.checkpoint = Checkpoint(folder.checkpoint, t, bits(), own)
 
     def save(self) -> None:
         """Writes the checkpoint, and then the metrics, after an epoch: no epoch is ever in the metrics twice."""
         self._add(self.t.records[-1], time.time())
         if self.possible:
             try:
-                self._check_variables()
-                checkpoint.save(self.folder.checkpoint, self._state(), self.bits)
+                self.checkpoint.save(self.started, self.times, self.continued)
                 self.saved = f"epoch {self.t.records[-1].epoch}"
             except NervaError as error:
-                self.possible = False
-                log.warning("if this run is interrupted, it begins anew: %s", error)
+                self.possible, self.saved = False, ""
+                log.warning("this run can't be resumed; if it is interrupted, it restarts from scratch: %s", error)
         self.write_metrics()
-
-    def _check_variables(self) -> None:
-        """Raises a NervaError if training changes what is not in the objects that a checkpoint keeps."""
-        if (now := modules.variables(self.own)) != self.variables:
-            changed = next(name for name in sorted(now) if now[name] != self.variables.get(name))
-            raise NervaError(f"training changes {changed}, and a checkpoint keeps what is in objects only")
 
     def write_metrics(self) -> None:
         """Writes the metrics of all epochs so far."""
@@ -241,7 +217,6 @@ class _Progress:
     def _add(self, record: EpochRecord, made: float) -> None:
         self.times.append(made)
         self.rows.append(metrics_row(record, made))
-        self.numbers.append(tuple(vars(record).values()))
 
     def load(self) -> None:
         """Goes on from the checkpoint, if there is one.
@@ -251,16 +226,12 @@ class _Progress:
         """
         if not self.folder.checkpoint.exists():
             return
-        state = checkpoint.restore(self.folder.checkpoint, self._state(), self.bits)
-        self.started = state["started"]
-        records = [EpochRecord(int(row[0]), *row[1:]) for row in state["records"].tolist()]
-        for record, made in zip(records, state["times"].tolist(), strict=True):
+        self.started, times, continued = self.checkpoint.restore()
+        for record, made in zip(self.t.records, times, strict=True):
             self._add(record, made)
-        self.t.records = records
-        self.t.best = next((record for record in records if record.epoch == state["best"]), None)
-        self.t.best_weights = state["best_weights"]
-        self.saved = f"epoch {records[-1].epoch}"
-        self.continued = [*state["continued"], {"after_epoch": records[-1].epoch, "at": _iso(time.time())}]
+        last = self.t.records[-1].epoch
+        self.saved = f"epoch {last}"
+        self.continued = [*continued, {"after_epoch": last, "at": _iso(time.time())}]
 
 
 def _figures(record: EpochRecord) -> dict[str, Any]:
