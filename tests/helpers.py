@@ -18,6 +18,7 @@ import numpy as np
 from nerva.experiment import CONF
 from nerva.experiment.config.composition import compose
 from nerva.experiment.config.schema import Config
+from nerva.experiment.records.run_folder import RunFolder
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = Path(sys.executable).parent
@@ -177,3 +178,19 @@ class EndError(BaseException):
 
 def end(*_: object, **__: object) -> None:
     raise EndError
+
+
+def metrics_without_times(folder: RunFolder) -> list[dict[str, float]]:
+    """The metrics of a run that are the same whenever it is trained."""
+    return [{key: x for key, x in row.items() if key not in ("time", "seconds")} for row in folder.read_metrics()]
+
+
+def assert_same_results(folder: RunFolder, expected: RunFolder) -> None:
+    """Assert that a run has ended with the metrics and weights of another, and has left nothing behind."""
+    assert metrics_without_times(folder) == metrics_without_times(expected)
+    assert folder.weights.read_bytes() == expected.weights.read_bytes()
+    assert folder.best.read_bytes() == expected.best.read_bytes()
+    summary, other = folder.read_summary(), expected.read_summary()
+    assert all(summary[key] == other[key] for key in ("status", "reason", "best", "last", "weights"))
+    assert not folder.checkpoint.exists()
+    assert not list(folder.path.glob(".*"))

@@ -16,7 +16,6 @@ import pytest
 from nerva.activation_functions import ACTIVATIONS
 from nerva.datasets import DataLoader
 from nerva.errors import NervaError
-from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.run import train as run_module
 from nerva.experiment.run.build import Training
 from nerva.experiment.run.checkpoint import Checkpoint
@@ -27,7 +26,7 @@ from nerva.loss_functions import LOSSES, parse_loss_function
 from nerva.multilayer_perceptron import parse_multilayer_perceptron
 from nerva.optimizers import OPTIMIZERS, MomentumOptimizer
 from nerva.utilities import load_dict_from_npz
-from tests.helpers import configured
+from tests.helpers import assert_same_results, configured
 
 # In this process, even if modules are imported: the tests interrupt runs here.
 run = functools.partial(run_module.run, own_process=True)
@@ -42,21 +41,6 @@ EVERYTHING = (
 
 class CrashError(Exception):
     """The process ends here, as if it were killed."""
-
-
-def figures(folder: RunFolder) -> list[dict[str, float]]:
-    """The metrics without times."""
-    return [{k: v for k, v in row.items() if k not in ("time", "seconds")} for row in folder.read_metrics()]
-
-
-def assert_same(folder: RunFolder, whole: RunFolder) -> None:
-    assert figures(folder) == figures(whole)
-    assert folder.weights.read_bytes() == whole.weights.read_bytes()
-    assert folder.best.read_bytes() == whole.best.read_bytes()
-    a, b = folder.read_summary(), whole.read_summary()
-    assert all(a[key] == b[key] for key in ("status", "reason", "best", "last", "weights"))
-    assert not folder.checkpoint.exists()
-    assert not list(folder.path.glob(".*"))
 
 
 @pytest.fixture
@@ -106,7 +90,7 @@ def test_a_crash_at_every_write(monkeypatch, elsewhere) -> None:
                     break
                 except CrashError:
                     crashes += 1
-        assert_same(folder, whole)
+        assert_same_results(folder, whole)
         for path in folder.path.iterdir():
             path.unlink()
     # Each attempt comes one write further than the last; there are two or three per epoch.
@@ -118,7 +102,7 @@ def test_an_interruption_after_every_epoch(monkeypatch, elsewhere, caplog) -> No
     for epoch in range(4):
         interrupted(monkeypatch, epoch, *EVERYTHING)
     folder = run(configured(*EVERYTHING), [])
-    assert_same(folder, elsewhere(*EVERYTHING))
+    assert_same_results(folder, elsewhere(*EVERYTHING))
     assert [entry["after_epoch"] for entry in folder.read_summary()["continued"]] == [0, 1, 2, 3]
     assert "going on after epoch 3" in caplog.text
     # Each epoch is in the log once.
@@ -176,7 +160,7 @@ def components(tmp_path) -> Iterator[Callable[[str], tuple[str, ...]]]:
 def test_a_run_with_user_defined_components_is_resumed(monkeypatch, elsewhere, components, state: str) -> None:
     overrides = components(state)
     interrupted(monkeypatch, 2, *overrides)
-    assert_same(run(configured(*overrides), []), elsewhere(*overrides))
+    assert_same_results(run(configured(*overrides), []), elsewhere(*overrides))
 
 
 def test_a_run_with_undeclared_state_says_that_it_cannot_be_resumed(monkeypatch, elsewhere, components, caplog) -> None:
@@ -201,7 +185,7 @@ def test_a_run_with_undeclared_state_says_that_it_cannot_be_resumed(monkeypatch,
     assert caplog.text.count(message) == 1
     assert "interrupted after nothing; the same command restarts from scratch" in caplog.text
     folder = run(configured(*overrides), [])
-    assert_same(folder, elsewhere(*overrides))
+    assert_same_results(folder, elsewhere(*overrides))
     assert folder.read_summary()["continued"] == []
 
 
@@ -212,7 +196,7 @@ def test_a_checkpoint_that_is_damaged_or_from_another_environment_is_not_used(mo
     path.write_bytes(path.read_bytes()[:-100])
     folder = run(configured("train.epochs=4"), [])
     assert "restarts from scratch, because its checkpoint can't be used" in folder.log.read_text()
-    assert_same(folder, whole)
+    assert_same_results(folder, whole)
 
     folder.summary.unlink()
     with monkeypatch.context() as patch:
@@ -221,7 +205,7 @@ def test_a_checkpoint_that_is_damaged_or_from_another_environment_is_not_used(mo
         interrupted(patch, 2, "train.epochs=4")
     folder = run(configured("train.epochs=4"), [])
     assert "kernel was other" in folder.log.read_text()
-    assert_same(folder, whole)
+    assert_same_results(folder, whole)
     assert folder.read_summary()["continued"] == []
 
 
