@@ -121,8 +121,9 @@ class Checkpoint:
 
     def _restore_records(self, rows: list[list[Any]], best: int | None) -> None:
         records = [EpochRecord(*row) for row in rows]
-        numbers = all(type(x) in (int, float) for row in rows for x in row)
-        if not (records and numbers and [record.epoch for record in records] == list(range(len(records)))):
+        numbers = all(kind(x) == "a number" for row in rows for x in row)
+        epochs = [record.epoch for record in records if type(record.epoch) is int]
+        if not (records and numbers and epochs == list(range(len(records)))):
             raise ValueError("its records are not those of epochs 0, 1, …")
         self.t.records = records
         self.t.best = None if best is None else records[best]
@@ -164,9 +165,7 @@ class Checkpoint:
 
 def _check_array(name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Raise a ValueError unless an array has this shape and dtype; texts may have any length."""
-    if (
-        type(array) is not np.ndarray
-        or array.shape != shape
-        or (array.dtype != dtype and not array.dtype.kind == dtype.kind == "U")
-    ):
+    if type(array) is np.ndarray and array.dtype.kind == dtype.kind == "U":
+        dtype = array.dtype
+    if type(array) is not np.ndarray or (array.shape, array.dtype) != (shape, dtype):
         raise ValueError(f"{name} is not an array of {dtype} of shape {shape}")

@@ -92,7 +92,7 @@ class ComponentState:
         for name in self.fixed | built.fixed:
             label = self.label(name) if name in self._labels else built.label(name)
             attribute = name in self._labels or name in built._labels
-            what = "which is not declared in `state`" if attribute else "which is not part of a component"
+            what = "which is not declared in `state`" if attribute else "which a checkpoint does not hold"
             if self.fixed.get(name) == UNKNOWN:
                 raise NervaError(f"training may change {label}, {what}, and whether it does can't be checked")
             if self.fixed.get(name) != built.fixed.get(name):
@@ -114,7 +114,9 @@ def kind(value: Any) -> str:
         return f"an array of {value.dtype} of shape {value.shape} and strides {value.strides}"
     if type(value) is np.random.Generator:
         return f"a generator with {type(value.bit_generator).__name__}"
-    if type(value) in (bool, int, float) or isinstance(value, np.number | np.bool_):
+    if type(value) in (bool, float) or isinstance(value, np.number | np.bool_):
+        return "a number"
+    if type(value) is int and value.bit_length() < 64:
         return "a number"
     if type(value) in (str, list, dict) and _is_plain(value):
         return f"a {type(value).__name__}"

@@ -195,7 +195,7 @@ def test_each_run_has_a_process_of_its_own(run: Command, mine) -> None:
         result = run("nerva", "train", *DIGITS, *OWN, *sweep)
         assert result.returncode == 0, result.stderr
         assert (
-            "it restarts from scratch: training changes Scaled.count, which is not part of a component" in result.stdout
+            "it restarts from scratch: training changes Scaled.count, which a checkpoint does not hold" in result.stdout
         )
         weights += [
             json.loads(path.read_text())["weights"]["weights.npz"]

@@ -25,6 +25,7 @@ from nerva.learning_rate import LEARNING_RATES, LearningRateScheduler, parse_lea
 from nerva.loss_functions import LOSSES, parse_loss_function
 from nerva.multilayer_perceptron import parse_multilayer_perceptron
 from nerva.optimizers import OPTIMIZERS, MomentumOptimizer
+from nerva.training import table_row
 from nerva.utilities import load_dict_from_npz
 from tests.helpers import assert_same_results, configured
 
@@ -549,6 +550,7 @@ def test_undeclared_state_is_found(tmp_path, monkeypatch, name: str) -> None:
         ({1: 2}, "value is a dict, which a checkpoint can't hold"),
         (np.array([object()]), "value is a ndarray, which a checkpoint can't hold"),
         (b"bytes", "value is a bytes, which a checkpoint can't hold"),
+        (2**64, "value is a int, which a checkpoint can't hold"),
         (np.random.default_rng(1), "value was None when it was built, and is a generator with PCG64"),
     ],
 )
@@ -614,7 +616,7 @@ def test_each_value_in_the_json_of_a_checkpoint_is_checked(tmp_path) -> None:
     arrays = load_dict_from_npz(path)
     text = arrays["json"].tobytes()
     for place in places(json.loads(text)):
-        for other in (None, "text", -1, 1e300, 10**30, [], {}, [[]], {"a": 1}):
+        for other in (None, "text", -1, 0.0, 1e300, 10**400, [], {}, [[]], {"a": 1}):
             content = json.loads(text)
             around = functools.reduce(lambda part, key: part[key], place[:-1], content)
             before, around[place[-1]] = around[place[-1]], other
@@ -624,6 +626,8 @@ def test_each_value_in_the_json_of_a_checkpoint_is_checked(tmp_path) -> None:
                 # Not every number can be told from another.
                 with contextlib.suppress(NervaError):
                     checkpoint.restore()
+                    trained(checkpoint.t)
+                    list(map(table_row, checkpoint.t.records))
             elif before != other:
                 with pytest.raises(NervaError, match=r"c\.npz is not a checkpoint of this run: "):
                     checkpoint.restore()
