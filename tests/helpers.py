@@ -169,6 +169,23 @@ def trained(config: Config, overrides: Sequence[str] = (), folder: RunFolder | N
     return folder or RunFolder.of(config.results_dir, identity.run_id)
 
 
+def metrics_without_times(folder: RunFolder) -> list[dict[str, float]]:
+    """The metrics of a run that are the same whenever it is trained."""
+    return [{key: x for key, x in row.items() if key not in ("time", "seconds")} for row in folder.read_metrics()]
+
+
+def assert_same_results(folder: RunFolder, expected: RunFolder) -> None:
+    """Assert that a run has ended with the metrics and weights of another, and has left nothing behind."""
+    assert metrics_without_times(folder) == metrics_without_times(expected)
+    assert folder.weights.read_bytes() == expected.weights.read_bytes()
+    assert folder.best.read_bytes() == expected.best.read_bytes()
+    record, other = folder.read_record(), expected.read_record()
+    for name in ("status", "reason", "best", "last", "weights"):
+        assert getattr(record, name) == getattr(other, name)
+    assert not folder.checkpoint.exists()
+    assert not list(folder.path.glob(".*"))
+
+
 def client_of(uri: str):
     from mlflow import MlflowClient
 
