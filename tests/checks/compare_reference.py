@@ -2,9 +2,9 @@
 
     python tests/checks/compare_reference.py --mnist FOLDER [--epochs 3]
 
-FOLDER contains mnist/ with the four IDX files. Both start from the same weights and read the samples in the order of the
-file. Together, the networks have every layer, activation, loss, optimizer and schedule of nerva-numpy. The exit code is 1
-if a loss differs by more than 0.1 %, or an accuracy by more than 0.002.
+FOLDER contains mnist/ with the four IDX files. Both start from the same weights and read the samples in the order of
+the file. Together, the networks have every layer, activation, loss, optimizer and schedule of nerva-numpy. The exit
+code is 1 if a loss differs by more than 0.1 %, or an accuracy by more than 0.002.
 """
 
 import argparse

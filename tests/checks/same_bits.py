@@ -3,8 +3,8 @@
     python tests/checks/same_bits.py                                            on this CPU
     python tests/checks/same_bits.py --cpu Haswell --cpu EPYC-Milan --cpu max   on emulated CPUs as well
 
-The emulator is qemu-user (Debian: apt install qemu-user). An emulated CPU takes about 35 s, and all entry points together
-30 s.
+The emulator is qemu-user (Debian: apt install qemu-user). An emulated CPU takes about 35 s, and all entry points take
+30 s together.
 """
 
 import argparse

@@ -382,7 +382,7 @@ def test_the_lock_of_a_dead_process(run: Command, tmp_path, host: str) -> None:
 
 @pytest.mark.skipif(not can_mount(), reason="this system does not let users mount file systems")
 def test_a_full_disk_stops_the_pipeline(run: Command, tmp_path) -> None:
-    """It stops at the first job that finds the disk full, and the same command completes the sweep when there is room."""
+    """It stops at the first job that finds the disk full. The same command completes the sweep when there is room."""
     (tmp_path / "results").mkdir()
     snakemake = shlex.join([*map(str, SNAKEMAKE), "--config", "data=digits", "overrides=tracking=off"])
     script = f"""
