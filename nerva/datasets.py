@@ -8,8 +8,11 @@ import numpy as np
 
 from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix, as_real
-from nerva.utilities import load_dict_from_npz
+from nerva.npz_files import converted, load_dict_from_npz
 from nerva.weight_initializers import Rng
+
+# Bytes of one-hot targets that are never too many.
+_SMALL = 64 << 20
 
 
 def to_one_hot(x: Matrix, num_classes: int) -> Matrix:
@@ -121,26 +124,30 @@ def infer_num_classes(Ttrain: Matrix, Ttest: Matrix) -> int:
     return int(max(max_(Ttrain), max_(Ttest))) + 1
 
 
-def load_npz_dataset(filename: str | PathLike[str]) -> dict[str, Matrix]:
-    """Reads Xtrain, Ttrain, Xtest and Ttest from an `.npz` file; inputs become float32.
+def load_npz_dataset(
+    filename: str | PathLike[str], shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> dict[str, Matrix]:
+    """Read Xtrain, Ttrain, Xtest and Ttest from an `.npz` file. Inputs become float32.
+
+    Args:
+        filename: the file.
+        shapes: the shapes of the four arrays, if they are known. Without them, a compressed file may take as much
+            memory as `npz_files.unpacked_limit` says.
 
     Raises:
-        NervaError: if the file is missing or damaged, an array is missing, or the shapes don't fit.
+        NervaError: if the file is missing or damaged, an array is missing, or the shapes do not match.
     """
-    data = load_dict_from_npz(filename)
-    missing = [name for name in ("Xtrain", "Ttrain", "Xtest", "Ttest") if name not in data]
-    if missing:
-        raise NervaError(f"{filename} has no {' and no '.join(missing)}; it has {', '.join(data) or 'nothing'}")
+    data = load_dict_from_npz(filename, shapes or dict.fromkeys(("Xtrain", "Ttrain", "Xtest", "Ttest")))
     for part in ("train", "test"):
         X, T = data[f"X{part}"], data[f"T{part}"]
         for name, array in ((f"X{part}", X), (f"T{part}", T)):
             if array.dtype.kind not in "biuf":
                 raise NervaError(f"{filename}: {name} should hold numbers, not {array.dtype}")
-        if X.ndim != 2 or T.ndim == 0 or len(X) != len(T) or len(X) == 0:
-            raise NervaError(f"{filename}: X{part} {X.shape} and T{part} {T.shape} should have a row a sample")
-        data[f"X{part}"] = np.asarray(X, dtype=np.float32)
+        if X.ndim != 2 or T.ndim not in (1, 2) or len(X) != len(T) or 0 in X.shape + T.shape:
+            raise NervaError(f"{filename}: X{part} {X.shape} and T{part} {T.shape} should have one row per sample")
+        data[f"X{part}"] = converted(X, np.float32, f"{filename}: X{part}")
     if data["Xtrain"].shape[1] != data["Xtest"].shape[1]:
-        raise NervaError(f"{filename}: Xtrain and Xtest should have as many columns as each other")
+        raise NervaError(f"{filename}: Xtrain and Xtest should have the same number of columns")
     return data
 
 
@@ -152,17 +159,28 @@ def create_npz_dataloaders(
     Args:
         filename: the file.
         batch_size: the number of samples in a batch.
-        rng: where the order of the training samples comes from; without it they come in the file's order.
+        rng: the generator of the order of the training samples; without it they come in the order of the file.
 
     Raises:
-        NervaError: if the file is missing or damaged, the shapes don't fit, or a label is negative.
+        NervaError: if the file is missing or damaged, the shapes do not match, a label is negative, or a label is so
+            large that one-hot targets would take far more memory than the inputs.
     """
     data = load_npz_dataset(filename)
     num_classes = infer_num_classes(data["Ttrain"], data["Ttest"])
-    return (
-        DataLoader(data["Xtrain"], data["Ttrain"], batch_size, num_classes, rng),
-        DataLoader(data["Xtest"], data["Ttest"], min(batch_size, len(data["Xtest"])), num_classes),
-    )
+    for part in ("train", "test"):
+        X, T = data[f"X{part}"], data[f"T{part}"]
+        if has_labels(T) and 4 * num_classes * len(T) > max(_SMALL, 4 * X.nbytes):
+            raise NervaError(
+                f"{filename}: the labels go up to {num_classes - 1}, and one-hot targets with so many classes would "
+                f"take more than four times the memory of the inputs"
+            )
+    try:
+        return (
+            DataLoader(data["Xtrain"], data["Ttrain"], batch_size, num_classes, rng),
+            DataLoader(data["Xtest"], data["Ttest"], min(batch_size, len(data["Xtest"])), num_classes),
+        )
+    except NervaError as error:
+        raise NervaError(f"{filename}: {error}") from None
 
 
 def checksum(arrays: Mapping[str, Matrix]) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 from nerva.errors import NervaError
 from nerva.layers import Layer, LinearLayer, has_weights, parse_layer
 from nerva.matrix_operations import Matrix, assign, first_not_finite
-from nerva.utilities import load_dict_from_npz, pp, save_dict_to_npz
+from nerva.npz_files import converted, load_dict_from_npz, save_dict_to_npz, unpacked_limit
+from nerva.utilities import pp
 from nerva.weight_initializers import Rng
 
 
@@ -99,14 +100,18 @@ class MultilayerPerceptron:
     def _load(
         self, names: dict[str, tuple[Layer, str]], data: dict[str, Matrix], filename: str | PathLike[str]
     ) -> None:
-        """Gives layers the arrays of a file, in the place of their own where dtypes agree."""
+        """Copy arrays into those of the layers, or replace these if the dtypes differ."""
         for key, (layer, name) in names.items():
             x = getattr(layer, name)
             if key not in data:
                 raise NervaError(f"{filename} has no {key}; it has {', '.join(data)}")
             if data[key].shape != x.shape:
-                raise NervaError(f"{filename}: {key} is {data[key].shape}, but the network's is {x.shape}")
-            setattr(layer, name, assign(x, data[key].astype(x.dtype)))
+                raise NervaError(f"{filename}: {key} has shape {data[key].shape}, but {x.shape} is expected")
+            setattr(layer, name, assign(x, converted(data[key], x.dtype, f"{filename}: {key}")))
+
+    def _load_file(self, names: dict[str, tuple[Layer, str]], filename: str | PathLike[str]) -> None:
+        shapes = {key: getattr(layer, name).shape for key, (layer, name) in names.items()}
+        self._load(names, load_dict_from_npz(filename, shapes), filename)
 
     def weights_and_bias(self) -> dict[str, Matrix]:
         """The weights and biases themselves, as W1, b1, W2, b2, …"""
@@ -118,7 +123,7 @@ class MultilayerPerceptron:
         Raises:
             NervaError: if the file can't be read, or an array is missing or has another shape.
         """
-        self._load(self._names(weights_only=True), load_dict_from_npz(filename), filename)
+        self._load_file(self._names(weights_only=True), filename)
 
     def save_weights_and_bias(self, filename: str | PathLike[str]) -> None:
         """Writes the weights and biases to a compressed `.npz` file with the names W1, b1, W2, b2, …
@@ -159,23 +164,50 @@ class MultilayerPerceptron:
         save_dict_to_npz(filename, self.to_dict())
 
 
+# The size of the text of an architecture, at most.
+_MAX_ARCHITECTURE = 1 << 20
+
+
+def read_architecture(filename: str | PathLike[str]) -> list[tuple[str, int, int]]:
+    """The specification, the number of inputs and the number of outputs of each layer that a network file has.
+
+    Raises:
+        NervaError: if the file is damaged, or is not one that `MultilayerPerceptron.save` wrote.
+    """
+    text = load_dict_from_npz(filename, {"architecture": None}, _MAX_ARCHITECTURE)["architecture"]
+    try:
+        layers = [(specification, D, K) for specification, D, K in json.loads(str(text[0]))]
+    except (IndexError, ValueError, TypeError, RecursionError) as error:
+        raise NervaError(f"{filename} is not a file of a whole network: its architecture: {error}") from None
+    for specification, D, K in layers:
+        if type(specification) is not str or type(D) is not int or type(K) is not int or D < 1 or K < 1:
+            raise NervaError(
+                f"{filename} is not a file of a whole network: a layer of its architecture should be a specification "
+                "and two sizes, which are 1 or more"
+            )
+    return layers
+
+
 def load_multilayer_perceptron(filename: str | PathLike[str], rng: Rng = None) -> MultilayerPerceptron:
-    """The network that `MultilayerPerceptron.save` wrote; it has no optimizers.
+    """The network that `MultilayerPerceptron.save` wrote, without optimizers.
 
     Args:
         filename: the file.
-        rng: where the randomness of dropout layers comes from.
+        rng: the generator of dropout layers.
 
     Raises:
-        NervaError: if the file can't be read, isn't one of a network, or has a layer that is not known here.
+        NervaError: if the file cannot be read, is not one of a network, or has an unknown layer.
     """
-    data = load_dict_from_npz(filename)
+    layers = read_architecture(filename)
     try:
-        layers = json.loads(str(data["architecture"][0]))
-        M = MultilayerPerceptron([parse_layer(text, D, K, rng) for text, D, K in layers])
-    except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise NervaError(f"{filename} is not a file that holds a whole network: {error}") from None
-    M.load_state(data, filename)
+        # The layers are created before their arrays are read, so that their sizes are checked here.
+        size = 4 * sum(D * K if has_weights(specification) else D for specification, D, K in layers)
+        if size > (limit := unpacked_limit(filename)):
+            raise NervaError(f"its layers would take {size} bytes, and {limit} are allowed for a file of its size")
+        M = MultilayerPerceptron([parse_layer(specification, D, K, rng) for specification, D, K in layers])
+    except NervaError as error:
+        raise NervaError(f"{filename} is not a file of a whole network: {error}") from None
+    M._load_file(M._names(), filename)
     return M
 
 

@@ -1,27 +1,26 @@
-"""Errors, specifications, printing, timing and `.npz` files."""
+"""Imports of user-defined modules, checks of numbers, printing, timing, and the parser of specifications."""
 
 import importlib
 import math
-import os
 import re
 import sys
 import time
 import traceback
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from os import PathLike
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix
+
+# nerva-numpy has these names in this module.
+from nerva.npz_files import load_dict_from_npz as load_dict_from_npz
+from nerva.npz_files import save_dict_to_npz as save_dict_to_npz
+from nerva.whole_files import whole_or_absent as whole_or_absent
 
 
 class _Fallback(MetaPathFinder):
@@ -235,54 +234,3 @@ def parse_function_call(text: str) -> FunctionCall:
     if len(values) == 1 and not arguments:
         arguments[""] = values[0]
     return FunctionCall(name, arguments, tuple(values))
-
-
-@contextmanager
-def whole_or_absent(path: str | PathLike[str]) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, and renames it to `path` at the end, unless there was an error.
-
-    Whoever reads `path` finds the old file or the whole new one, also after a crash or a power cut.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The process id keeps apart two processes that write the same file.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        # A full disk does not say which file has no place, and the temporary one's name means nothing to anybody.
-        error.filename = str(path) if error.filename in (None, str(temporary)) else error.filename
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def load_dict_from_npz(filename: str | PathLike[str]) -> dict[str, Matrix]:
-    """Reads the arrays of an `.npz` file. Never unpickles.
-
-    Raises:
-        NervaError: if the file is missing, isn't a whole `.npz` file, or holds Python objects.
-    """
-    try:
-        # Opened here, because NumPy does not close a file that it can't read.
-        with Path(filename).open("rb") as file, np.load(file, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
-    except FileNotFoundError:
-        raise NervaError(f"{filename}: there is no such file") from None
-    except (ValueError, TypeError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        # NumPy's advice is to unpickle, which is never done here.
-        reason = "it holds Python objects" if "allow_pickle" in str(error) else error
-        raise NervaError(f"{filename} is not a readable .npz file of plain arrays ({reason})") from error
-
-
-def save_dict_to_npz(filename: str | PathLike[str], data: dict[str, Matrix]) -> None:
-    """Writes arrays to a compressed `.npz` file, whole or not at all; adds the suffix if it is missing."""
-    path = Path(filename)
-    if path.suffix != ".npz":
-        path = path.with_name(path.name + ".npz")
-    with whole_or_absent(path) as temporary:
-        arrays: dict[str, Any] = data
-        np.savez_compressed(temporary, **arrays)

@@ -126,10 +126,10 @@ def test_npz_that_are_refused(tmp_path) -> None:
     with pytest.raises(NervaError, match=r"has no Ttest; it has Xtrain, Ttrain, Xtest"):
         load_npz_dataset(path)
     np.savez(path, Xtrain=X, Ttrain=T[:3], Xtest=X, Ttest=T)
-    with pytest.raises(NervaError, match=r"Xtrain \(7, 2\) and Ttrain \(3,\) should have a row a sample"):
+    with pytest.raises(NervaError, match=r"Xtrain \(7, 2\) and Ttrain \(3,\) should have one row per sample"):
         load_npz_dataset(path)
     np.savez(path, Xtrain=X, Ttrain=T, Xtest=X[:, :1], Ttest=T)
-    with pytest.raises(NervaError, match="as many columns"):
+    with pytest.raises(NervaError, match="the same number of columns"):
         load_npz_dataset(path)
     np.savez(path, Xtrain=X, Ttrain=np.array([{}] * 7), Xtest=X, Ttest=T)  # only Python objects can be unpickled
     with pytest.raises(NervaError, match="not a readable"):
