@@ -26,6 +26,15 @@ def generator(rng: Rng) -> np.random.Generator:
     return np.random.default_rng() if rng is None else rng
 
 
+def _fill(W: Matrix, samples: Matrix) -> Matrix:
+    """W := samples, in the dtype of W."""
+    try:
+        with np.errstate(over="raise"):
+            return assign(W, samples.astype(W.dtype))
+    except FloatingPointError:
+        raise NervaError(f"an initial weight of {abs(samples).max():.6g} is too large for {W.dtype}") from None
+
+
 def set_bias_zero(b: Matrix) -> Matrix:
     """b := 0."""
     return assign(b, zeros_like(b))
@@ -45,7 +54,7 @@ def set_weights_uniform(W: Matrix, a: float = 0.0, b: float = 1.0, rng: Rng = No
     """W := samples of the uniform distribution on [a, b)."""
     if not (math.isfinite(a) and math.isfinite(b) and a <= b and math.isfinite(b - a)):
         raise NervaError(f"the uniform distribution on [a, b) needs finite numbers a ≤ b, not {a} and {b}")
-    return assign(W, generator(rng).uniform(a, b, size=W.shape).astype(W.dtype))
+    return _fill(W, generator(rng).uniform(a, b, size=W.shape))
 
 
 def set_weights_normal(W: Matrix, mean: float = 0.0, std: float = 1.0, rng: Rng = None) -> Matrix:
@@ -53,7 +62,7 @@ def set_weights_normal(W: Matrix, mean: float = 0.0, std: float = 1.0, rng: Rng 
     if not math.isfinite(mean):
         raise NervaError(f"the mean of a normal distribution should be finite, not {mean}")
     not_negative("the standard deviation", std)
-    return assign(W, generator(rng).normal(mean, std, size=W.shape).astype(W.dtype))
+    return _fill(W, generator(rng).normal(mean, std, size=W.shape))
 
 
 def set_weights_xavier_uniform(W: Matrix, rng: Rng = None) -> Matrix:
