@@ -16,14 +16,14 @@ _SMALL = 64 << 20
 
 
 def to_one_hot(x: Matrix, num_classes: int) -> Matrix:
-    """The N×num_classes float32 matrix with a 1 in each row, at the column that the label names.
+    """The N×num_classes float32 matrix whose rows have a 1 in the column of the label and 0 elsewhere.
 
     Args:
-        x: N labels, whole numbers from 0, as a vector or a matrix of one column.
+        x: N labels, integers from 0, as a vector or a matrix with one column.
         num_classes: the number of columns.
 
     Raises:
-        NervaError: if a label isn't a whole number from 0 to num_classes - 1.
+        NervaError: if a label is not an integer from 0 to num_classes - 1.
     """
     labels: Matrix = np.asarray(x).reshape(len(x), -1)
     if labels.shape[1] > 1:
@@ -46,32 +46,32 @@ def from_one_hot(one_hot: Matrix) -> Matrix:
 
 
 def has_labels(T: Matrix) -> bool:
-    """Whether targets are labels, a vector or a column of whole numbers, and not a matrix to be used as it is."""
+    """Whether targets are labels: a vector, or a column of integers. Other targets are used as they are."""
     return T.ndim == 1 or (T.shape[1] == 1 and T.dtype.kind in "iub")
 
 
 class DataLoader:
-    """Batches (X, T) of a dataset: inputs, and targets that are one-hot if the dataset has labels.
+    """An iterable over the batches (X, T) of a dataset: inputs and targets. Labels become one-hot targets.
 
-    Each iteration is one epoch. With a generator the samples come in a new random order each time; without one,
-    in the order of the dataset. The last batch may be smaller.
+    Each iteration is one epoch. With a generator, each epoch takes the samples in a new random order; without one, in
+    the order of the dataset. The last batch may be smaller.
     """
 
     def __init__(self, Xdata: Matrix, Tdata: Matrix, batch_size: int, num_classes: int = 0, rng: Rng = None) -> None:
         """
         Args:
             Xdata: the inputs, N×D.
-            Tdata: the targets: N labels (whole numbers, a vector or one column), or a matrix of N rows that is used as
-                it is, such as one-hot rows, or a column of real numbers.
-            batch_size: the number of samples in a batch; one batch has all if there are fewer.
+            Tdata: the targets: N labels (integers, as a vector or one column), or a matrix with N rows that is used as
+                it is, such as one-hot rows or a column of real numbers.
+            batch_size: the number of samples in a batch; if there are fewer samples, one batch holds all of them.
             num_classes: the number of classes; by default, one more than the largest label.
-            rng: where the order of the samples comes from.
+            rng: the generator of the order of the samples.
 
         Raises:
-            NervaError: if the sizes don't fit, or a label is outside the classes.
+            NervaError: if the sizes do not match, or a label is outside the classes.
         """
         if len(Xdata) != len(Tdata):
-            raise NervaError(f"{len(Xdata)} inputs can't go with {len(Tdata)} targets")
+            raise NervaError(f"{len(Xdata)} inputs do not match {len(Tdata)} targets")
         if batch_size < 1:
             raise NervaError(f"batch size {batch_size} should be 1 or more")
         self.Xdata = as_real(Xdata)
@@ -96,7 +96,7 @@ class DataLoader:
             yield self.Xdata[batch], self._targets[batch]
 
     def in_order(self) -> Iterator[tuple[Matrix, Matrix]]:
-        """The batches in the order of the dataset. It takes nothing from the generator."""
+        """The batches in the order of the dataset. The generator is not used."""
         for start in range(0, self.dataset_size, self.batch_size):
             batch = slice(start, start + self.batch_size)
             yield self.Xdata[batch], self._targets[batch]
@@ -117,7 +117,7 @@ def max_(X: Matrix) -> int | float:
 
 
 def infer_num_classes(Ttrain: Matrix, Ttest: Matrix) -> int:
-    """The number of classes: the width of one-hot targets, or one more than the largest label of both."""
+    """The number of classes: the width of one-hot targets, or one more than the largest label in both sets."""
     for T in (Ttrain, Ttest):
         if not has_labels(T):
             return int(T.shape[1])
@@ -184,7 +184,7 @@ def create_npz_dataloaders(
 
 
 def checksum(arrays: Mapping[str, Matrix]) -> str:
-    """The sha256 of named arrays: of names, dtypes, shapes and elements, whatever file they are in."""
+    """The sha256 of the names, dtypes, shapes and elements of arrays. It does not depend on their file."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

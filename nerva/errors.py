@@ -1,4 +1,4 @@
-"""The error that tells of a user's mistake; here, where it can be had without NumPy."""
+"""The error for users' mistakes. It has its own module, so that importing it does not import NumPy."""
 
 
 class NervaError(RuntimeError, ValueError):

@@ -2,8 +2,8 @@
 
 W is a K×D matrix (D inputs, K outputs) and b a vector of K. A function fills them, in their dtype, and returns the
 array that holds them, which callers keep: see `matrix_operations.assign`.
-Randomness comes from the `numpy.random.Generator` that is passed: the same generator state, the same weights.
-Without one, a generator of fresh entropy is used, and the weights can't be had again.
+Randomness comes from a `numpy.random.Generator` that is passed. The same generator state gives the same weights.
+Without a generator, one with fresh entropy is used, and the weights are not reproducible.
 """
 
 import inspect
@@ -22,7 +22,7 @@ Rng = np.random.Generator | None
 
 
 def generator(rng: Rng) -> np.random.Generator:
-    """The generator itself, or one of fresh entropy."""
+    """The generator itself, or one with fresh entropy."""
     return np.random.default_rng() if rng is None else rng
 
 
@@ -98,7 +98,7 @@ def set_weights_lecun_normal(W: Matrix, rng: Rng = None) -> Matrix:
 
 
 def set_weights_zero(W: Matrix) -> Matrix:
-    """W := 0. All neurons of a layer then learn the same: of use for tests and for single-layer networks."""
+    """W := 0. All neurons of a layer then learn the same: useful for tests and for single-layer networks."""
     return assign(W, zeros_like(W))
 
 
@@ -129,7 +129,7 @@ def parse_weight_initializer(text: str) -> Callable[..., Matrix]:
     """The function of W and rng that a specification such as `XavierNormal` or `Uniform(a=-1, b=1)` names.
 
     Raises:
-        NervaError: if the specification has another shape, or names no known initializer.
+        NervaError: if the specification cannot be parsed, or names no known initializer.
     """
     make = INITIALIZERS.bind(text)
     random = "rng" in inspect.signature(make).parameters
@@ -137,7 +137,7 @@ def parse_weight_initializer(text: str) -> Callable[..., Matrix]:
     def initialize(W: Matrix, rng: Rng = None) -> Matrix:
         return make(W, rng=rng) if random else make(W)
 
-    initialize(zeros(1, 1), np.random.default_rng(0))  # values out of range are told now
+    initialize(zeros(1, 1), np.random.default_rng(0))  # so that values out of range are reported now
     return initialize
 
 
@@ -149,10 +149,10 @@ class HasWeights(Protocol):
 
 
 def set_layer_weights(layer: HasWeights, text: str, rng: Rng = None) -> None:
-    """Fills a layer's weights as a specification says, and its biases with zeros.
+    """Initialize the weights of a layer as specified, and its biases with zeros.
 
     Raises:
-        NervaError: if the specification has another shape, or names no known initializer.
+        NervaError: if the specification cannot be parsed, or names no known initializer.
     """
     layer.W = parse_weight_initializer(text)(layer.W, rng=rng)
     layer.b = set_bias_zero(layer.b)
