@@ -1,4 +1,4 @@
-"""What imports what: the engine needs NumPy only, and one place each knows hydra and mlflow."""
+"""Imports: the engine needs NumPy only, and hydra and mlflow are imported in one place each."""
 
 import ast
 import subprocess
@@ -11,8 +11,9 @@ import nerva
 
 PACKAGE = Path(nerva.__file__).parent
 ENGINE = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem not in ("__init__", "__main__"))
-# What none of the engine may bring in.
-HEAVY = {"hydra", "mlflow", "sympy", "omegaconf", "pandas", "matplotlib", "sklearn", "scipy", "requests", "click"}
+# Packages that no module of the engine may import.
+HEAVY = {"hydra", "mlflow", "sympy", "omegaconf", "pandas", "matplotlib", "sklearn", "scipy", "requests", "pydantic"}
+HEAVY |= {"click"}
 
 
 def loaded(statement: str) -> set[str]:
