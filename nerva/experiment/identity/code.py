@@ -74,7 +74,7 @@ def hash_code(components: Iterable[Callable[..., Any]], user_files: Iterable[tup
     """
     user = {name: file.read_bytes() for name, file in user_files}
     roots = {*ROOTS, *((c.__module__, c.__qualname__.partition(".")[0]) for c in components)}
-    for name, source in user.items():
+    for source in user.values():
         module = _parse(source)
         roots.update(_references(module, [statement for body in module.definitions.values() for statement in body]))
     hashes = {}
@@ -194,7 +194,7 @@ def _global_names(body: list[ast.stmt]) -> set[str]:
     for table in tables:
         tables += table.get_children()
         in_function = table.get_type() not in ("module", "class")
-        names.update(s.get_name() for s in table.get_symbols() if s.is_global() or not in_function)
+        names.update(s.get_name() for s in table.get_symbols() if s.is_global() or s.is_imported() or not in_function)
     return names
 
 
