@@ -20,7 +20,7 @@ ENGINE = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem not in (
 # The engine imports none of these.
 HEAVY = {"hydra", "mlflow", "sympy", "omegaconf", "pandas", "matplotlib", "sklearn", "scipy", "requests", "click"}
 # The order of the flow. A room imports from those before it, and from the engine.
-ROOMS = ("paths", "words", "config", "identity", "records", "run", "report", "tracking", "sweep")
+ROOMS = ("paths", "config", "identity", "records", "run", "report", "tracking", "sweep")
 
 
 def name_of(path: Path) -> str:

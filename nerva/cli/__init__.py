@@ -1,5 +1,6 @@
 """The command line: `nerva VERB`. Each verb is a module of this package, which is imported when the verb is called."""
 
+import errno
 import importlib
 import sys
 from typing import Any
@@ -8,6 +9,8 @@ import click
 
 from nerva.errors import NervaError, RunFailedError
 from nerva.experiment.run.signals import Interrupted, end_by, interruptible
+
+DISK_FULL = 28  # exit code; the pipeline stops at the first one
 
 # The verbs, with the first line of their help, which is shown without importing them.
 VERBS = {
@@ -54,8 +57,8 @@ def nerva() -> None:
 def main() -> None:
     """Run the command line.
 
-    The exit code is 0; 1 for a user's mistake, 2 for a wrong option, 3 if a run ended as failed. A process that is
-    interrupted ends by the signal that interrupted it.
+    The exit code is 0; 1 for a user's mistake, 2 for a wrong option, 3 if a run ended as failed, and 28 if the disk is
+    full. A process that is interrupted ends by the signal that interrupted it.
     """
     try:
         with interruptible():
@@ -74,4 +77,4 @@ def main() -> None:
             raise
         where = f"{error.filename}: " if error.filename else ""
         print(f"nerva: {where}{error.strerror}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(DISK_FULL if error.errno == errno.ENOSPC else 1)

@@ -3,14 +3,10 @@
 import importlib.machinery
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping, Set
-from hashlib import sha256
+from collections.abc import Iterable, Mapping
 from modulefinder import ModuleFinder
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
-
-import numpy as np
 
 from nerva.errors import NervaError
 from nerva.experiment.identity.fingerprint import fingerprint
@@ -109,38 +105,6 @@ def is_importable(name: str) -> bool:
     """Whether Python finds a module of this name; it is not imported."""
     spec = importlib.machinery.PathFinder.find_spec(name.partition(".")[0], [str(Path.cwd()), *sys.path])
     return spec is not None and spec.origin is not None  # a folder without __init__.py has no origin
-
-
-def variables(modules: Set[str]) -> dict[str, str]:
-    """The values of the variables of user-defined modules and of their classes, as strings that change with them.
-
-    Args:
-        modules: the names of all modules, as `files` finds them.
-    """
-    found = {}
-    for name in modules & sys.modules.keys():
-        module = sys.modules[name]
-        places: list[ModuleType | type] = [module]
-        places += [x for x in vars(module).values() if isinstance(x, type) and x.__module__ == name]
-        for place in places:
-            for key, value in vars(place).items():
-                if not key.startswith("__") and type(value).__module__.partition(".")[0] in {
-                    "builtins",
-                    "numpy",
-                    *modules,
-                }:
-                    found[f"{place.__name__}.{key}"] = _shown(value)
-    return found
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, type | FunctionType | BuiltinFunctionType | ModuleType):
-        return ""
-    if isinstance(value, np.random.Generator):
-        return repr(value.bit_generator.state)
-    if isinstance(value, np.ndarray):
-        return sha256(value.tobytes()).hexdigest()
-    return repr(getattr(value, "__dict__", value))
 
 
 def _root(name: str) -> Path:

@@ -12,7 +12,7 @@ from nerva.activation_functions import ACTIVATIONS
 from nerva.errors import NervaError
 from nerva.experiment.identity.canonical import canonical_form
 from nerva.experiment.identity.identify import identify
-from nerva.experiment.identity.user_modules import files, is_importable, sources, texts, variables, write_texts
+from nerva.experiment.identity.user_modules import files, is_importable, sources, texts, write_texts
 from nerva.learning_rate import LEARNING_RATES
 from nerva.optimizers import OPTIMIZERS
 from tests.helpers import MINE, USER_DEFINED, configured
@@ -127,30 +127,6 @@ def test_a_component_whose_code_would_not_count_is_refused(mine) -> None:
     run_id(*USER_DEFINED)  # it imports the module
     with pytest.raises(NervaError, match="Scaled is defined in the module mine, which is not in imports"):
         run_id("optimizer=gradient_descent", "optimizer.name=Scaled")
-
-
-def test_variables_of_modules_and_classes(mine) -> None:
-    (mine / "helper.py").write_text(
-        "import collections, enum, logging\nimport numpy as np\nFACTOR = 1.0\nRNG = np.random.default_rng(0)\n"
-        "TABLE = np.zeros(2000)\nSEEN = set()\nNAMES = {1: 'red'}\nLOG = logging.getLogger('helper')\n"
-        "class Colour(enum.Enum):\n    RED = 1\nclass Stats:\n    def __init__(self): self.n = 0\nSTATS = Stats()\n"
-    )
-    run_id(*USER_DEFINED)
-    helper, scaled = sys.modules["helper"], sys.modules["mine"].Scaled
-    before = variables({"mine", "helper"})
-    helper.LOG.info("nothing")
-    assert variables({"mine", "helper"}) == before
-    for change in (
-        lambda: helper.RNG.random(),
-        lambda: helper.TABLE.__setitem__(1000, 1),
-        lambda: helper.SEEN.add(1),
-        lambda: vars(helper.STATS).update(n=1),
-        lambda: setattr(scaled, "count", 7),
-    ):
-        change()
-        now = variables({"mine", "helper"})
-        assert now != before
-        before = now
 
 
 def test_another_module_of_the_same_name_is_refused(mine, tmp_path, monkeypatch) -> None:
