@@ -85,20 +85,24 @@ def test_overrides_in_one_text(text: str, overrides: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["model.weights='Normal(0,0.1)", "model.layers=[ReLU", "seed=range(1", "a=]", 'question="why', "a=(]"]
+    ("text", "reason"),
+    [
+        ("model.weights='Normal(0,0.1)", "' is missing in model"),
+        ('question="why', '" is missing in question="why'),
+        ("model.layers=[ReLU", "] is missing"),
+        ("seed=range(1", ") is missing"),
+        ("a=]", "there is no bracket to close by ]"),
+        ("a=(]", "there is no bracket to close by ]"),
+        ("a=" + "[]" * 40_000 + "[", "] is missing in a="),
+        ("'" + "a" * 90_000, "' is missing in 'aaa"),
+    ],
+    ids=lambda text: text[:20],
 )
-def test_a_quote_or_a_bracket_that_is_not_closed(text: str) -> None:
-    with pytest.raises(NervaError, match="a quote or a bracket is not closed"):
+def test_a_quote_or_a_bracket_that_is_not_closed(text: str, reason: str) -> None:
+    with pytest.raises(NervaError) as raised:
         split_overrides(text)
-
-
-def test_a_text_of_overrides_that_is_hard_to_match() -> None:
-    """A regular expression with nested repetitions may take exponential time for such texts."""
-    for text in ("a" * 9_000 + "'", "a=" + "[]" * 4_000 + "[", " " * 9_000 + "(", "''" * 4_000 + "'"):
-        with pytest.raises(NervaError, match="not closed"):
-            split_overrides(text)
-    with pytest.raises(NervaError, match="20,000 characters are too many"):
-        split_overrides("a" * 20_000)
+    assert reason in str(raised.value)
+    assert len(str(raised.value)) < 300
 
 
 def test_every_option_of_every_group_can_be_composed() -> None:
