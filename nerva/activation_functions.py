@@ -138,6 +138,9 @@ def Softplus_gradient(X: Matrix) -> Matrix:
 class ActivationFunction:
     """A function of each element, and its derivative. Both take and give a matrix of any shape and float dtype."""
 
+    # The names of what must be kept to resume training, besides what the layer trains.
+    state: tuple[str, ...] = ()
+
     def __call__(self, X: Matrix) -> Matrix:
         raise NotImplementedError
 

@@ -54,6 +54,8 @@ class DataLoader:
     in the order of the dataset. The last batch may be smaller.
     """
 
+    state: tuple[str, ...] = ("rng",)  # the name of what must be kept to resume training
+
     def __init__(self, Xdata: Matrix, Tdata: Matrix, batch_size: int, num_classes: int = 0, rng: Rng = None) -> None:
         """
         Args:

@@ -75,7 +75,7 @@ class Registry(Generic[T]):
 
         The most similar come first.
         """
-        known = [name for registry in (self, *others) for name in registry.components]
+        known = list(dict.fromkeys(name for registry in (self, *others) for name in registry.components))
         if name not in known:
             nearest = sorted(known, key=lambda word: -difflib.SequenceMatcher(None, word.lower(), name.lower()).ratio())
             raise NervaError(f'unknown {self.kind} "{name}"; known: {", ".join(nearest)}')
@@ -105,7 +105,7 @@ class Registry(Generic[T]):
         return f"{name}({inside})" if inside else name
 
     def named(self, text: str) -> list[Callable[..., T]]:
-        """The components that a specification names: classes or functions, followed by those inside the specification."""
+        """The components that a specification names, including those inside others: classes or functions."""
         component, texts, parameters = self._call(text)
         nested = [inner for parameter in parameters.values() if (inner := self._nested(texts, parameter))]
         return [component, *(found for inner in nested for found in self.named(inner))]

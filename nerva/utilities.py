@@ -9,8 +9,10 @@ import time
 import traceback
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
@@ -22,37 +24,74 @@ from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix
 
 
+class _Fallback(MetaPathFinder):
+    """Finds modules in some folders, if no other finder has found them."""
+
+    def __init__(self) -> None:
+        self.folders: list[str] = []
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, self.folders) if path is None else None
+        return spec if spec and spec.loader else None  # without a loader, it is just a folder of that name
+
+
+_FALLBACK = _Fallback()
+
+
 def import_here(name: str) -> ModuleType:
-    """Imports a module, from the current folder as well.
+    """Import a module from the working directory, or else from where Python looks.
+
+    During the import the working directory is first on `sys.path`, and afterwards it is no longer there, so that its
+    files do not shadow modules that other code imports later. Imports inside the functions of the module, which run
+    later, find the modules beside it if there is no other module of that name.
 
     Raises:
-        NervaError: if there is no such module, or it can't be imported.
+        NervaError: if there is no such module, or importing it raises an error.
     """
     here = str(Path.cwd())
-    if here not in sys.path:
+    added = here not in sys.path
+    if added:
         sys.path.insert(0, here)
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise NervaError(f'there is no module "{error.name}" to import, in {here} or installed') from error
+        raise NervaError(f'there is no module "{error.name}" to import, neither in {here} nor installed') from error
     except NervaError:
         raise
-    except Exception as error:  # whatever the module raises is told with its place
+    except Exception as error:  # a user-defined module may raise anything
         places = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
         line = f", {places[-1].filename}, line {places[-1].lineno}" if places[1:] else ""
         raise NervaError(f'the module "{name}" can\'t be imported: {type(error).__name__}: {error}{line}') from error
+    finally:
+        if added and here in sys.path:
+            sys.path.remove(here)
+    if added and here not in _FALLBACK.folders and Path(getattr(module, "__file__", None) or here).is_relative_to(here):
+        _FALLBACK.folders.insert(0, here)
+        if _FALLBACK not in sys.meta_path:
+            sys.meta_path.append(_FALLBACK)
+    return module
+
+
+def _is_finite(value: float) -> bool:
+    """Whether a number is finite; an integer that is too large for a float is not."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def positive(name: str, value: float) -> float:
-    """The value, if it is finite and greater than 0; else a NervaError."""
-    if not (value > 0 and math.isfinite(value)):
+    """Return the value. Raise a NervaError unless it is finite and greater than 0."""
+    if not (value > 0 and _is_finite(value)):
         raise NervaError(f"{name} should be greater than 0 and finite, not {value}")
     return value
 
 
 def not_negative(name: str, value: float) -> float:
-    """The value, if it is finite and 0 or more; else a NervaError."""
-    if not (value >= 0 and math.isfinite(value)):
+    """Return the value. Raise a NervaError unless it is finite and 0 or more."""
+    if not (value >= 0 and _is_finite(value)):
         raise NervaError(f"{name} should be 0 or more and finite, not {value}")
     return value
 

@@ -1,5 +1,9 @@
 """Layers and optimizers: gradients by differences, dtypes, shapes, parameters that are rebound."""
 
+import ast
+import inspect
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -12,6 +16,9 @@ from nerva.layers import (
     DropoutLayer,
     Layer,
     LinearLayer,
+    SReLULayer,
+    has_weights,
+    layer_registry,
     parse_layer,
     parse_linear_layer,
 )
@@ -51,6 +58,27 @@ def test_every_component_is_tested() -> None:
     tested = {specification.split("(")[0] for specification in LAYERS}
     assert tested == set(ACTIVATIONS.components) | set(KNOWN_LAYERS.components)
     assert {specification.split("(")[0] for specification in OPTIMIZERS} == set(KNOWN_OPTIMIZERS.components)
+
+
+@pytest.mark.parametrize("parse", [parse_layer, parse_linear_layer, has_weights, layer_registry, MultilayerPerceptron])
+def test_generic_code_names_no_particular_component(parse: Callable[..., object]) -> None:
+    """Editing a component must not change runs that do not use it."""
+    components = {
+        component.__name__ for registry in (ACTIVATIONS, KNOWN_LAYERS) for component in registry.components.values()
+    }
+    components |= {"SReLULayer"}
+    names = {node.id for node in ast.walk(ast.parse(inspect.getsource(parse))) if isinstance(node, ast.Name)}
+    assert names & components <= {"LinearLayer"}  # the base class of all layers with weights
+
+
+def test_srelu_is_a_layer_with_trained_parameters() -> None:
+    layer = parse_layer("SReLU(0.1, tr=2)", 3, 2)
+    assert isinstance(layer, SReLULayer)
+    assert repr(layer) == "SReLU(al=0.1, tl=0.0, ar=0.0, tr=2.0)"
+    assert has_weights("SReLU")
+    assert KNOWN_LAYERS.canonical("SReLU") == ACTIVATIONS.canonical("SReLU") == "SReLU(al=0.0, tl=0.0, ar=0.0, tr=1.0)"
+    with pytest.raises(NervaError, match="the threshold tl should be no more than tr"):
+        parse_layer("SReLU(tl=2)", 3, 2)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

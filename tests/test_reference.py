@@ -140,8 +140,8 @@ def test_weights_go_both_ways_bit_for_bit(tmp_path, capsys) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
 @pytest.mark.parametrize("index", range(6))
 def test_networks_train_alike(tmp_path, index: int) -> None:
-    """On digits; benchmarks/compare_reference.py does the same on MNIST."""
-    from benchmarks.compare_reference import NETWORKS, agree, train_both
+    """On digits; tests/checks/compare_reference.py does the same on MNIST."""
+    from tests.checks.compare_reference import NETWORKS, agree, train_both
 
     X, T = load_digits(return_X_y=True)
     X = (X / 16).astype(np.float32)
@@ -154,7 +154,7 @@ def test_networks_train_alike(tmp_path, index: int) -> None:
 
 
 def test_the_networks_have_everything() -> None:
-    from benchmarks.compare_reference import NETWORKS
+    from tests.checks.compare_reference import NETWORKS
 
     text = " ".join(map(str, NETWORKS))
     for name in ("SReLU", "BatchNormalization", "Softmax", "LogSoftmax", "Linear", "ReLU", "LeakyReLU", "AllReLU"):

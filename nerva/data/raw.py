@@ -7,6 +7,8 @@ import os
 import struct
 import sys
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -96,8 +98,6 @@ def fetch(dataset: Dataset, name: str, data_dir: Path, timeout: tuple[float, flo
     from requests.adapters import HTTPAdapter, Retry
     from tqdm import tqdm
 
-    # What it says of each new attempt would bury the one message at the end.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
     file = dataset.files[name]
     target = data_dir / "raw" / dataset.name / file.archive
     session = requests.Session()
@@ -110,7 +110,7 @@ def fetch(dataset: Dataset, name: str, data_dir: Path, timeout: tuple[float, flo
     for mirror in dataset.mirrors:
         url = f"{mirror.rstrip('/')}/{file.archive}"
         try:
-            with whole_or_absent(target) as temporary:
+            with whole_or_absent(target) as temporary, _errors_only("urllib3"):
                 with session.get(url, stream=True, timeout=timeout) as response, temporary.open("wb") as out:
                     response.raise_for_status()
                     size = int(response.headers.get("Content-Length", 0)) or None
@@ -126,6 +126,18 @@ def fetch(dataset: Dataset, name: str, data_dir: Path, timeout: tuple[float, flo
         except NervaError:
             reasons.append(f"{url}: it gave something else than the file, or only a part of it")
     raise NervaError(f"{file.archive} could not be fetched:\n  " + "\n  ".join(reasons or ["data.mirrors is empty"]))
+
+
+@contextmanager
+def _errors_only(name: str) -> Iterator[None]:
+    """Let a logger report errors only: a warning for each retry would bury the message at the end."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _cause(error: BaseException) -> str:

@@ -1,4 +1,7 @@
-"""Composition of configurations by Hydra. Composing never downloads, and writes only if it is asked to settle `data=auto`."""
+"""Composition of configurations by Hydra.
+
+Composing uses neither the network nor the disk, unless it is asked to settle `data=auto`.
+"""
 
 import dataclasses
 import re

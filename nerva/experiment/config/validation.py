@@ -1,6 +1,5 @@
 """Checks of a configuration that its types can't express, before there is any data."""
 
-import math
 import re
 from collections.abc import Callable
 
@@ -8,13 +7,13 @@ from nerva.errors import NervaError
 from nerva.experiment.config.numerics import resolve_mode
 from nerva.experiment.config.schema import Config, specification
 from nerva.layers import has_weights, parse_layer
-from nerva.learning_rate import LearningRateScheduler, parse_learning_rate
+from nerva.learning_rate import check_schedule, parse_learning_rate
 from nerva.loss_functions import parse_loss_function
 from nerva.optimizers import parse_optimizer
+from nerva.training import MAX_EPOCHS
 from nerva.utilities import import_here
 from nerva.weight_initializers import parse_weight_initializer
 
-MOST_EPOCHS = 1_000_000
 LARGEST_SIZE = 1_000_000  # of a layer, a batch or a dataset's features
 
 _FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
@@ -32,15 +31,14 @@ def validate(config: Config) -> None:
     for name in config.imports:
         import_here(name)
     _between("seed", config.seed, 0, 2**63 - 1)
-    _between("train.epochs", train.epochs, 1, MOST_EPOCHS)
+    _between("train.epochs", train.epochs, 1, MAX_EPOCHS)
     _between("train.evaluation_batch_size", train.evaluation_batch_size, 1, LARGEST_SIZE)
     # These name files. A recorded configuration may come from a stranger.
     for key, name in (
         ("data.name", data.name),
         *((f"data.files.{k}.archive", f.archive) for k, f in data.files.items()),
     ):
-        if not re.fullmatch(_FILE_NAME, name):
-            raise NervaError(f'{key} should be the name of a file, without folders, not "{name[:120]}"')
+        check_file_name(key, name)
     _between("data.features", data.features, 1, LARGEST_SIZE)
     _between("data.classes", data.classes, 1, LARGEST_SIZE)
     _between("data.test", data.test, 1, 2**40)
@@ -76,7 +74,7 @@ def validate(config: Config) -> None:
     _parse("loss", parse_loss_function, specification(config.loss))
     _parse(
         "learning_rate",
-        lambda text: _check_schedule(parse_learning_rate(text), train.epochs),
+        lambda text: check_schedule(parse_learning_rate(text), train.epochs),
         specification(config.learning_rate),
     )
     resolve_mode(config.numerics.mode)
@@ -85,6 +83,16 @@ def validate(config: Config) -> None:
             f'experiment_name names a folder: up to 100 letters, digits, ".", "_" and "-", beginning with a letter or '
             f'digit, not "{config.experiment_name[:120]}"'
         )
+
+
+def check_file_name(key: str, name: str) -> None:
+    """Check that a value names a file: it may not lead into another folder.
+
+    Raises:
+        NervaError: if it does not; the message names the key.
+    """
+    if not re.fullmatch(_FILE_NAME, name):
+        raise NervaError(f'{key} should be the name of a file, without folders, not "{name[:120]}"')
 
 
 def _between(key: str, value: int, least: int, most: int) -> None:
@@ -98,9 +106,3 @@ def _parse(key: str, parse: Callable[[str], object], text: str) -> None:
         parse(text)
     except NervaError as error:
         raise NervaError(f"{key}: {error}") from None
-
-
-def _check_schedule(schedule: LearningRateScheduler, epochs: int) -> None:
-    for epoch in (0, epochs - 1):
-        if not math.isfinite(schedule(epoch)):
-            raise NervaError(f"{schedule} is not finite at epoch {epoch}")

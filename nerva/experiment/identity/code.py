@@ -43,6 +43,7 @@ PRESENTING = (
     "nerva.experiment.config.schema",
     "nerva.experiment.run",
     "nerva.specifications",
+    "nerva.training_table",
     "nerva.utilities",
 )
 # Training starts here.

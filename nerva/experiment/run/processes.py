@@ -1,7 +1,8 @@
 """Child processes: one that trains a run, and one that follows a run for MLflow.
 
-The parent writes an order, one line of JSON, to the child's standard input, and keeps that open for as long as it lives. The
-child answers through a pipe of its own: an empty answer means success, and any other is an error message for the user.
+The parent writes an order, one line of JSON, to the child's standard input, and keeps that open for as long as it
+lives. The child answers through a pipe of its own: an empty answer means success, and any other is an error message for
+the user.
 """
 
 import json
