@@ -14,7 +14,11 @@ from nerva.experiment.records.sweep_record import record_sweep
 from nerva.experiment.tracking import track
 from tests.helpers import client_of, configured, trained
 
-FIRST, SECOND, THIRD = Sweep("aaaaaaaa", "quick"), Sweep("bbbbbbbb", "quick seed=1,2"), Sweep("cccccccc", "quick seed=2")
+FIRST, SECOND, THIRD = (
+    Sweep("aaaaaaaa", "quick"),
+    Sweep("bbbbbbbb", "quick seed=1,2"),
+    Sweep("cccccccc", "quick seed=2"),
+)
 
 
 def trained_runs(*seeds: int) -> list[RunFolder]:
@@ -22,9 +26,7 @@ def trained_runs(*seeds: int) -> list[RunFolder]:
     return [trained(configured("experiment_name=test", f"seed={seed}", "train.epochs=1")) for seed in seeds]
 
 
-def track_sweep(
-    results: Path, uri: str, sweep: Sweep, folders: Sequence[RunFolder], title: str = "digits-test"
-) -> int:
+def track_sweep(results: Path, uri: str, sweep: Sweep, folders: Sequence[RunFolder], title: str = "digits-test") -> int:
     """Record that runs belong to a sweep, and log them."""
     record_sweep(results, title, sweep, "Which?", [folder.run_id for folder in folders])
     return track(folders, title, uri, results, sweep, "Which?")
@@ -73,5 +75,3 @@ def runs_so_far(uri: str, title: str) -> dict:
     client = client_of(uri)
     runs = client.search_runs([client.get_experiment_by_name(title).experiment_id]) if ready else []
     return {run.data.tags.get("nerva.run_id", "sweep"): run for run in runs}
-
-

@@ -37,7 +37,7 @@ LOGGED = (
     *(
         Logged(status, end, described, frozenset(epochs))
         for status, end, described, epochs in itertools.product(
-            Status,
+            (*Status, "SCHEDULED"),
             ("", THIS_END, OTHER_END),
             (False, True),
             ([], EPOCHS[:1], EPOCHS, OTHER_TRAINING, [*EPOCHS, (3, 4000)]),
@@ -92,7 +92,7 @@ def test_only_a_run_that_has_been_logged_completely_is_skipped() -> None:
         if decide(record, EPOCHS, training, logged).action != Action.SKIP:
             continue
         assert logged
-        assert logged.status != Status.RUNNING
+        assert logged.status not in (Status.RUNNING, "SCHEDULED")
         if record:
             assert logged.ended == end_time(record)
             assert logged.described
