@@ -40,7 +40,7 @@ def test_a_run_is_downloaded_with_its_metrics(results, uri, tmp_path) -> None:
 
 def test_runs_that_a_store_does_not_have(results, uri, tmp_path) -> None:
     for run in ("0" * 12, "0" * 32, "nonsense", "' or '1'='1"):
-        with pytest.raises(NervaError, match="there is no run .* in MLflow at sqlite:"):
+        with pytest.raises(NervaError, match=r"there is no run .* in MLflow at sqlite:"):
             download_run(run, uri, tmp_path)
     missing = f"sqlite:///{results}/missing.db"
     with pytest.raises(NervaError, match="there is no run"):

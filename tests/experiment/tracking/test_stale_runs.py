@@ -42,7 +42,7 @@ def test_a_run_whose_folder_is_gone_is_ended(results, uri) -> None:
 
 
 def test_a_run_that_is_being_trained_or_is_not_here_goes_on(results, uri) -> None:
-    """A run without a lock may be trained on another machine. An id from a shared store must not lead out of the results."""
+    """A run without a lock may be trained on another machine. An id from a store must not lead out of the results."""
     here, elsewhere, other = trained_runs(1, 2, 3)
     track([here, elsewhere], "digits-test", uri, results)
     client = client_of(uri)
