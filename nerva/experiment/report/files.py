@@ -34,8 +34,8 @@ def write_comparison(
         comparison: the sweep.
         folder: the folder for the files, which is created if necessary.
         data_dir: the folder of the prepared datasets. Without the dataset, predictions are left out.
-        sweep_id: the sweep. `compared-<id>.txt` lists its runs, so that Snakemake knows which sweep the files are of. It
-            is not written if damaged runs were left out.
+        sweep_id: the sweep. `compared-<id>.txt` lists its runs, so that Snakemake knows which sweep the files are of.
+            It is not written if damaged runs were left out.
         question: the question that the experiment asks.
         commands: the commands that train and compare the sweep.
         ui: how to open the MLflow UI, if the runs are logged.
