@@ -51,6 +51,10 @@ class Layer:
     parameters: tuple[str, ...] = ()
     # The names of what else a layer has learned; see BatchNormalizationLayer.
     statistics: tuple[str, ...] = ()
+    # The names of what else must be kept to resume training; see DropoutLayer. A subclass lists what it adds.
+    state: tuple[str, ...] = ()
+    # The names of what is computed anew for each batch, besides the gradients of the parameters. Likewise.
+    caches: tuple[str, ...] = ("X", "DX", "Z", "DZ")
 
     def __init__(self) -> None:
         self.X: Any = None
@@ -207,6 +211,7 @@ class SReLULayer(ActivationLayer):
     """The activation layer with SReLU, whose parameters x = (al, tl, ar, tr) are trained as well."""
 
     parameters = ("W", "b", "x")
+    caches = ("Dal", "Dtl", "Dar", "Dtr")
     act: SReLUActivation
 
     def __init__(self, D: int, K: int, act: SReLUActivation) -> None:
@@ -348,6 +353,7 @@ class BatchNormalizationLayer(Layer):
     """
 
     parameters = ("beta", "gamma")
+    caches = ("inv_sqrt_Sigma",)
 
     def __init__(self, D: int, momentum: float | None = None) -> None:
         """
@@ -434,6 +440,9 @@ class DropoutLayer(Layer):
 
     Divided by 1 - p while training, so that `evaluate` gives X as it is (inverted dropout).
     """
+
+    state = ("rng",)
+    caches = ("R",)
 
     def __init__(self, D: int, p: float = 0.5, rng: Rng = None) -> None:
         """

@@ -14,6 +14,9 @@ from nerva.utilities import not_negative, positive
 class LearningRateScheduler:
     """A learning rate for each epoch."""
 
+    # The names of what must be kept to resume training, of a schedule that is not a pure function of the epoch.
+    state: tuple[str, ...] = ()
+
     def __call__(self, epoch: int) -> float:
         raise NotImplementedError
 

@@ -57,8 +57,8 @@ def nerva() -> None:
 def main() -> None:
     """Run the command line.
 
-    The exit code is 0; 1 for a user's mistake, 2 for a wrong option, 3 if a run ended as failed, 28 if the disk is full.
-    A process that is interrupted ends by the signal that interrupted it.
+    The exit code is 0; 1 for a user's mistake, 2 for a wrong option, 3 if a run ended as failed, and 28 if the disk is
+    full. A process that is interrupted ends by the signal that interrupted it.
     """
     try:
         with interruptible():

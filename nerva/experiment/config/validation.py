@@ -38,8 +38,7 @@ def validate(config: Config) -> None:
         ("data.name", data.name),
         *((f"data.files.{k}.archive", f.archive) for k, f in data.files.items()),
     ):
-        if not re.fullmatch(_FILE_NAME, name):
-            raise NervaError(f'{key} should be the name of a file, without folders, not "{name[:120]}"')
+        check_file_name(key, name)
     _between("data.features", data.features, 1, LARGEST_SIZE)
     _between("data.classes", data.classes, 1, LARGEST_SIZE)
     _between("data.test", data.test, 1, 2**40)
@@ -84,6 +83,16 @@ def validate(config: Config) -> None:
             f'experiment_name names a folder: up to 100 letters, digits, ".", "_" and "-", beginning with a letter or '
             f'digit, not "{config.experiment_name[:120]}"'
         )
+
+
+def check_file_name(key: str, name: str) -> None:
+    """Check that a value names a file: it may not lead into another folder.
+
+    Raises:
+        NervaError: if it does not; the message names the key.
+    """
+    if not re.fullmatch(_FILE_NAME, name):
+        raise NervaError(f'{key} should be the name of a file, without folders, not "{name[:120]}"')
 
 
 def _between(key: str, value: int, least: int, most: int) -> None:

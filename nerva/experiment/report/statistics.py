@@ -1,123 +1,131 @@
-"""What of a leaderboard is a difference, and what may be noise."""
+"""Confidence intervals, and tests of whether a difference between configurations may be noise."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
-from nerva.experiment.report.ranking import Comparison, plural
+from nerva.experiment.report.ranking import Comparison
+from nerva.experiment.report.text import plural
 
-# Below this probability of being chance alone, a difference is called one.
-CHANCE = 0.05
+# A difference with a p-value below this is called one.
+SIGNIFICANCE = 0.05
+
+Range = tuple[float, float]
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95% confidence interval of a mean accuracy, by Student's t; nan where the values have no spread."""
-    n, deviation = len(values), _deviation(values)
-    if not deviation > 0:
+def interval(values: Sequence[float]) -> Range:
+    """The 95% confidence interval of a mean accuracy, by Student's t-distribution; nan if the values have no spread."""
+    if not _has_spread(values):
         return math.nan, math.nan
-    mean, half = float(np.mean(values)), float(stats.t.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
-    return max(0.0, mean - half), min(1.0, mean + half)
+    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+    return max(0.0, float(low)), min(1.0, float(high))
 
 
-def chances(best: Sequence[float], others: Sequence[Sequence[float]]) -> list[float]:
-    """How likely equally good configurations differ from the best of them as much as each of these does.
+def p_values(best: Sequence[float], others: Sequence[Sequence[float]]) -> list[float]:
+    """The probability that equally good configurations differ from the best of them as much as each of these does.
 
-    Games and Howell's test, which is Welch's t-test for two. The best of many is ahead by luck, too, so that the more
-    there are, the larger a difference has to be.
+    This is the Games–Howell test; for two configurations it is Welch's t-test. The best of many is ahead by luck, too:
+    the more configurations there are, the larger a difference has to be.
 
     Args:
-        best: the accuracies of the configuration that did best, a value a seed.
-        others: those of the configurations that it is compared with.
+        best: the accuracies of the best configuration, one per seed.
+        others: the accuracies of the configurations that are compared with it.
 
     Returns:
-        The p-value of each; nan if that can't be told: of one value, or where the seeds of both agree to the last
-        image, as accuracies are steps of one image.
+        The p-value of each of the others. It is nan if one of the two has a single value, or neither has any spread:
+        accuracies are multiples of one image, so that seeds that agree on it say little of how others would differ.
     """
-    n, mean, deviation = np.array([(len(x), np.mean(x) if x else math.nan, _deviation(x)) for x in (best, *others)]).T
-    squares = deviation**2 / n  # of the standard errors
-    both = squares[0] + squares[1:]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        df = both**2 / (squares[0] ** 2 / (n[0] - 1) + squares[1:] ** 2 / (n[1:] - 1))
-        distance = np.abs(mean[0] - mean[1:]) / np.sqrt(both / 2)
-    p = np.full(len(others), math.nan)
-    told = both > 0
-    if told.any():
-        p[told] = stats.studentized_range.sf(distance[told], np.count_nonzero(told) + 1, df[told])
-    return [float(x) for x in p]
+    testable = [
+        min(len(best), len(values)) > 1 and (_has_spread(best) or _has_spread(values)) for values in others
+    ]  # fmt: skip
+    result = np.full(len(others), math.nan)
+    if any(testable):
+        groups = [values for values, included in zip(others, testable, strict=True) if included]
+        with np.errstate(invalid="ignore", divide="ignore"):  # two of the others may have no spread
+            result[testable] = stats.tukey_hsd(best, *groups, equal_var=False).pvalue[0, 1:]
+    return [float(p) for p in result]
 
 
-def _deviation(values: Sequence[float]) -> float:
-    """The standard deviation of a sample; nan if it has less than two values."""
-    if len(values) < 2:
-        return math.nan
-    # The mean of equal numbers may be another number.
-    return 0.0 if min(values) == max(values) else float(np.std(values, ddof=1))
+def compare_to_best(comparison: Comparison) -> pd.DataFrame:
+    """The leaderboard, with the confidence interval of each configuration and its difference to the best.
 
-
-def judged(comparison: Comparison) -> list[dict[Any, Any]]:
-    """The leaderboard's rows, each with its interval, and with what can be said of its difference to the best."""
-    rows = comparison.board.to_dict("records")
-    accuracies = [_accuracies(comparison, row) for row in rows]
+    Returns:
+        The leaderboard with the columns low and high (of the interval), outcome (best, worse, noise, unknown, higher or
+        failed) and difference (the outcome in words).
+    """
+    finished = comparison.finished.groupby("configuration_id")["validation_accuracy"]
+    accuracies = [
+        finished.get_group(identifier).tolist() if identifier in finished.groups else []
+        for identifier in comparison.board["configuration_id"]
+    ]
     best = accuracies[0]
-    for row, values, p in zip(rows, accuracies, [math.nan, *chances(best, accuracies[1:])], strict=True):
-        row["low"], row["high"] = interval(values)
-        if not values:
-            row["difference"] = "failed"
-        elif row["rank"] == 1:
-            row["difference"] = "the best"
-        elif np.mean(values) > np.mean(best):
-            row["difference"] = f"higher, but {row['failed']} of {row['seeds']} runs failed"
-        elif math.isnan(p):
-            few = min(len(best), len(values)) < 2
-            row["difference"] = "can't be told: " + ("too few seeds" if few else "no spread over seeds")
-        else:
-            row["difference"] = f"{'worse' if p < CHANCE else 'may be noise'} ({_probability(p)})"
-    return rows
+    p = [math.nan, *p_values(best, accuracies[1:])]
+    outcomes = [
+        _outcome(row, values, best, p_value)
+        for row, values, p_value in zip(comparison.board.to_dict("records"), accuracies, p, strict=True)
+    ]
+    intervals = [interval(values) for values in accuracies]
+    return comparison.board.assign(
+        low=[low for low, _ in intervals],
+        high=[high for _, high in intervals],
+        outcome=[outcome for outcome, _ in outcomes],
+        difference=[difference for _, difference in outcomes],
+    )
 
 
-def _probability(p: float) -> str:
-    # Nobody knows the distribution's tails better than that.
-    return f"p = {p:.2g}" if p >= 1e-4 else "p < 0.0001"
-
-
-def _accuracies(comparison: Comparison, row: Any) -> list[float]:
-    """The validation accuracies of a configuration's finished runs."""
-    runs = comparison.runs
-    same = (runs["configuration_id"] == row["configuration_id"]) & (runs["status"] == "finished")
-    return [float(x) for x in runs[same]["validation_accuracy"]]
-
-
-def verdict(judged: Sequence[dict[Any, Any]]) -> str:
-    """What the rows of a leaderboard say, in a sentence or two."""
-    best, *others = judged
-    if best["difference"] == "failed":
-        return "All runs failed; the reasons are below."
-    text = f"{best['configuration']} is best, with" if others else f"{best['configuration']} has"
+def verdict(compared: pd.DataFrame) -> str:
+    """The result of `compare_to_best` in a few sentences."""
+    best, others = compared.iloc[0], compared.iloc[1:]
+    if best["outcome"] == "failed":
+        return "All runs failed. The reasons are listed below."
+    text = f"{best['configuration']} is best, with" if len(others) else f"{best['configuration']} has"
     text += f" a validation accuracy of {best['validation_accuracy']:.2%}"
     if not math.isnan(best["low"]):
-        text += f" (95% interval {best['low']:.2%} to {best['high']:.2%}, {best['seeds'] - best['failed']} seeds)"
+        seeds = best["seeds"] - best["failed"]
+        text += f" (95% confidence interval {best['low']:.2%} to {best['high']:.2%}, {seeds} seeds)"
     text += f" and a test accuracy of {best['test_accuracy']:.2%}."
-    kinds = ["failed", "higher", "can't be told", "may be noise", "worse"]
-    failed, higher, unknown, noise, worse = (
-        sum(row["difference"].startswith(kind) for row in others) for kind in kinds
+    noise, unknown, worse, higher, failed = (
+        int((others["outcome"] == outcome).sum()) for outcome in ("noise", "unknown", "worse", "higher", "failed")
     )
     if unknown and not noise and not worse:
-        text += " With these seeds, it can't be told what is a difference and what is noise."
-    elif unknown or noise:
+        text += " These seeds are too few, or too similar, to tell a difference from noise."
+    else:
         if noise:
-            which = "the other" if len(others) == 1 else f"{noise} of the {len(others)} others"
+            which = "the other configuration" if len(others) == 1 else f"{noise} of the {len(others)} others"
             text += f" The difference to {which} may be noise."
         if unknown:
-            text += f" With so few seeds, or none that differ, {unknown} of the {len(others)} others can't be judged."
-            text += " The rest are worse by more than noise explains." if worse else ""
-    elif worse:
-        those = "The rest" if higher else "All others that finished" if failed else "All others"
-        text += f" {those} are worse by more than noise explains."
+            text += f" {unknown} of the {len(others)} others can't be tested, with too few or too similar seeds."
+        if worse:
+            which = "The rest" if noise or unknown or higher else "All others"
+            which += " that finished" if failed and which == "All others" else ""
+            text += f" {which} are worse by more than noise explains." if len(others) > 1 else ""
+            text += " The other configuration is worse by more than noise explains." if len(others) == 1 else ""
     if higher:
-        text += f" {plural(higher, 'configuration')} would be higher, if runs had not failed: each counts as 0."
+        text += f" {plural(higher, 'configuration')} would rank higher without failed runs, each of which counts as 0."
     if failed:
         text += f" {plural(failed, 'configuration')} failed with every seed."
     return text
+
+
+def _outcome(row: dict[Any, Any], values: Sequence[float], best: Sequence[float], p: float) -> tuple[str, str]:
+    if not values:
+        return "failed", "failed"
+    if row["rank"] == 1:
+        return "best", "the best"
+    if np.mean(values) > np.mean(best):
+        return "higher", f"higher, but {row['failed']} of {row['seeds']} runs failed"
+    if math.isnan(p):
+        reason = "too few seeds" if min(len(best), len(values)) < 2 else "no spread over seeds"
+        return "unknown", f"unknown: {reason}"
+    # The tails of the real distribution are not known better than that.
+    probability = f"p = {p:.2g}" if p >= 1e-4 else "p < 0.0001"
+    return ("worse", f"worse ({probability})") if p < SIGNIFICANCE else ("noise", f"may be noise ({probability})")
+
+
+def _has_spread(values: Sequence[float]) -> bool:
+    # Not the variance: the mean of equal numbers may be another number.
+    return len(values) > 1 and min(values) < max(values)

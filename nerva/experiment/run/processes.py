@@ -72,7 +72,8 @@ def receive_order() -> tuple[dict[str, Any], Callable[[str], None]]:
     answering = int(sys.argv[1])
 
     def answer(text: str) -> None:
-        os.write(answering, text.encode())
+        with suppress(BrokenPipeError):  # the parent has ended
+            os.write(answering, text.encode())
 
     return order, answer
 

@@ -21,7 +21,8 @@ from nerva.experiment.records.sweep_record import record_sweep
 from nerva.experiment.run.run import run
 from nerva.experiment.run.signals import Interrupted
 from nerva.experiment.sweep.plan import Point
-from nerva.experiment.tracking.follower import Follower, followed, unlogged
+from nerva.experiment.tracking import track
+from nerva.experiment.tracking.follower import Follower, followed, not_logged
 
 
 class Launcher:
@@ -85,7 +86,7 @@ class Launcher:
             _track(point)
         except (NervaError, OSError) as error:
             self._refused.append(point)
-            tqdm.write(unlogged(str(error)), file=sys.stderr)
+            tqdm.write(not_logged(str(error)), file=sys.stderr)
 
     def __call__(self, cfg: DictConfig) -> None:
         """Carry out a job of Hydra."""
@@ -116,7 +117,13 @@ def _key(overrides: Sequence[str]) -> tuple[str, ...]:
 
 
 def _track(point: Point) -> None:
-    from nerva.experiment.tracking import track
-
     config = point.config
-    track([point.folder], config.title, config.tracking.uri, config.results_dir, config.sweep, config.question)
+    track(
+        [point.folder],
+        config.title,
+        config.tracking.uri,
+        config.results_dir,
+        config.sweep,
+        config.question,
+        trusted_imports=frozenset(config.imports),
+    )

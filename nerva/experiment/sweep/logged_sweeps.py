@@ -7,9 +7,9 @@ from nerva.experiment.config.schema import Config
 from nerva.experiment.records.privacy import private
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.sweep_record import SweepRecord, read_sweeps
+from nerva.experiment.report.text import plural
 from nerva.experiment.sweep.plan import Plan
 from nerva.experiment.tracking import track
-from nerva.experiment.words import plural
 
 Say = Callable[[str], object]
 

@@ -1,0 +1,65 @@
+"""The files of a comparison: leaderboard, plots, summary and report, in one folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+
+from nerva.experiment.report import plots
+from nerva.experiment.report.html import report_html
+from nerva.experiment.report.predictions import Analyst
+from nerva.experiment.report.ranking import Comparison
+from nerva.experiment.report.summary import summary
+from nerva.experiment.report.tables import leaderboard_with_runs, write_table
+from nerva.utilities import whole_or_absent
+
+_SUFFIXES: tuple[Literal["png", "svg"], ...] = ("png", "svg")
+
+
+def write_comparison(
+    comparison: Comparison,
+    folder: Path,
+    data_dir: Path,
+    *,
+    sweep_id: str = "",
+    question: str = "",
+    commands: Sequence[str] = (),
+    ui: str = "",
+    trusted_imports: frozenset[str] = frozenset(),
+) -> None:
+    """Write leaderboard.csv, the plots as PNG and SVG, summary.txt and report.html, each whole or not at all.
+
+    Args:
+        comparison: the sweep.
+        folder: the folder for the files, which is created if necessary.
+        data_dir: the folder of the prepared datasets. Without the dataset, predictions are left out.
+        sweep_id: the sweep. `compared-<id>.txt` lists its runs, so that Snakemake knows which sweep the files are of.
+            It is not written if damaged runs were left out.
+        question: the question that the experiment asks.
+        commands: the commands that train and compare the sweep.
+        ui: how to open the MLflow UI, if the runs are logged.
+        trusted_imports: the user-defined modules that may be imported to compute predictions.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        # Temporary files of a process that was killed, and the list of runs that the files are no longer of.
+        for obsolete in (*folder.glob(".*.tmp*"), *folder.glob("compared-*.txt")):
+            obsolete.unlink()
+        write_table(leaderboard_with_runs(comparison), folder / "leaderboard.csv")
+        for name, draw in (("learning_curves", plots.comparison_curves), ("leaderboard", plots.ranking)):
+            figure = draw(comparison)
+            for suffix in _SUFFIXES:
+                with whole_or_absent(folder / f"{name}.{suffix}") as temporary:
+                    plots.save(figure, temporary, suffix)
+        _write_text(folder / "summary.txt", summary(comparison, folder, ui))
+        analyst = Analyst(data_dir, trusted_imports)
+        _write_text(folder / "report.html", report_html(comparison, analyst, commands, question))
+        if sweep_id and not comparison.damaged:
+            _write_text(folder / f"compared-{sweep_id}.txt", "".join(f"{x}\n" for x in comparison.runs["run_id"]))
+
+
+def _write_text(path: Path, text: str) -> None:
+    with whole_or_absent(path) as temporary:
+        # A record may have half of a character, which no file can hold.
+        temporary.write_text(text, encoding="utf-8", errors="replace")

@@ -1,0 +1,181 @@
+"""Interactive charts by plotly, as pieces of an HTML page. Their text colours follow the page; see the template."""
+
+import html
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from nerva.experiment.report.colours import COLOURS, HIGHLIGHTED, colour_of
+from nerva.experiment.report.curves import Curve, LearningCurves, log_ticks
+from nerva.experiment.report.factors import ordered
+from nerva.experiment.report.predictions import Analysis
+from nerva.experiment.report.text import cut
+
+_LEGEND = 38  # characters per line of a legend: as many as a phone shows
+_HOVER = 60  # characters per line of a text that appears on hovering
+_PERCENT = ".2~%"
+_CLEAR = "rgba(0,0,0,0)"
+_GRID = "rgba(128,128,128,0.25)"
+
+
+def curves_chart(learning_curves: LearningCurves) -> str:
+    """Learning curves: the mean over seeds, with the range as a band."""
+    traces: list[go.Scatter] = []
+    entries: list[str] = []
+    last_rank = len(learning_curves.curves)
+    # The best are drawn last, on top of the others.
+    for curve in reversed(learning_curves.curves):
+        top = curve.rank <= HIGHLIGHTED
+        name = f"{curve.rank}. {curve.configuration}"
+        shown = name
+        if curve.rank == last_rank > HIGHLIGHTED:
+            shown = f"ranks {HIGHLIGHTED + 1} to {last_rank}, in grey"
+        entry = _wrapped(cut(shown, 2 * _LEGEND), _LEGEND)
+        in_legend = top or curve.rank == last_rank
+        entries += [entry] * in_legend
+        # The grey ones are shown and hidden together.
+        traces += _curve(curve, entry, name, name if top else "others", in_legend)
+    axis = {"title": "epoch", "tickformat": "d", **({"dtick": 1} if learning_curves.last_epoch <= 10 else {})}
+    kind = "log" if learning_curves.log else "linear"
+    if learning_curves.log:
+        tickvals, ticktext = log_ticks(learning_curves)
+        ticks: dict[str, Any] = {"tickvals": tickvals, "ticktext": ticktext}
+    else:
+        ticks = {"tickformat": _PERCENT if learning_curves.metric.endswith("accuracy") else "~g"}
+    # The legend has its own space below the plot, however long its entries are.
+    below = 70 + 18 * sum(1 + entry.count("<br>") for entry in entries)
+    return _chart(
+        traces, 290 + below, xaxis=axis, yaxis={"title": learning_curves.label, "type": kind} | ticks,
+        legend={"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0,
+                "traceorder": "reversed", "maxheight": below},
+        margin={"l": 10, "r": 10, "t": 30, "b": below},
+    )  # fmt: skip
+
+
+def effect_chart(key: str, values: Sequence[Any], runs: pd.DataFrame) -> str:
+    """The validation accuracy of every finished run by the value of a key, and the mean of each value."""
+    finished = runs.assign(value=[_plain(value) for value in values])[(runs["status"] == "finished").to_numpy()]
+    order = [_plain(value) for value in ordered(values)]
+    means = finished.groupby("value")["validation_accuracy"].mean().reindex(order).dropna()
+    # Long names are easier to read beside an axis than below it.
+    beside = max(map(len, order)) > 18
+
+    def dots(names: list[str], accuracies: list[float], label: str, symbol: str, **marker: Any) -> dict[str, Any]:
+        x, y, along = (accuracies, names, "x") if beside else (names, accuracies, "y")
+        symbol += ("-ns-open" if beside else "-ew-open") if symbol == "line" else ""
+        hover = f"{label} %{{{along}:.2%}}<br>%{{text}}<extra></extra>"
+        return {"x": x, "y": y, "mode": "markers", "name": label, "hovertemplate": hover,
+                "marker": marker | {"symbol": symbol}}  # fmt: skip
+
+    accuracies = finished["validation_accuracy"].tolist()
+    traces = [
+        go.Scatter(
+            **dots(list(finished["value"]), accuracies, "one run", "circle", color=COLOURS[0], size=8, opacity=0.8),
+            text=[_wrapped(name, _HOVER) for name in finished["configuration"]],
+        ),
+        go.Scatter(
+            **dots(list(means.index), means.tolist(), "mean", "line", color=COLOURS[1], size=26, line={"width": 3}),
+            text=list(means.index),
+        ),
+    ]
+    shown = [_wrapped(str(value), 26) for value in ordered(values)]
+    categories = {
+        "title": _plain(key), "type": "category", "categoryorder": "array",
+        "categoryarray": order[::-1] if beside else order, "tickvals": order, "ticktext": shown,
+    }  # fmt: skip
+    scale = {"title": "validation accuracy", "tickformat": _PERCENT}
+    height = max(320, 130 + 46 * len(order)) if beside else 320
+    return _chart(traces, height, xaxis=scale if beside else categories, yaxis=categories if beside else scale)
+
+
+def parallel_chart(factors: dict[str, list[Any]], runs: pd.DataFrame) -> str:
+    """Parallel coordinates: each finished run is a line through its values and its metrics."""
+    finished = (runs["status"] == "finished").to_numpy()
+    dimensions: list[dict[str, Any]] = []
+    for key, values in factors.items():
+        kept = [value for value, included in zip(values, finished, strict=True) if included]
+        known = ordered(kept)
+        # Positions instead of values: learning rates of 0.1 and 0.0001 should be as far apart as any two.
+        places = [known.index(value) for value in kept]
+        ticks = {"tickvals": list(range(len(known))), "ticktext": [cut(str(value), 20) for value in known]}
+        dimensions.append({"label": _plain(cut(key, 40)), "values": places, **ticks})
+    for label, column, form in (
+        ("validation", "validation_accuracy", _PERCENT),
+        ("test", "test_accuracy", _PERCENT),
+        ("seconds", "training_seconds", ".3~g"),
+    ):
+        dimensions.append({"label": label, "values": runs[finished][column].tolist(), "tickformat": form})
+    line = {
+        "color": runs[finished]["validation_accuracy"].tolist(),
+        "colorscale": [[0, COLOURS[5]], [1, COLOURS[0]]], "showscale": True,
+        "colorbar": {"title": {"text": "validation"}, "tickformat": _PERCENT, "thickness": 12},
+    }  # fmt: skip
+    trace = go.Parcoords(line=line, dimensions=dimensions, labelangle=-15)
+    return _chart([trace], 420, margin={"l": 90, "r": 30, "t": 70, "b": 20})
+
+
+def confusion_chart(analysis: Analysis) -> str:
+    """The confusion matrix. The diagonal is not coloured, because its large numbers would hide the errors."""
+    counts = analysis.confusion
+    wrong = np.where(np.eye(len(counts), dtype=bool), 0, counts)
+    classes = [*map(_plain, analysis.names)]
+    trace = go.Heatmap(
+        z=wrong.tolist(), x=classes, y=classes, text=counts.tolist(), texttemplate="%{text}", showscale=False,
+        colorscale=[[0, "rgba(0,114,178,0)"], [1, "rgba(0,114,178,0.6)"]], xgap=1, ygap=1,
+        hovertemplate="%{text} of class %{y} were predicted as %{x}<extra></extra>",
+    )  # fmt: skip
+    return _chart(
+        [trace], 460, xaxis={"title": "predicted class", "type": "category", "showgrid": False},
+        yaxis={"title": "correct class", "type": "category", "autorange": "reversed", "showgrid": False},
+    )  # fmt: skip
+
+
+def _curve(curve: Curve, entry: str, name: str, group: str, in_legend: bool) -> list[go.Scatter]:
+    """The band and the line of a configuration."""
+    top, colour = curve.rank <= HIGHLIGHTED, colour_of(curve.rank)
+    # Black can't be seen on a dark page.
+    colour = colour.replace("#000000", "#777777")
+    band = go.Scatter(
+        x=[*curve.epochs, *curve.epochs[::-1]], y=[*curve.max, *curve.min[::-1]], fill="toself", mode="lines",
+        hoverinfo="skip", fillcolor=_rgba(colour, 0.15 if top else 0.05), line={"width": 0}, showlegend=False,
+        legendgroup=group,
+    )  # fmt: skip
+    dash = "dash" if curve.rank == HIGHLIGHTED else None
+    line = go.Scatter(
+        x=curve.epochs, y=curve.mean, mode="lines+markers", name=entry, legendgroup=group, showlegend=in_legend,
+        line={"color": colour, "width": 2 if top else 1, "dash": dash}, marker={"size": 5 if top else 3},
+        text=[_wrapped(name, _HOVER)] * len(curve.epochs),
+        hovertemplate="%{y:.4g} at epoch %{x}<br>%{text}<extra></extra>",
+    )  # fmt: skip
+    return [band, line]
+
+
+def _chart(traces: Sequence[Any], height: int, **layout: Any) -> str:
+    axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "automargin": True}
+    for key in ("xaxis", "yaxis"):
+        layout[key] = {**axis, **layout.get(key, {})}
+    layout.setdefault("legend", {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0})
+    layout.setdefault("margin", {"l": 10, "r": 10, "t": 30, "b": 10})
+    look = go.Layout(height=height, font={"size": 13}, paper_bgcolor=_CLEAR, plot_bgcolor=_CLEAR, **layout)
+    config = {"responsive": True, "displaylogo": False, "displayModeBar": False}
+    chart = go.Figure(list(traces), look)
+    return str(chart.to_html(full_html=False, include_plotlyjs=False, config=config, default_height=f"{height}px"))
+
+
+def _rgba(colour: str, alpha: float) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"
+
+
+def _plain(value: Any) -> str:
+    """A value as text that plotly shows as it is: it would read tags as markup, and links as links."""
+    return html.escape(str(value))
+
+
+def _wrapped(text: str, width: int) -> str:
+    """A text for plotly, in lines of at most `width` characters."""
+    return "<br>".join(map(_plain, textwrap.wrap(text, width)))
