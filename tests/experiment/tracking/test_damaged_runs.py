@@ -17,7 +17,6 @@ from nerva.experiment.tracking import track
 from tests.experiment.tracking.sweeps import FIRST, nerva_track, track_sweep, trained_runs
 from tests.helpers import client_of, logged_in
 
-
 pytestmark = pytest.mark.usefixtures("drawn")  # a picture may be what needs a damaged file
 
 
