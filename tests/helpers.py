@@ -180,6 +180,34 @@ def trained(config: Config, overrides: Sequence[str] = (), folder: RunFolder | N
     return folder or RunFolder.of(config.results_dir, identity.run_id)
 
 
+# A user-defined module with an optimizer and a schedule. It takes a number from another module, and counts its steps.
+MINE = """
+from helper import FACTOR
+from nerva.learning_rate import LEARNING_RATES, LearningRateScheduler
+from nerva.optimizers import OPTIMIZERS, GradientDescentOptimizer
+
+@OPTIMIZERS.register("Scaled")
+class Scaled(GradientDescentOptimizer):
+    "It has no __repr__, so that it prints as its base class does."
+    count = 0
+    def __init__(self, x, Dx, part: float = 1):
+        super().__init__(x, Dx)
+        self.part = part
+    def update(self, eta):
+        type(self).count += 1
+        super().update(eta * self.part * FACTOR / (1 + Scaled.count % 7))
+
+@LEARNING_RATES.register("Bare")
+class Bare(LearningRateScheduler):
+    "It has no __repr__, so that it prints its address."
+    def __init__(self, lr: float = 0.01):
+        self.lr = lr
+    def __call__(self, epoch):
+        return self.lr
+"""
+USER_DEFINED = ("imports=[mine]", "optimizer=gradient_descent", "optimizer.name=Scaled", "learning_rate={name:Bare}")
+
+
 def metrics_without_times(folder: RunFolder) -> list[dict[str, float]]:
     """The metrics of a run that are the same whenever it is trained."""
     return [{key: x for key, x in row.items() if key not in ("time", "seconds")} for row in folder.read_metrics()]

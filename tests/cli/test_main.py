@@ -38,7 +38,7 @@ def test_mistakes(run: Command) -> None:
     )
     failed_plainly(run("nerva", "track", "quik"), 'there is no experiment "quik"')
     failed_plainly(
-        run("nerva", "compare", "quick", "data=digits"), "12 of 12 runs of digits-quick have not been trained yet"
+        run("nerva", "compare", "quick", "data=digits"), "12 of 12 runs of digits-quick are not trained yet"
     )
     failed_plainly(
         run("nerva", "train", "data=mnist", NERVA_DATA_DIR="/nowhere"), "NERVA_DATA_DIR names /nowhere", "mnist/"

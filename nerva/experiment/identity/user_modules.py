@@ -13,6 +13,7 @@ from nerva.experiment.identity.fingerprint import fingerprint
 from nerva.utilities import import_here
 
 _INSTALLED = {"site-packages", "dist-packages"}
+_FOLDER = object()
 
 
 def sources(name: str) -> dict[str, str]:
@@ -32,10 +33,7 @@ def files(name: str) -> dict[str, Path]:
     """
     root = _root(name)
     finder = _Finder(root, name.partition(".")[0])
-    try:
-        finder.import_hook(name)
-    except SyntaxError as error:  # in a module that is imported inside a function
-        raise NervaError(f"imports: {error}") from None
+    finder.import_hook(name)
     found = {}
     for module, entry in sorted(finder.modules.items()):
         if (name_of_file := vars(entry)["__file__"]) is None:
@@ -63,7 +61,21 @@ class _Finder(ModuleFinder):
         # The engine's code is hashed by itself.
         if outermost == "nerva" or (self._only_package and outermost != self._package):
             raise ImportError(name)
+        spec = importlib.machinery.PathFinder.find_spec(name, path or self.path)
+        if spec and spec.loader is None and spec.submodule_search_locations:
+            # A folder without __init__.py, which ModuleFinder does not know.
+            return None, next(iter(spec.submodule_search_locations)), ("", "", _FOLDER)
         return super().find_module(name, path, parent)
+
+    def load_module(self, fqname: str, fp: Any, pathname: str, file_info: tuple[str, str, Any]) -> Any:
+        if file_info[2] is _FOLDER:
+            module = self.add_module(fqname)
+            vars(module)["__path__"] = [pathname]
+            return module
+        try:
+            return super().load_module(fqname, fp, pathname, file_info)
+        except SyntaxError as error:  # in a module that is imported inside a function; ModuleFinder would leave it out
+            raise NervaError(f"imports: {error}") from None
 
 
 def texts(names: Iterable[str]) -> dict[str, str]:

@@ -52,7 +52,10 @@ def read_config(path: Path, run_id: str, repair_hint: str) -> Config:
             # A recorded configuration has its values resolved. Interpolations could read environment variables.
             raise ValueError("it is too long" if len(text) > _LARGEST else "it has interpolations")
         config = dataclasses.replace(from_yaml(text), experiment_name=run_id)
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError, OmegaConfBaseException, YAMLError) as error:
+    except (
+        OSError, ValueError, TypeError, AttributeError, RecursionError, OmegaConfBaseException, YAMLError,
+        AssertionError,  # by OmegaConf, if the text is a single value
+    ) as error:  # fmt: skip
         raise NervaError(f"{path} is not a run's configuration ({_first_line(error)}); {repair_hint}") from None
     return config
 

@@ -108,8 +108,9 @@ def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
     metrics = ["validation_accuracy", "test_accuracy", "training_seconds"]
     board = (
         runs.assign(finished=finished, **{name: runs[name].where(finished) for name in metrics})
-        .groupby(["configuration", "configuration_id"], sort=False)
+        .groupby("configuration_id", sort=False)
         .agg(
+            configuration=("configuration", "first"),
             seeds=("finished", "size"),
             failed=("finished", lambda finished: int((~finished).sum())),
             validation_accuracy=("validation_accuracy", "mean"),
