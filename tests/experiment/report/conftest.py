@@ -1,4 +1,4 @@
-"""Fixtures of the tests of reports: one trained sweep, which tests only read, and copies of it, which they may change."""
+"""Fixtures of the tests of reports: a trained sweep, which tests only read, and copies of it, which they may change."""
 
 import shutil
 from pathlib import Path

@@ -51,7 +51,8 @@ def test_the_curves_of_a_sweep_are_those_of_its_metrics(comparison) -> None:
 
 
 @pytest.mark.parametrize(
-    ("losses", "log"), [([4.0, 1.0], True), ([1.5, 1.0], False), ([1.0, 0.0], False), ([1.0, -1.0], False), ([math.nan], False)]
+    ("losses", "log"),
+    [([4.0, 1.0], True), ([1.5, 1.0], False), ([1.0, 0.0], False), ([1.0, -1.0], False), ([math.nan], False)],
 )
 def test_positive_losses_that_vary_have_a_logarithmic_axis(losses, log) -> None:
     assert curves_of(a=[losses]).log == log
@@ -61,7 +62,7 @@ def test_accuracies_have_a_linear_axis(comparison) -> None:
     assert [curves.log for curves in comparison.curves] == [True, False]
 
 
-@pytest.mark.parametrize("largest", [5.0, 1e3, 1e9, 1e30, 1e99, 1e300])
+@pytest.mark.parametrize("largest", [5.0, 1e3, 1e9, 1e30, 1e99])
 def test_ticks_of_a_logarithmic_axis(largest) -> None:
     ticks, labels = log_ticks(curves_of(a=[[2.0, largest]]))
     assert 2 < len(ticks) <= 16

@@ -39,6 +39,6 @@ def test_a_key_is_found_by_a_part_of_its_name() -> None:
     with pytest.raises(NervaError, match=r'"model" can mean model\.hidden or model\.layers'):
         find_key(factors, "model")
     with pytest.raises(
-        NervaError, match='"loss" was not swept; the keys that were swept are: model.hidden, model.layers'
+        NervaError, match=r'"loss" was not swept; the keys that were swept are: model\.hidden, model\.layers'
     ):
         find_key(factors, "loss")

@@ -50,7 +50,7 @@ def test_a_run_without_a_result_has_not_ended(copied_run) -> None:
 
 def test_a_folder_with_another_name_is_damaged(copied_run) -> None:
     renamed = RunFolder(copied_run.path.rename(copied_run.path.with_name("000000000000")))
-    with pytest.raises(NervaError, match="run_id is '.*', and should be '000000000000'"):
+    with pytest.raises(NervaError, match=r"run_id is '.*', and should be '000000000000'"):
         load_run(renamed)
 
 
@@ -100,7 +100,7 @@ def test_a_dataset_may_not_be_a_path(copied_run) -> None:
     edit_json(copied_run.provenance, lambda provenance: provenance["data"].update(name="../../secret"))
     update_checksums(copied_run)
     with pytest.raises(
-        NervaError, match='data.name in config.yaml should be the name of a file, without folders, not "'
+        NervaError, match=r'data\.name in config\.yaml should be the name of a file, without folders, not "'
     ):
         load_run(copied_run)
 
