@@ -1,11 +1,10 @@
-# Prepare the data, train a run for each point of a sweep, log the runs to MLflow, and compare them.
+# Prepare the data, train one run for each point of a sweep, log the runs to MLflow, and compare them.
 #
 #   snakemake --cores 4
 #   snakemake --cores 4 --config experiment=flagship data=mnist overrides="train.epochs=2 model=small"
-#
 #   snakemake --cores 4 replay
 #
-# `experiment` names a file of conf/experiment, `data` one of conf/data; `overrides` are Hydra's, with spaces between.
+# `experiment` names a file in conf/experiment, and `data` one in conf/data. `overrides` are Hydra's, separated by spaces.
 from snakemake.utils import min_version
 
 min_version("9.9")
@@ -27,4 +26,4 @@ rule all:
         TRACKED,
         *COMPARED.values(),
     message:
-        f"All is made: {SWEEP}/"
+        f"The results are complete: {SWEEP_DIR}/"

@@ -1,5 +1,9 @@
-"""The error that tells of a user's mistake; here, where it can be had without NumPy."""
+"""Errors that are reported without a traceback. This module can be imported without NumPy."""
 
 
 class NervaError(RuntimeError, ValueError):
     """A user's mistake: the message says what is wrong, where, and what would be right."""
+
+
+class RunFailedError(Exception):
+    """A run ended as failed. Its folder says why."""

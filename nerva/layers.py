@@ -51,6 +51,10 @@ class Layer:
     parameters: tuple[str, ...] = ()
     # The names of what else a layer has learned; see BatchNormalizationLayer.
     statistics: tuple[str, ...] = ()
+    # The names of what else must be kept to resume training; see DropoutLayer. A subclass lists what it adds.
+    state: tuple[str, ...] = ()
+    # The names of what is computed anew for each batch, besides the gradients of the parameters. Likewise.
+    caches: tuple[str, ...] = ("X", "DX", "Z", "DZ")
 
     def __init__(self) -> None:
         self.X: Any = None
@@ -207,6 +211,7 @@ class SReLULayer(ActivationLayer):
     """The activation layer with SReLU, whose parameters x = (al, tl, ar, tr) are trained as well."""
 
     parameters = ("W", "b", "x")
+    caches = ("Dal", "Dtl", "Dar", "Dtr")
     act: SReLUActivation
 
     def __init__(self, D: int, K: int, act: SReLUActivation) -> None:
@@ -348,6 +353,7 @@ class BatchNormalizationLayer(Layer):
     """
 
     parameters = ("beta", "gamma")
+    caches = ("inv_sqrt_Sigma",)
 
     def __init__(self, D: int, momentum: float | None = None) -> None:
         """
@@ -435,6 +441,9 @@ class DropoutLayer(Layer):
     Divided by 1 - p while training, so that `evaluate` gives X as it is (inverted dropout).
     """
 
+    state = ("rng",)
+    caches = ("R",)
+
     def __init__(self, D: int, p: float = 0.5, rng: Rng = None) -> None:
         """
         Args:
@@ -482,8 +491,8 @@ class DropoutLayer(Layer):
         return f"Dropout(p={float(self.p)})"
 
 
-# Layers by their names; an activation's name stands for a layer with that activation. A layer that takes D and K has
-# weights, one that takes D only keeps the size of its inputs.
+# Layers by name. A layer that takes D and K has weights; one that takes only D has as many outputs as inputs. The name
+# of an activation stands for a layer with that activation: it is registered here only if that layer has its own class.
 LAYERS: Registry[Layer] = Registry("layer", given=("D", "K", "rng"))
 LAYERS.add("Linear", LinearLayer)
 LAYERS.add("Softmax", SoftmaxLayer)
@@ -492,21 +501,26 @@ LAYERS.add("BatchNormalization", BatchNormalizationLayer)
 LAYERS.add("Dropout", DropoutLayer)
 
 
+@LAYERS.register("SReLU")
+def _srelu(D: int, K: int, al: float = 0.0, tl: float = 0.0, ar: float = 0.0, tr: float = 1.0) -> SReLULayer:
+    return SReLULayer(D, K, SReLUActivation(al, tl, ar, tr))
+
+
 def has_weights(text: str) -> bool:
-    """Whether the layer that a specification names has weights, and so an output size of its own.
+    """Whether the layer that a specification names has weights, and hence its own number of outputs.
 
     Raises:
-        NervaError: if the specification has another shape, or names no known layer or activation.
+        NervaError: if the specification cannot be parsed, or names no known layer or activation.
     """
     name = parse_function_call(text).name
     return layer_registry(text) is ACTIVATIONS or "K" in inspect.signature(LAYERS.components[name]).parameters
 
 
 def layer_registry(text: str) -> Registry[Any]:
-    """The registry that knows the name of a layer's specification: that of layers, or that of activations.
+    """The registry in which the name of a layer's specification is looked up: LAYERS or, failing that, ACTIVATIONS.
 
     Raises:
-        NervaError: if the specification has another shape, or names no known layer or activation.
+        NervaError: if the specification cannot be parsed, or names no known layer or activation.
     """
     name = parse_function_call(text).name
     LAYERS.check(name, ACTIVATIONS)
@@ -514,24 +528,23 @@ def layer_registry(text: str) -> Registry[Any]:
 
 
 def parse_layer(text: str, D: int, K: int, rng: Rng = None) -> Layer:
-    """The layer that a specification names, without optimizer and with weights 0.
+    """The layer that a specification names, without an optimizer and with zero weights.
 
     Args:
-        text: `Linear`, `Softmax`, `LogSoftmax`, `BatchNormalization`, `Dropout(p=0.5)`, or an activation such as
-            `ReLU` or `SReLU(al=0, tl=0, ar=0, tr=1)`.
+        text: `Linear`, `Softmax`, `LogSoftmax`, `BatchNormalization`, `Dropout(p=0.5)`,
+            `SReLU(al=0, tl=0, ar=0, tr=1)`, or an activation such as `ReLU`.
         D: the number of inputs.
         K: the number of outputs; a layer without weights has D outputs.
-        rng: where the randomness of a layer comes from that has any.
+        rng: the generator for a layer that is random.
 
     Raises:
-        NervaError: if the specification has another shape, a name is unknown, or a value is out of range.
+        NervaError: if the specification cannot be parsed, a name is unknown, or a value is out of range.
     """
-    if layer_registry(text) is LAYERS:
-        given = {"D": D, "K": K, "rng": rng}
-        takes = inspect.signature(LAYERS.components[parse_function_call(text).name]).parameters
-        return LAYERS.bind(text)(**{key: value for key, value in given.items() if key in takes})
-    act = ACTIVATIONS.parse(text)
-    return SReLULayer(D, K, act) if isinstance(act, SReLUActivation) else ActivationLayer(D, K, act)
+    if layer_registry(text) is ACTIVATIONS:
+        return ActivationLayer(D, K, ACTIVATIONS.parse(text))
+    given = {"D": D, "K": K, "rng": rng}
+    takes = inspect.signature(LAYERS.components[parse_function_call(text).name]).parameters
+    return LAYERS.bind(text)(**{key: value for key, value in given.items() if key in takes})
 
 
 def parse_linear_layer(
@@ -540,15 +553,15 @@ def parse_linear_layer(
     """The layer with weights that a specification names: `Linear`, `Softmax`, or an activation such as `ReLU`.
 
     Args:
-        text: the layer's specification.
+        text: the specification of the layer.
         D: the number of inputs.
         K: the number of outputs.
         optimizer: the specification of its optimizer.
         weight_initializer: the specification of its initial weights.
-        rng: where the randomness of the weights comes from.
+        rng: the generator of the weights.
 
     Raises:
-        NervaError: if a specification has another shape, a name is unknown, or the layer has no weights.
+        NervaError: if a specification cannot be parsed, a name is unknown, or the layer has no weights.
     """
     layer = parse_layer(text, D, K, rng)
     if not isinstance(layer, LinearLayer):

@@ -1,9 +1,10 @@
 """Learning-rate schedules, and the parser of their specifications.
 
-A schedule is a pure function of the epoch, which counts from 0: asked twice, it answers the same.
+A schedule is a pure function of the epoch, which counts from 0. A rate that is too large for a number is inf.
 """
 
 import math
+import sys
 
 from nerva.errors import NervaError
 from nerva.specifications import Registry
@@ -12,6 +13,9 @@ from nerva.utilities import not_negative, positive
 
 class LearningRateScheduler:
     """A learning rate for each epoch."""
+
+    # The names of what must be kept to resume training, of a schedule that is not a pure function of the epoch.
+    state: tuple[str, ...] = ()
 
     def __call__(self, epoch: int) -> float:
         raise NotImplementedError
@@ -58,17 +62,21 @@ class StepBasedScheduler(LearningRateScheduler):
         )
 
     def __call__(self, epoch: int) -> float:
-        return self.lr * math.pow(self.drop_rate, math.floor((1 + epoch) / self.change_rate))
+        drops = math.floor(min((1 + epoch) / self.change_rate, sys.float_info.max))
+        try:
+            return self.lr * math.pow(self.drop_rate, drops)
+        except OverflowError:
+            return math.inf
 
 
 class MultiStepLRScheduler(LearningRateScheduler):
-    """lr, times gamma for each milestone that the epoch has reached. Milestones are epochs in rising order."""
+    """lr, times gamma for each milestone that the epoch has reached. Milestones are epochs in ascending order."""
 
     def __init__(self, lr: float, milestones: list[int], gamma: float) -> None:
         self.lr = positive("lr", lr)
         self.milestones = [int(milestone) for milestone in milestones]
         if self.milestones != sorted(self.milestones):
-            raise NervaError(f"milestones should be epochs in rising order, not {self.milestones}")
+            raise NervaError(f"milestones should be epochs in ascending order, not {self.milestones}")
         self.gamma = positive("gamma", gamma)
 
     def __repr__(self) -> str:
@@ -97,7 +105,7 @@ class ExponentialScheduler(LearningRateScheduler):
 
 
 class CosineScheduler(LearningRateScheduler):
-    """From lr at epoch 0 to final at epoch `epochs`, along half a cosine (Loshchilov and Hutter 2017); then final."""
+    """From lr at epoch 0 along half a cosine to final at epoch `epochs` (Loshchilov and Hutter 2017); then final."""
 
     def __init__(self, lr: float, epochs: int, final: float = 0.0) -> None:
         self.lr = positive("lr", lr)
@@ -140,6 +148,33 @@ def parse_learning_rate(text: str) -> LearningRateScheduler:
     """The schedule that a specification such as `Constant(0.1)` or `MultiStepLR(0.1;1,3,5;0.1)` names.
 
     Raises:
-        NervaError: if the specification has another shape, names no known schedule, or a value is out of range.
+        NervaError: if the specification cannot be parsed, names no known schedule, or a value is out of range.
     """
     return LEARNING_RATES.parse(text)
+
+
+# The number of epochs at which `check_schedule` evaluates a schedule, at most.
+_CHECKED = 100
+
+
+def check_schedule(schedule: LearningRateScheduler, epochs: int) -> None:
+    """Check that the learning rates of the epochs 0 to epochs - 1 are finite numbers, in constant time.
+
+    Checking the first and the last epoch suffices for the schedules of this module. Each of them is monotone, or it is
+    a monotone schedule times a factor of at most 1 (WarmUp). A user-defined schedule need not be monotone, so it is
+    checked at epochs in between as well: at all of them up to a hundred, and at an even sample of a hundred beyond.
+
+    Raises:
+        NervaError: if a learning rate is not a finite number; the message names the schedule and the epoch.
+    """
+    last = epochs - 1
+    checked = range(epochs) if epochs <= _CHECKED else [last * i // (_CHECKED - 1) for i in range(_CHECKED)]
+    for epoch in checked:
+        try:
+            rate = float(schedule(epoch))
+        except OverflowError:
+            rate = math.inf
+        except (TypeError, ValueError) as error:
+            raise NervaError(f"{schedule} gives no learning rate at epoch {epoch}: {error}") from error
+        if not math.isfinite(rate):
+            raise NervaError(f"{schedule} is {rate} at epoch {epoch}; a learning rate should be a finite number")

@@ -154,6 +154,9 @@ def Negative_log_likelihood_loss_gradient(Y: Matrix, T: Matrix) -> Matrix:
 class LossFunction:
     """A loss of the outputs Y for the targets T, both N×K, and its gradient with respect to Y."""
 
+    # The names of what must be kept to resume training.
+    state: tuple[str, ...] = ()
+
     def __call__(self, Y: Matrix, T: Matrix) -> Any:
         raise NotImplementedError
 

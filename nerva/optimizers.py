@@ -27,6 +27,11 @@ class Attribute:
 class Optimizer:
     """Adjusts parameters, by their gradients."""
 
+    # The names of what must be kept to resume training, besides the parameter. A subclass lists what it adds.
+    state: tuple[str, ...] = ()
+    # The names of what is computed anew in each step. Likewise.
+    caches: tuple[str, ...] = ()
+
     def update(self, eta: float) -> None:
         """Makes one step with learning rate eta."""
         raise NotImplementedError
@@ -88,6 +93,8 @@ class GradientDescentOptimizer(Optimizer):
 class MomentumOptimizer(GradientDescentOptimizer):
     """delta_x := mu delta_x - eta Dx; x := x + delta_x."""
 
+    state = ("delta_x",)
+
     def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, mu: float) -> None:
         super().__init__(x, Dx)
         if not 0 <= mu <= 1:
@@ -122,6 +129,8 @@ class AdamOptimizer(GradientDescentOptimizer):
 
     m' = m / (1 - beta1ᵗ) and v' = v / (1 - beta2ᵗ) at step t (Kingma and Ba 2015).
     """
+
+    state = ("t", "m", "v")
 
     def __init__(
         self,
@@ -181,6 +190,8 @@ class AdamWOptimizer(AdamOptimizer):
 class RMSPropOptimizer(GradientDescentOptimizer):
     """v := rho v + (1 - rho) Dx²; x := x - eta Dx / (√v + epsilon) (Tieleman and Hinton 2012)."""
 
+    state = ("v",)
+
     def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, rho: float = 0.99, epsilon: float = 1e-8) -> None:
         super().__init__(x, Dx)
         if not 0 <= rho < 1:
@@ -201,10 +212,12 @@ class RMSPropOptimizer(GradientDescentOptimizer):
 class ChangedGradientOptimizer(GradientDescentOptimizer):
     """Another optimizer, which is given a gradient that is made from Dx."""
 
+    caches = ("gradient",)
+
     def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, optimizer: Specification) -> None:
         super().__init__(x, Dx)
         self.gradient = self.Dx
-        self.optimizer = parse_optimizer(optimizer)(x, Attribute(self, "gradient"))
+        self.optimizer = OPTIMIZERS.bind(optimizer)(x, Attribute(self, "gradient"))
 
     def changed(self, Dx: Matrix) -> Matrix:
         """The gradient that the other optimizer gets."""

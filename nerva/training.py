@@ -1,36 +1,41 @@
 """Training by stochastic gradient descent.
 
-`training_epochs` is the loop: it yields a record an epoch, and prints nothing. The functions below it print the
-records as a table.
+`training_epochs` is the training loop. It yields one record per epoch and prints nothing.
+`stochastic_gradient_descent` runs it and prints a table; see `nerva.training_table`.
 """
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from nerva.datasets import DataLoader, create_npz_dataloaders, from_one_hot, has_labels, to_one_hot
 from nerva.errors import NervaError
-from nerva.learning_rate import LearningRateScheduler, parse_learning_rate
+from nerva.learning_rate import LearningRateScheduler, check_schedule, parse_learning_rate
 from nerva.loss_functions import LossFunction, parse_loss_function
 from nerva.matrix_operations import Matrix
 from nerva.multilayer_perceptron import MultilayerPerceptron, parse_multilayer_perceptron
-from nerva.utilities import StopWatch, pp, set_numpy_options
+from nerva.training_table import (
+    TrainOptions,
+    print_batch_debug_info,
+    print_epoch_footer,
+    print_epoch_header,
+    print_record,
+)
+from nerva.training_table import print_epoch_line as print_epoch_line  # nerva-numpy has it in this module
+from nerva.utilities import StopWatch, set_numpy_options
 from nerva.weight_initializers import Rng
 
+# The largest number of epochs that a run may have. It keeps a mistyped number from being taken seriously.
+MAX_EPOCHS = 1_000_000
 
-class TrainOptions:
-    """What the printing functions of this module show."""
-
-    debug = False
-    print_statistics = True
-    print_digits = 6
+# A function of epoch, batch number, network, X, Y and DY that is called for each batch, before backpropagation.
+BatchHook = Callable[[int, int, MultilayerPerceptron, Matrix, Matrix, Matrix], None]
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch came to. Epoch 0 is the network before training. Losses are means over the samples."""
+    """The metrics of one epoch. Epoch 0 is the network before training. Losses are means over the samples."""
 
     epoch: int
     learning_rate: float
@@ -40,11 +45,11 @@ class EpochRecord:
     validation_accuracy: float | None
     test_loss: float
     test_accuracy: float
-    seconds: float  # of wall time for training, without the evaluation
+    seconds: float  # wall time of the training, without the evaluation
 
 
 def evaluate(M: MultilayerPerceptron, data_loader: DataLoader, loss: LossFunction) -> tuple[float, float]:
-    """The mean loss and the accuracy of a network over a dataset."""
+    """The mean loss and the accuracy of a network on a dataset."""
     total_loss = 0.0
     total_correct = 0
     for X, T in _in_order(data_loader):
@@ -55,32 +60,46 @@ def evaluate(M: MultilayerPerceptron, data_loader: DataLoader, loss: LossFunctio
 
 
 def _in_order(data_loader: DataLoader) -> Iterable[tuple[Matrix, Matrix]]:
-    """The batches in the order of the dataset, or as they come from a loader of another kind."""
+    """The batches in the order of the dataset; a loader of another class gives them in its own order."""
     return data_loader.in_order() if isinstance(data_loader, DataLoader) else data_loader
 
 
 def _correct(Y: Matrix, T: Matrix) -> int:
-    """For how many samples the largest output is that of the right class."""
+    """The number of samples for which the largest output is that of the target class."""
     return int((from_one_hot(Y) == from_one_hot(T)).sum())
 
 
 def _fitting(Y: Matrix, T: Matrix) -> Matrix:
-    """Y, if the targets have its shape."""
+    """Return Y. Raise a NervaError if the targets have another shape."""
     if Y.shape != T.shape:
         raise NervaError(f"the network gives outputs of shape {Y.shape}, but the targets have shape {T.shape}")
     return Y
 
 
 def train_epoch(
-    M: MultilayerPerceptron, loss: LossFunction, eta: float, train_loader: DataLoader, epoch: int = 0
+    M: MultilayerPerceptron,
+    loss: LossFunction,
+    eta: float,
+    train_loader: DataLoader,
+    epoch: int = 0,
+    on_batch: BatchHook | None = None,
 ) -> None:
-    """One pass over the training set: for each batch a step with learning rate eta."""
+    """Train a network for one pass over the training set, with one step per batch.
+
+    Args:
+        M: the network; its parameters change.
+        loss: the loss function to minimize.
+        eta: the learning rate.
+        train_loader: the training set. Gradients are divided by the batch size.
+        epoch: the number of this epoch, for `on_batch`.
+        on_batch: a function that observes each batch.
+    """
     for k, (X, T) in enumerate(train_loader):
         N = X.shape[0]
         Y = _fitting(M.feedforward(X), T)
         DY = loss.gradient(Y, T) / N
-        if TrainOptions.debug:
-            print_batch_debug_info(epoch, k, M, X, Y, DY)
+        if on_batch:
+            on_batch(epoch, k, M, X, Y, DY)
         M.backpropagate(Y, DY)
         M.optimize(eta)
 
@@ -95,20 +114,22 @@ def training_epochs(
     validation_loader: DataLoader | None = None,
     evaluation_loader: DataLoader | None = None,
     done: int | None = None,
+    on_batch: BatchHook | None = None,
 ) -> Iterator[EpochRecord]:
-    """Trains a network, and yields a record before the first epoch and after each.
+    """Train a network, and yield a record before the first epoch and after each epoch.
 
     Args:
         M: the network; its parameters change.
-        epochs: how often to go over the training set.
-        loss: what to make small.
+        epochs: the number of epochs, those that are done included.
+        loss: the loss function to minimize.
         learning_rate: the learning rate of each epoch.
-        train_loader: the training set. Gradients are divided by the size of a batch.
+        train_loader: the training set. Gradients are divided by the batch size.
         test_loader: the test set.
         validation_loader: the validation set, if there is one.
-        evaluation_loader: the training set as it is evaluated, if in other batches than it is trained with.
-        done: how many epochs the network has been trained for, if this goes on where that ended; the next record is
-            that of the epoch after.
+        evaluation_loader: the training set in the batches in which it is evaluated; by default, `train_loader`.
+        done: the number of epochs that the network has already been trained for. If it is given, the first record is
+            that of the next epoch.
+        on_batch: a function that observes each batch.
     """
 
     def record(epoch: int, eta: float, seconds: float) -> EpochRecord:
@@ -122,12 +143,12 @@ def training_epochs(
     for epoch in range(done or 0, epochs):
         timer = StopWatch()
         eta = learning_rate(epoch)
-        train_epoch(M, loss, eta, train_loader, epoch)
-        yield record(epoch + 1, eta, timer.seconds())  # read here, before the evaluation starts
+        train_epoch(M, loss, eta, train_loader, epoch, on_batch)
+        yield record(epoch + 1, eta, timer.seconds())  # the time is read before the evaluation starts
 
 
 def compute_accuracy(M: MultilayerPerceptron, data_loader: DataLoader) -> float:
-    """The part of the samples for which the largest output is that of the right class."""
+    """The fraction of the samples for which the largest output is that of the target class."""
     correct = sum(_correct(_fitting(M.evaluate(X), T), T) for X, T in _in_order(data_loader))
     return correct / len(data_loader.dataset)
 
@@ -136,82 +157,6 @@ def compute_loss(M: MultilayerPerceptron, data_loader: DataLoader, loss: LossFun
     """The mean loss over the samples."""
     total = sum(float(loss(_fitting(M.evaluate(X), T), T)) for X, T in _in_order(data_loader))
     return total / len(data_loader.dataset)
-
-
-def _columns(validation: bool) -> list[tuple[str, int, str]]:
-    """The name, width and format of each column of the table."""
-    digits = TrainOptions.print_digits
-    real = (digits + 6, f".{digits}f")
-    accuracies = ["train_acc", "valid_acc", "test_acc"] if validation else ["train_acc", "test_acc"]
-    return [("epoch", 5, "d"), *((name, *real) for name in ("lr", "loss", *accuracies, "time (s)"))]
-
-
-def _rule(validation: bool) -> str:
-    return "-" * (sum(width + 3 for _, width, _ in _columns(validation)) - 3)
-
-
-def table_head(validation: bool = False) -> list[str]:
-    """The first lines of the table."""
-    names = " | ".join(f"{name:>{width}}" for name, width, _ in _columns(validation))
-    return [_rule(validation), names, _rule(validation)]
-
-
-def table_row(record: EpochRecord) -> str:
-    """A record as a row of the table; with a column for validation if it has those figures."""
-    r = record
-    validation = () if r.validation_accuracy is None else (r.validation_accuracy,)
-    figures = (
-        r.epoch,
-        r.learning_rate,
-        r.train_loss,
-        r.train_accuracy,
-        *validation,
-        r.test_accuracy,
-        r.seconds,
-    )
-    columns = _columns(bool(validation))
-    return " | ".join(f"{x:>{width}{form}}" for x, (_, width, form) in zip(figures, columns, strict=True))
-
-
-def table_foot(total_time: float, validation: bool = False) -> list[str]:
-    """The last lines of the table."""
-    return [_rule(validation), f"Total training time: {total_time:.{TrainOptions.print_digits}f} s"]
-
-
-def print_epoch_header() -> None:
-    """Prints the head of the table."""
-    if TrainOptions.print_statistics:
-        print(*table_head(), sep="\n")
-
-
-def print_epoch_line(
-    epoch: int, lr: float, loss: float, train_accuracy: float, test_accuracy: float, elapsed: float
-) -> None:
-    """Prints a row of the table."""
-    record = EpochRecord(epoch, lr, loss, train_accuracy, None, None, math.nan, test_accuracy, elapsed)
-    print(table_row(record), flush=True)
-
-
-def print_epoch_footer(total_time: float) -> None:
-    """Prints the foot of the table."""
-    if TrainOptions.print_statistics:
-        print(*table_foot(total_time), sep="\n")
-
-
-def print_record(record: EpochRecord) -> None:
-    """Prints a record as a row of the table."""
-    print(table_row(record) if TrainOptions.print_statistics else f"epoch {record.epoch:3}", flush=True)
-
-
-def print_batch_debug_info(
-    epoch: int, batch_idx: int, M: MultilayerPerceptron, X: Matrix, Y: Matrix, DY: Matrix
-) -> None:
-    """Prints the weights, inputs, outputs and gradient of a batch."""
-    print(f"epoch: {epoch} batch: {batch_idx}")
-    M.info()
-    pp("X", X)
-    pp("Y", Y)
-    pp("DY", DY)
 
 
 def compute_statistics(
@@ -223,11 +168,15 @@ def compute_statistics(
     epoch: int,
     elapsed_seconds: float = 0.0,
 ) -> EpochRecord:
-    """Evaluates a network on the training and the test set, prints a row of the table, and returns the record."""
+    """Evaluate a network on the training and the test set, print a table row, and return the record."""
     train, test = evaluate(M, train_loader, loss), evaluate(M, test_loader, loss)
     record = EpochRecord(epoch, lr, *train, None, None, *test, elapsed_seconds)
     print_record(record)
     return record
+
+
+def _debug_hook() -> BatchHook | None:
+    return print_batch_debug_info if TrainOptions.debug else None
 
 
 def stochastic_gradient_descent(
@@ -238,22 +187,22 @@ def stochastic_gradient_descent(
     train_loader: DataLoader,
     test_loader: DataLoader,
 ) -> list[EpochRecord]:
-    """Trains a network and prints a table, a row an epoch.
+    """Train a network and print a table with one row per epoch.
 
     Args:
         M: the network; its parameters change.
-        epochs: how often to go over the training set.
-        loss: what to make small.
+        epochs: the number of passes over the training set.
+        loss: the loss function to minimize.
         learning_rate: the learning rate of each epoch.
-        train_loader: the training set. Gradients are divided by the size of a batch.
+        train_loader: the training set. Gradients are divided by the batch size.
         test_loader: the test set.
 
     Returns:
-        The records of which the table is made.
+        The records that the table shows.
     """
     print_epoch_header()
     records = []
-    for record in training_epochs(M, epochs, loss, learning_rate, train_loader, test_loader):
+    for record in training_epochs(M, epochs, loss, learning_rate, train_loader, test_loader, on_batch=_debug_hook()):
         print_record(record)
         records.append(record)
     print_epoch_footer(sum(record.seconds for record in records))
@@ -271,28 +220,28 @@ def stochastic_gradient_descent_plain(
     shuffle: bool,
     rng: Rng = None,
 ) -> None:
-    """Trains a network on matrices, without evaluation.
+    """Train a network on matrices, without evaluation.
 
     Args:
         M: the network; its parameters change.
         Xtrain: the inputs, N×D.
-        Ttrain: the targets: N labels, a column of them, or an N×K matrix of one-hot rows.
-        loss: what to make small.
+        Ttrain: the targets: N labels as a vector or one column, or an N×K matrix of one-hot rows.
+        loss: the loss function to minimize.
         learning_rate: the learning rate of each epoch.
-        epochs: how often to go over the training set.
+        epochs: the number of passes over the training set.
         batch_size: the number of samples in a batch; the last batch of an epoch may be smaller.
-        shuffle: whether the samples come in a new random order each epoch.
-        rng: where that order comes from. Without it, the order can't be had again.
+        shuffle: whether each epoch takes the samples in a new random order.
+        rng: the generator of that order. Without it, the order is not reproducible.
 
     Raises:
-        NervaError: if the sizes don't fit, or a label is outside the classes.
+        NervaError: if the sizes do not match, or a label is outside the classes.
     """
     if has_labels(Ttrain):
         Ttrain = to_one_hot(Ttrain, M.layers[-1].output_size())
     order = (rng or np.random.default_rng()) if shuffle else None
     train_loader = DataLoader(Xtrain, Ttrain, batch_size, rng=order)
     for epoch in range(epochs):
-        train_epoch(M, loss, learning_rate(epoch), train_loader, epoch)
+        train_epoch(M, loss, learning_rate(epoch), train_loader, epoch, _debug_hook())
 
 
 def train(
@@ -310,30 +259,33 @@ def train(
     rng: Rng = None,
     check: bool = False,
 ) -> tuple[MultilayerPerceptron, list[EpochRecord]]:
-    """Makes a network from specifications, trains it on an `.npz` file, and prints a table.
+    """Create a network from specifications, train it on an `.npz` file, and print a table.
 
     Args:
-        layer_specifications: one a layer, such as `["ReLU", "Linear"]`.
-        linear_layer_sizes: the number of inputs, and then the number of outputs of each layer.
-        linear_layer_optimizers: one a layer, such as `["Momentum(0.9)", "GradientDescent"]`.
-        linear_layer_weight_initializers: one a layer.
+        layer_specifications: one specification per layer, such as `["ReLU", "Linear"]`.
+        linear_layer_sizes: the number of inputs, followed by the number of outputs of each layer with weights.
+        linear_layer_optimizers: one specification per layer with parameters, such as
+            `["Momentum(0.9)", "GradientDescent"]`.
+        linear_layer_weight_initializers: one specification per layer with weights.
         batch_size: the number of samples in a batch.
-        epochs: how often to go over the training set.
-        loss: the loss function's specification.
-        learning_rate: the schedule's specification.
+        epochs: the number of passes over the training set.
+        loss: the specification of the loss function.
+        learning_rate: the specification of the schedule.
         weights_and_bias_file: an `.npz` file with the initial weights, or "".
         dataset_file: an `.npz` file with Xtrain, Ttrain, Xtest and Ttest.
-        debug: whether to print every batch.
-        rng: where the weights and the order of the samples come from. Without it the weights can't be had again,
-            and the samples come in the order of the file, as they do in nerva-numpy.
-        check: whether the first number that isn't finite is named, and ends the training.
+        debug: whether every batch is printed.
+        rng: the generator of the weights and of the order of the samples. Without it the weights are not
+            reproducible, and the samples are taken in the order of the file, as in nerva-numpy.
+        check: whether training stops at the first number that is not finite, with an error that names it.
 
     Returns:
-        The network, and the records of which the table is made.
+        The network, and the records that the table shows.
 
     Raises:
-        NervaError: if a specification can't be parsed, or a file can't be read.
+        NervaError: if a specification cannot be parsed, a learning rate is not finite, or a file cannot be read.
     """
+    schedule = parse_learning_rate(learning_rate)
+    check_schedule(schedule, epochs)
     TrainOptions.debug = debug
     set_numpy_options()
     M = parse_multilayer_perceptron(
@@ -347,7 +299,5 @@ def train(
     if weights_and_bias_file:
         M.load_weights_and_bias(weights_and_bias_file)
     train_loader, test_loader = create_npz_dataloaders(dataset_file, batch_size, rng)
-    records = stochastic_gradient_descent(
-        M, epochs, parse_loss_function(loss), parse_learning_rate(learning_rate), train_loader, test_loader
-    )
+    records = stochastic_gradient_descent(M, epochs, parse_loss_function(loss), schedule, train_loader, test_loader)
     return M, records

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +29,9 @@ SCRIPTS = Path(sys.executable).parent
 # The environment of whoever started the tests, before numerics were pinned.
 USERS: dict[str, str] = {}
 
+# Seconds after which a process hangs: far more than a slow machine needs.
+HANGS = 1800.0
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -42,7 +46,7 @@ def command_in(folder: Path) -> Command:
     home = folder / "home"
     home.mkdir(exist_ok=True)
 
-    def run(*arguments: str | Path, timeout: float = 240, **changes: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str | Path, timeout: float = HANGS, **changes: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             list(map(str, arguments)),
             cwd=folder,
@@ -79,13 +83,20 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def until(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 60) -> None:
+def until(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = HANGS) -> None:
     """Waits for something that a process brings about."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def can_mount() -> bool:
+    """Whether this system lets a process mount a file system in a namespace of its own."""
+    if not shutil.which("unshare"):
+        return False
+    return subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode == 0
 
 
 def free_port() -> int:
@@ -120,7 +131,7 @@ def in_terminal(folder: Path, *arguments: str | Path, **changes: str) -> subproc
             if not new:
                 break
             shown += new
-        code = process.wait(60)
+        code = process.wait(HANGS)
     finally:
         os.close(ours)
     return subprocess.CompletedProcess(arguments, code, shown.decode(), "")
@@ -167,6 +178,51 @@ def trained(config: Config, overrides: Sequence[str] = (), folder: RunFolder | N
     identity = identify(config)
     run(config, identity, overrides, folder)
     return folder or RunFolder.of(config.results_dir, identity.run_id)
+
+
+# A user-defined module with an optimizer and a schedule. It takes a number from another module, and counts its steps.
+MINE = """
+from helper import FACTOR
+from nerva.learning_rate import LEARNING_RATES, LearningRateScheduler
+from nerva.optimizers import OPTIMIZERS, GradientDescentOptimizer
+
+@OPTIMIZERS.register("Scaled")
+class Scaled(GradientDescentOptimizer):
+    "It has no __repr__, so that it prints as its base class does."
+    count = 0
+    def __init__(self, x, Dx, part: float = 1):
+        super().__init__(x, Dx)
+        self.part = part
+    def update(self, eta):
+        type(self).count += 1
+        super().update(eta * self.part * FACTOR / (1 + Scaled.count % 7))
+
+@LEARNING_RATES.register("Bare")
+class Bare(LearningRateScheduler):
+    "It has no __repr__, so that it prints its address."
+    def __init__(self, lr: float = 0.01):
+        self.lr = lr
+    def __call__(self, epoch):
+        return self.lr
+"""
+USER_DEFINED = ("imports=[mine]", "optimizer=gradient_descent", "optimizer.name=Scaled", "learning_rate={name:Bare}")
+
+
+def metrics_without_times(folder: RunFolder) -> list[dict[str, float]]:
+    """The metrics of a run that are the same whenever it is trained."""
+    return [{key: x for key, x in row.items() if key not in ("time", "seconds")} for row in folder.read_metrics()]
+
+
+def assert_same_results(folder: RunFolder, expected: RunFolder) -> None:
+    """Assert that a run has ended with the metrics and weights of another, and has left nothing behind."""
+    assert metrics_without_times(folder) == metrics_without_times(expected)
+    assert folder.weights.read_bytes() == expected.weights.read_bytes()
+    assert folder.best.read_bytes() == expected.best.read_bytes()
+    record, other = folder.read_record(), expected.read_record()
+    for name in ("status", "reason", "best", "last", "weights"):
+        assert getattr(record, name) == getattr(other, name)
+    assert not folder.checkpoint.exists()
+    assert not list(folder.path.glob(".*"))
 
 
 def client_of(uri: str):

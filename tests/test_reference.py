@@ -1,4 +1,4 @@
-"""nerva-numpy 1.0.0: its public names are here, and its networks train alike."""
+"""Compatibility with nerva-numpy 1.0.0: its public names exist, and its networks train alike."""
 
 import importlib
 import inspect
@@ -25,7 +25,7 @@ MODULES = [
     "weight_initializers",
 ]
 
-# Public names of the reference that are not here, or have another signature, and why.
+# Public names of the reference that are missing or have another signature, and why.
 EXCEPTIONS: dict[str, str] = {}
 
 
@@ -45,7 +45,7 @@ def pairs() -> list[tuple[str, str]]:
 
 
 def accepts(ours: object, theirs: object) -> str:
-    """Why a call that the reference takes could fail here; "" if none could."""
+    """Why a call that the reference accepts could fail; "" if none could."""
     try:
         ours_takes = list(inspect.signature(ours).parameters.values())
         theirs_takes = list(inspect.signature(theirs).parameters.values())
@@ -140,8 +140,8 @@ def test_weights_go_both_ways_bit_for_bit(tmp_path, capsys) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
 @pytest.mark.parametrize("index", range(6))
 def test_networks_train_alike(tmp_path, index: int) -> None:
-    """On digits; benchmarks/compare_reference.py does the same on MNIST."""
-    from benchmarks.compare_reference import NETWORKS, agree, train_both
+    """On digits; tests/checks/compare_reference.py does the same on MNIST."""
+    from tests.checks.compare_reference import NETWORKS, agree, train_both
 
     X, T = load_digits(return_X_y=True)
     X = (X / 16).astype(np.float32)
@@ -154,7 +154,7 @@ def test_networks_train_alike(tmp_path, index: int) -> None:
 
 
 def test_the_networks_have_everything() -> None:
-    from benchmarks.compare_reference import NETWORKS
+    from tests.checks.compare_reference import NETWORKS
 
     text = " ".join(map(str, NETWORKS))
     for name in ("SReLU", "BatchNormalization", "Softmax", "LogSoftmax", "Linear", "ReLU", "LeakyReLU", "AllReLU"):

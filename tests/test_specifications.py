@@ -1,6 +1,5 @@
-"""Specifications: what is accepted, and that everything else is refused with a message that helps."""
+"""Specifications: accepted forms, and helpful messages for all others."""
 
-import numpy as np
 import pytest
 
 from nerva.activation_functions import ActivationFunction, parse_activation
@@ -10,7 +9,7 @@ from nerva.learning_rate import LEARNING_RATES, parse_learning_rate
 from nerva.optimizers import OPTIMIZERS, parse_optimizer
 from nerva.specifications import Registry, Specification
 from nerva.utilities import parse_function_call
-from nerva.weight_initializers import INITIALIZERS, parse_weight_initializer
+from nerva.weight_initializers import INITIALIZERS
 
 GOOD = {
     "ReLU": ("ReLU", {}, ()),
@@ -40,7 +39,7 @@ BAD += ["Momentum(mu=1, mu=2)", "Momentum(mu=1, 2)", "Momentum(mu=1=2)", "Re LU"
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_calls_that_are_refused(text: str) -> None:
+def test_malformed_calls_are_refused(text: str) -> None:
     with pytest.raises(NervaError):
         parse_function_call(text)
 
@@ -81,100 +80,18 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("text", MISTAKES)
-def test_mistakes_are_told(text: str) -> None:
+def test_mistakes_are_reported(text: str) -> None:
     with pytest.raises(NervaError) as raised:
         parse_optimizer(text)
     assert MISTAKES[text] in str(raised.value)
 
 
 def test_an_argument_twice() -> None:
-    with pytest.raises(NervaError, match=r"stands behind|twice"):
+    with pytest.raises(NervaError, match=r"follows one|twice"):
         parse_learning_rate("TimeBased(0.1, lr=0.2)")
 
 
-SCHEDULES = {
-    "Constant(0.1)": [0.1, 0.1, 0.1, 0.1],
-    "TimeBased(0.1, 0.5)": [0.1, 0.1 / 1.5, 0.1 / 2, 0.1 / 2.5],
-    "StepBased(0.1,0.5,2)": [0.1, 0.05, 0.05, 0.025],
-    "MultiStepLR(0.1;1,3;0.1)": [0.1, 0.01, 0.01, 0.001],
-    "MultiStepLR(lr=0.1, milestones=[1, 3], gamma=0.1)": [0.1, 0.01, 0.01, 0.001],
-    "Cosine(0.1, 2)": [0.1, 0.05, 0, 0],
-    "Cosine(lr=0.1, epochs=3, final=0.04)": [0.1, 0.085, 0.055, 0.04],
-    "WarmUp(Constant(0.1), 2)": [0.05, 0.1, 0.1, 0.1],
-    "WarmUp(MultiStepLR(0.1;1,3;0.1), 4)": [0.025, 0.005, 0.0075, 0.001],
-    "WarmUp(schedule=WarmUp(schedule=Constant(0.1), epochs=2), epochs=1)": [0.05, 0.1, 0.1, 0.1],
-    "Exponential(0.1, 0.5)": [0.1, 0.1 * np.exp(-0.5), 0.1 * np.exp(-1), 0.1 * np.exp(-1.5)],
-}
-
-
-@pytest.mark.parametrize("text", SCHEDULES)
-def test_schedules_are_functions_of_the_epoch(text: str) -> None:
-    schedule = parse_learning_rate(text)
-    for _ in range(2):  # in nerva-numpy, TimeBased decays further each time that it is asked
-        np.testing.assert_allclose([schedule(epoch) for epoch in range(4)], SCHEDULES[text])
-    again = parse_learning_rate(str(schedule))
-    assert [again(epoch) for epoch in range(4)] == [schedule(epoch) for epoch in range(4)]
-
-
-def test_every_schedule_is_tested() -> None:
-    assert {text.split("(")[0] for text in SCHEDULES} == set(LEARNING_RATES.components)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Constant(-0.1)",
-        "Constant(0)",
-        "Constant(nan)",
-        "TimeBased(0.1, -1)",
-        "StepBased(0.1, 0.5, 0)",
-        "MultiStepLR(0.1;3,1;0.1)",
-        "Cosine(0.1, 0)",
-        "WarmUp(Constant(0.1), 0)",
-        "WarmUp(Constant(-1), 3)",
-    ],
-)
-def test_schedules_out_of_range(text: str) -> None:
-    with pytest.raises(NervaError, match="should be"):
-        parse_learning_rate(text)
-
-
-INITIAL = {
-    # The mean and the standard deviation for K = 300, D = 200.
-    "Uniform": (0.5, 1 / 12**0.5),
-    "Uniform(a=-1, b=1)": (0, 2 / 12**0.5),
-    "Normal": (0, 1),
-    "Normal(a=2, b=0.5)": (2, 0.5),
-    "XavierUniform": (0, (2 / 500) ** 0.5),
-    "XavierNormal": (0, (2 / 500) ** 0.5),
-    "HeUniform": (0, (2 / 200) ** 0.5),
-    "HeNormal": (0, (2 / 200) ** 0.5),
-    "LeCunNormal": (0, (1 / 200) ** 0.5),
-    "Zero": (0, 0),
-}
-
-
-@pytest.mark.parametrize("text", INITIAL)
-def test_initial_weights(text: str) -> None:
-    def weights(seed: int) -> np.ndarray:
-        W = np.full((300, 200), np.nan, np.float32)
-        parse_weight_initializer(text)(W, rng=np.random.default_rng(seed))
-        return W
-
-    mean, std = INITIAL[text]
-    W = weights(0)
-    assert W.dtype == np.float32
-    np.testing.assert_allclose([W.mean(), W.std()], [mean, std], atol=0.02 * max(std, 1e-9) + 0.001)
-    np.testing.assert_array_equal(W, weights(0))
-    if text != "Zero":
-        assert (weights(1) != W).any()
-
-
-def test_every_initializer_is_tested() -> None:
-    assert {text.split("(")[0] for text in INITIAL} == set(INITIALIZERS.components)
-
-
-def test_a_component_of_ones_own() -> None:
+def test_a_user_defined_component() -> None:
     registry: Registry[ActivationFunction] = Registry("activation")
 
     @registry.register("Cube")
@@ -246,20 +163,11 @@ def test_types_of_parameters() -> None:
     registry.add("Plain", Plain)
     registry.add("Odd", Odd)
     assert registry.parse("Plain(3, n=4, name=y)").values == (3.0, 0.5, 4, "y")
-    with pytest.raises(NervaError, match=r'"a" has the type .*complex.*, which can\'t be read'):
+    with pytest.raises(NervaError, match=r'"a" has the type .*complex.*, which cannot be read'):
         registry.parse("Odd(1)")
 
 
-def test_an_initializer_without_randomness() -> None:
-    W = np.zeros((2, 3), np.float32)
-    INITIALIZERS.add("Twos", lambda W: W + 2)
-    try:
-        assert (parse_weight_initializer("Twos")(W, rng=np.random.default_rng(0)) == 2).all()
-    finally:
-        del INITIALIZERS.components["Twos"]
-
-
-def test_errors_are_those_that_callers_of_the_reference_expect() -> None:
+def test_errors_have_the_types_that_nerva_numpy_raises() -> None:
     with pytest.raises(RuntimeError):
         parse_activation("Relu")
     with pytest.raises(ValueError, match="known: ReLU"):

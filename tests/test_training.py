@@ -1,4 +1,4 @@
-"""The training loop: what it yields and prints, that it learns, and that it repeats."""
+"""The training loop: its records, learning, and reproducibility."""
 
 import re
 from itertools import pairwise
@@ -14,10 +14,8 @@ from nerva.learning_rate import ConstantScheduler
 from nerva.loss_functions import StableSoftmaxCrossEntropyLossFunction
 from nerva.multilayer_perceptron import MultilayerPerceptron
 from nerva.training import (
-    TrainOptions,
     compute_accuracy,
     compute_loss,
-    compute_statistics,
     evaluate,
     stochastic_gradient_descent,
     stochastic_gradient_descent_plain,
@@ -52,8 +50,8 @@ def loaders(data: dict[str, np.ndarray], seed: int) -> tuple[DataLoader, DataLoa
 LOSS = StableSoftmaxCrossEntropyLossFunction()
 
 
-def test_the_example_of_nerva_numpys_readme(mnist_dir, tmp_path, capsys) -> None:
-    """As it stands there, but for its imports and a seed; on a part of MNIST, for one epoch."""
+def test_the_example_in_the_readme_of_nerva_numpy(mnist_dir, tmp_path, capsys) -> None:
+    """The example with other imports and a seed, on a part of MNIST, for one epoch."""
     import gzip
 
     def idx(name: str, header: int, samples: int) -> np.ndarray:
@@ -164,17 +162,3 @@ def test_train_by_specifications(digits, tmp_path, capsys) -> None:
     assert records[0].train_loss == pytest.approx(evaluate(network(5), loaders(digits, 1)[0], LOSS)[0], rel=1e-5)
     assert records[-1].test_accuracy > 0.8
     assert "Total training time" in capsys.readouterr().out
-
-
-def test_options_of_printing(digits, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(TrainOptions, "print_statistics", False)
-    record = compute_statistics(network(1), 0.1, LOSS, *loaders(digits, 1), epoch=2)
-    assert capsys.readouterr().out == "epoch   2\n"
-    assert record.epoch == 2
-    monkeypatch.setattr(TrainOptions, "debug", True)
-    small = DataLoader(digits["Xtrain"][:3], digits["Ttrain"][:3], 3, 10)
-    stochastic_gradient_descent(network(1), 1, LOSS, ConstantScheduler(0.1), small, small)
-    out = capsys.readouterr().out
-    assert "epoch: 0 batch: 0" in out
-    assert "W1 (32x64)" in out
-    assert "DY (3x10)" in out

@@ -1,27 +1,30 @@
-"""The command line: `nerva VERB`. Each verb is a module here, imported when it is called."""
+"""The command line: `nerva VERB`. Each verb is a module of this package, which is imported when the verb is called."""
 
+import errno
 import importlib
 import sys
 from typing import Any
 
 import click
 
-from nerva.errors import NervaError
+from nerva.errors import NervaError, RunFailedError
 from nerva.experiment.run.signals import Interrupted, end_by, interruptible
+
+DISK_FULL = 28  # exit code; the pipeline stops at the first one
 
 # The verbs, with the first line of their help, which is shown without importing them.
 VERBS = {
     "train": "Train one run, or a sweep of runs (-m): a Hydra application.",
-    "replay": "Train recorded runs again, and compare every figure and every weight.",
-    "id": "Show which runs a configuration is, without training.",
+    "replay": "Train recorded runs again, and compare every metric and every weight.",
+    "id": "Show the ids of runs without training them.",
     "prepare": "Prepare a dataset.",
-    "track": "Log a sweep's runs to MLflow, each once.",
-    "compare": "Compare a sweep's runs: leaderboard, plots and summary.",
+    "track": "Log runs that are missing in MLflow, each once.",
+    "compare": "Compare the runs of a sweep: leaderboard, plots and report.",
     "ui": "Open the MLflow UI on the results, for this machine only.",
     "mlp": "Train a network with the flags and the table of nerva-numpy's mlp.py.",
     "inspect": "Show what is in .npz files: datasets, weights, whole networks.",
-    "prove": "Prove the engine's equations, by running them on symbols.",
-    "completion": "Print what makes a shell complete nerva's commands.",
+    "prove": "Prove the engine's equations on symbols.",
+    "completion": "Print the script that lets a shell complete nerva's commands.",
 }
 
 
@@ -51,15 +54,11 @@ def nerva() -> None:
     """Reproducible experiments with multilayer perceptrons."""
 
 
-class RunFailedError(Exception):
-    """A run ended as failed, and its folder says why."""
-
-
 def main() -> None:
-    """Runs the command line.
+    """Run the command line.
 
-    Exits with 0; with 1 for a user's mistake, 2 for a wrong option, 3 if a run ended as failed; and by the signal that
-    interrupted it.
+    The exit code is 0; 1 for a user's mistake, 2 for a wrong option, 3 if a run ended as failed, and 28 if the disk is
+    full. A process that is interrupted ends by the signal that interrupted it.
     """
     try:
         with interruptible():
@@ -78,4 +77,4 @@ def main() -> None:
             raise
         where = f"{error.filename}: " if error.filename else ""
         print(f"nerva: {where}{error.strerror}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(DISK_FULL if error.errno == errno.ENOSPC else 1)

@@ -1,19 +1,14 @@
-"""Arguments that verbs share, and how a shell completes them."""
+"""Arguments that verbs share, and their completion in a shell."""
 
 from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
-from nerva.experiment import CONF
+from nerva.experiment.paths import conf_dir, options
 
 if TYPE_CHECKING:
-    from nerva.experiment.config.schema import Config
-    from nerva.experiment.records.run_folder import RunFolder
-
-
-def _options(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    from nerva.experiment.sweep.plan import Plan
 
 
 class Option(click.ParamType[str]):
@@ -24,38 +19,34 @@ class Option(click.ParamType[str]):
         self.name = group
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return [CompletionItem(name) for name in _options(self.group) if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in options(self.group) if name.startswith(incomplete)]
 
 
 class Override(click.ParamType[str]):
-    """An override of Hydra; choices between the files of conf/ are completed."""
+    """An override of Hydra. The options in conf/ are completed."""
 
     name = "override"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        groups = sorted(path.name for path in CONF.iterdir() if path.is_dir())
-        # An experiment is added to the choices that a configuration makes, the others replace one of them.
+        groups = sorted(path.name for path in conf_dir().iterdir() if path.is_dir())
+        # An experiment is added to the configuration; an option of any other group replaces the one that is there.
         keys = {group: f"+{group}" if group == "experiment" else group for group in groups}
-        choices = [f"{key}={option}" for group, key in keys.items() for option in _options(group)]
+        choices = [f"{key}={option}" for group, key in keys.items() for option in options(group)]
         return [CompletionItem(choice) for choice in choices if choice.startswith(incomplete)]
 
 
-def sweep(experiment: str, overrides: tuple[str, ...]) -> "tuple[Config, list[RunFolder]]":
-    """The configuration of a sweep's first run, and the folders of all of its runs."""
-    from nerva.experiment.config.composition import expand, sweep_of
-    from nerva.experiment.records.run_folder import RunFolder
+def plan(experiment: str, overrides: tuple[str, ...]) -> "Plan":
+    """The plan of an experiment, for a command that only looks at its runs."""
+    from nerva.experiment.sweep.plan import plan_experiment
 
-    names, _ = apart(overrides)
+    names, _ = split_names(overrides)
     if names:
         raise click.UsageError(f"One experiment at a time, not {' and '.join([experiment, *names])}.")
-    points = expand(experiment, overrides)
-    config = points[0].config
-    config.sweep = sweep_of(points, overrides)
-    return config, [RunFolder.of(config.results_dir, point.run_id) for point in points]
+    return plan_experiment(experiment, overrides)
 
 
-def apart(texts: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
-    """The names among texts, and the overrides."""
+def split_names(texts: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
+    """The names among arguments, and the overrides."""
     names = [text for text in texts if "=" not in text and not text.startswith("~")]
     return names, tuple(text for text in texts if text not in names)
 

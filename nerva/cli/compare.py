@@ -27,18 +27,19 @@ def command(experiment: str, overrides: tuple[str, ...], by: str | None, top: in
 
     if output:
         tables.check_format(output)
-    config, folders = arguments.sweep(experiment, overrides)
-    require_trained(folders, config.title, commands.train_command(experiment, overrides))
-    comparison = load(folders, config.title, config.data.note)
+    plan = arguments.plan(experiment, overrides)
+    config = plan.config
+    require_trained(plan.folders, config.title, commands.train_command(experiment, overrides))
+    comparison = load(plan.folders, config.title, config.data.note)
     table = tables.comparison_table(comparison, by)[:top]
     click.echo(tables.format_table(table))
     if output:
         tables.write_table(table, output)
     if not (by or top or output):
-        destination, ui = Path(config.results_dir) / config.title, commands.ui_command(config)
+        ui = commands.ui_command(config)
         write_comparison(
-            comparison, destination, config.data_dir, sweep_id=config.sweep.id, question=config.question, ui=ui,
+            comparison, plan.results, config.data_dir, sweep_id=plan.sweep.id, question=config.question, ui=ui,
             commands=commands.sweep_commands(experiment, overrides, config), trusted_imports=frozenset(config.imports),
         )  # fmt: skip
-        click.echo(f"\n{summary(comparison, destination, ui)}", nl=False)
+        click.echo(f"\n{summary(comparison, plan.results, ui)}", nl=False)
     comparison.require_whole()

@@ -6,13 +6,23 @@ from nerva.cli.arguments import Override
 
 
 @click.command()
-@click.argument("overrides", nargs=-1, type=Override())
-def command(overrides: tuple[str, ...]) -> None:
-    """Show which runs a configuration is, without training: the id of each, and the overrides that make it.
+@click.argument("overrides", metavar="[RUN] [OVERRIDES]...", nargs=-1, type=Override())
+@click.option("--explain", is_flag=True, help="List what the id is made of: configuration, data and code.")
+def command(overrides: tuple[str, ...], explain: bool) -> None:
+    """Show the ids of runs without training them.
 
-    OVERRIDES are those of `nerva train`, sweeps among them. Neither results nor data have to be there.
+    OVERRIDES are those of `nerva train`, and may be sweeps. Each line has the id of a run and the overrides that give
+    its configuration. Neither results nor data have to exist.
+
+    With --explain, RUN may be the id of an existing run.
     """
-    from nerva.experiment.config.composition import points
+    from nerva.experiment.sweep.explanation import explain_point, explain_record, recorded_run
+    from nerva.experiment.sweep.plan import plan_sweep
 
-    for point in points(overrides):
+    if explain and (folder := recorded_run(overrides)):
+        click.echo("\n".join(explain_record(folder)))
+        return
+    for point in plan_sweep(overrides).points:
         click.echo(f"{point.run_id}  {' '.join(point.overrides)}")
+        if explain:
+            click.echo("\n".join(explain_point(point)))

@@ -1,4 +1,8 @@
-"""The choice behind `data=auto`: one set where its files can be had, else one that is always there."""
+"""The choice behind `data=auto`: the preferred dataset if its files can be had, otherwise one that always can.
+
+`predict` looks at this disk only and changes nothing. `choose` settles the choice: it may use the network, and it
+writes the choice to `auto.json`, where later calls of both find it.
+"""
 
 import json
 import sys
@@ -8,6 +12,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from nerva.data.description import Dataset
+from nerva.data.json_files import read_json
+from nerva.data.prepare import Prepared
 from nerva.data.raw import HASTY, fetch, folders, locate, read_checked
 from nerva.errors import NervaError
 from nerva.utilities import whole_or_absent
@@ -15,83 +21,111 @@ from nerva.utilities import whole_or_absent
 
 @dataclass(frozen=True)
 class AutoChoice:
-    """The set that was chosen, and why."""
+    """The name of the dataset that was chosen, and why."""
 
     chosen: str
     reason: str
 
 
-def choose(preferred: Dataset, otherwise: str, data_dir: Path) -> AutoChoice:
-    """Chooses between two datasets once, and says so; after that, what was chosen then.
+def recorded_choice(path: Path, candidates: tuple[str, str]) -> AutoChoice | None:
+    """The choice that a file records, or None if there is no such file.
 
-    The preferred one is taken if its raw files are there, or if its smallest file can be fetched in a few
-    seconds: then the others can be, too.
+    Raises:
+        NervaError: if the file does not record a choice between the candidates.
+    """
+    try:
+        choice = read_json(path, AutoChoice)
+        if choice.chosen not in candidates:
+            raise ValueError(f'"{choice.chosen}" is neither {" nor ".join(candidates)}')
+        return choice
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise NervaError(f"{path} should record a choice of data: {error}; delete it to choose again") from None
+
+
+def predict(preferred: Dataset, otherwise: str, data_dir: Path) -> AutoChoice:
+    """The dataset that `choose` would choose without a network, found without writing or downloading anything.
+
+    Args:
+        preferred: the dataset to use if it is on this disk.
+        otherwise: the name of the dataset to use if not.
+        data_dir: the folder of the recorded choice, and of prepared and raw files.
+
+    Raises:
+        NervaError: if a recorded choice is damaged, or NERVA_DATA_DIR names no folder.
+    """
+    choice = recorded_choice(_record(data_dir), (preferred.name, otherwise)) or _on_disk(preferred, data_dir)
+    return choice or AutoChoice(otherwise, f"{_missing(preferred, data_dir)}; mirrors were not tried")
+
+
+def choose(preferred: Dataset, otherwise: str, data_dir: Path) -> AutoChoice:
+    """Return the recorded choice between two datasets. If there is none, choose, record the choice, and print it.
+
+    The preferred dataset is chosen if it is on this disk, or if its smallest raw file can be downloaded within seconds,
+    because then the other files can be as well.
 
     Args:
         preferred: the dataset to use if it can be had.
         otherwise: the name of the dataset to use if not.
-        data_dir: the choice is written to `auto.json` in this folder.
+        data_dir: the folder of the recorded choice, `auto.json`, and of prepared and raw files.
 
     Raises:
-        NervaError: if a raw file of the preferred set is there, but is damaged or another one.
+        NervaError: if a recorded choice or a raw file of the preferred dataset is damaged.
     """
-    path = data_dir / "auto.json"
+    path = _record(data_dir)
     data_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(data_dir / ".auto.lock"):
-        if path.exists():
-            return read_choice(path, (preferred.name, otherwise))
+        if recorded := recorded_choice(path, (preferred.name, otherwise)):
+            return recorded
         choice = _choose(preferred, otherwise, data_dir)
         with whole_or_absent(path) as temporary:
             temporary.write_text(json.dumps(asdict(choice), indent=2) + "\n")
     print(f"data=auto takes {choice.chosen}: {choice.reason}", file=sys.stderr)
     if choice.chosen != preferred.name:
         print(
-            f"For {preferred.title}, say data={preferred.name}. To have data=auto choose anew, delete {path}.",
+            f"To use {preferred.title}, say data={preferred.name}. To let data=auto choose again, delete {path}.",
             file=sys.stderr,
         )
     return choice
 
 
-def read_choice(path: Path, candidates: tuple[str, str]) -> AutoChoice:
-    """The choice that a file records.
-
-    Raises:
-        NervaError: if it isn't such a file, or records another choice than between the candidates.
-    """
-    try:
-        choice = AutoChoice(**json.loads(path.read_text()))
-        if choice.chosen not in candidates:
-            raise ValueError
-        return choice
-    except (ValueError, TypeError):
-        raise NervaError(f"{path} should record a choice of data; delete it, to choose anew") from None
-
-
 def _choose(preferred: Dataset, otherwise: str, data_dir: Path) -> AutoChoice:
-    located = locate(preferred, data_dir)
-    for name, path in located.items():
-        read_checked(path, preferred.files[name])
-    if len(located) == len(preferred.files):
-        folder = next(iter(located.values())).parent
-        return AutoChoice(preferred.name, f"its files are in {_relative(folder)}")
-    name = min(preferred.files, key=lambda name: "labels" not in name)
+    if not Prepared.of(preferred, data_dir).exists():
+        for name, path in locate(preferred, data_dir).items():
+            read_checked(path, preferred.files[name])
+    if choice := _on_disk(preferred, data_dir):
+        return choice
+    smallest = min(preferred.files, key=lambda name: "labels" not in name)
     try:
-        fetch(preferred, name, data_dir, HASTY)
+        fetch(preferred, smallest, data_dir, HASTY)
     except NervaError as error:
         print(error, file=sys.stderr)
-        places = " or ".join(_relative(folder) for folder in folders(preferred, data_dir))
-        return AutoChoice(otherwise, f"{preferred.title} is not in {places}, and no mirror gave it")
+        return AutoChoice(otherwise, f"{_missing(preferred, data_dir)}, and no mirror gave it")
     return AutoChoice(preferred.name, "it can be downloaded")
 
 
+def _on_disk(dataset: Dataset, data_dir: Path) -> AutoChoice | None:
+    """The choice of a dataset that is on this disk, prepared or as raw files; None if it is not."""
+    prepared = Prepared.of(dataset, data_dir)
+    if prepared.exists():
+        return AutoChoice(dataset.name, f"it is prepared in {_relative(prepared.npz)}")
+    located = locate(dataset, data_dir)
+    if located and len(located) == len(dataset.files):
+        return AutoChoice(dataset.name, f"its files are in {_relative(next(iter(located.values())).parent)}")
+    return None
+
+
+def _record(data_dir: Path) -> Path:
+    """The file that records the choice."""
+    return data_dir / "auto.json"
+
+
+def _missing(dataset: Dataset, data_dir: Path) -> str:
+    """A phrase that says where a dataset is not."""
+    return f"{dataset.title} is not in {' or '.join(_relative(folder) for folder in folders(dataset, data_dir))}"
+
+
 def _relative(path: Path) -> str:
-    """A path as a person would write it."""
+    """A path relative to the working directory, if it is below it."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def predict(preferred: Dataset, otherwise: str, data_dir: Path) -> AutoChoice:
-    """PLACEHOLDER until the engine branch is merged."""
-    path = data_dir / "auto.json"
-    if path.exists():
-        return read_choice(path, (preferred.name, otherwise))
-    return AutoChoice(otherwise, "not looked for on the network")

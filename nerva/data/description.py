@@ -1,4 +1,4 @@
-"""What a file of `conf/data/` says about a dataset."""
+"""The types behind the files of `conf/data/`."""
 
 import hashlib
 import json
@@ -7,35 +7,45 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass
 class RawFile:
-    """One raw file, and how to know that it is the right one."""
+    """A raw file and the checksum that identifies it."""
 
-    archive: str = ""  # the name of the gzip archive, without folder
-    sha256: str | None = None  # of the uncompressed bytes
-    md5: str | None = None  # of the archive, where the uncompressed bytes' is not known
+    archive: str = ""  # the name of the gzip archive, without its folder
+    sha256: str | None = None  # of the uncompressed content
+    md5: str | None = None  # of the archive, where the sha256 of the content is unknown
 
 
 @dataclass
 class Dataset:
-    """A dataset: what is in it, where it comes from, and the checksums that identify it."""
+    """A dataset: its size, its origin, and the checksums that identify it."""
 
     name: str = "???"
     title: str = ""
     source: str = ""  # "idx": MNIST's format; "cifar": CIFAR's; "digits": scikit-learn's; "auto": a choice
     features: int = 0
     classes: int = 0
-    class_names: list[str] = field(default_factory=list)  # for the eye; without them, a class is a number
-    train: int = 0  # the number of samples, those for validation included
+    class_names: list[str] = field(default_factory=list)  # for reports; without names, classes are numbers
+    train: int = 0  # the number of training samples, including those for validation
     test: int = 0
-    validation: int = 0  # how many of the training samples, from the end, are kept for validation
+    validation: int = 0  # the number of training samples, taken from the end, that are used for validation
     sha256: str | None = None  # of the prepared arrays
     files: dict[str, RawFile] = field(default_factory=dict)
     mirrors: list[str] = field(default_factory=list)
-    note: str = ""  # why it was taken, if it was not asked for by name
-    candidates: list[str] = field(default_factory=list)  # of "auto": the set preferred, and the one otherwise
+    note: str = ""  # why this dataset was chosen, if it was not named
+    candidates: list[str] = field(default_factory=list)  # of "auto": the preferred dataset and the alternative
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the prepared arrays."""
+        return {
+            "Xtrain": (self.train, self.features),
+            "Ttrain": (self.train,),
+            "Xtest": (self.test, self.features),
+            "Ttest": (self.test,),
+        }
 
     @property
     def checksum(self) -> str:
-        """What identifies the prepared data: its own checksum if that is declared, else that of its raw files."""
+        """The identity of the prepared data: the declared checksum or, without one, a checksum of the raw files."""
         if self.sha256:
             return self.sha256
         files = {name: asdict(file) for name, file in self.files.items()}

@@ -1,17 +1,19 @@
-"""Prepared datasets: one `.npz` with Xtrain, Ttrain, Xtest and Ttest, and its provenance beside it."""
+"""Prepared datasets: an `.npz` file with Xtrain, Ttrain, Xtest and Ttest, and a `.json` file with its provenance."""
 
 import hashlib
 import io
 import json
 import tarfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
 from nerva.data import raw
 from nerva.data.description import Dataset
+from nerva.data.json_files import read_json
 from nerva.datasets import checksum, load_npz_dataset
 from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix
@@ -27,51 +29,79 @@ class Prepared:
 
     @classmethod
     def of(cls, dataset: Dataset, data_dir: Path) -> "Prepared":
-        """Where a dataset is, or will be."""
+        """The files of a dataset, whether or not they exist."""
         return cls(data_dir / f"{dataset.name}.npz", data_dir / f"{dataset.name}.json")
+
+    def exists(self) -> bool:
+        """Whether the dataset has been prepared."""
+        # The provenance is written last.
+        return self.npz.exists() and self.provenance.exists()
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The origin and the content of a prepared dataset."""
+
+    name: str
+    title: str
+    source: Any  # a text, or the name and the checksum of each raw file
+    sha256: str  # of the arrays
+    shapes: dict[str, list[int]]
+    samples_per_class: dict[str, list[int]]
+
+
+def read_provenance(prepared: Prepared) -> Provenance:
+    """Read the provenance of a prepared dataset.
+
+    Raises:
+        NervaError: if the file is missing or damaged.
+    """
+    try:
+        return read_json(prepared.provenance, Provenance)
+    except OSError as error:
+        reason = str(error.strerror)
+    except ValueError as error:
+        reason = str(error)
+    raise NervaError(f"{prepared.provenance} is missing or damaged ({reason}); delete it, and {prepared.npz}")
 
 
 def prepare(dataset: Dataset, data_dir: Path) -> Prepared:
-    """Prepares a dataset, unless that is done already.
+    """Prepare a dataset, unless it is prepared already.
 
-    Inputs become float32 in [0, 1], one image a row; labels int64.
+    Inputs become float32 in [0, 1], with one image per row. Labels become int64.
 
     Args:
         dataset: the dataset.
-        data_dir: the folder for the two files; see `raw.folders` for where raw files come from.
+        data_dir: the folder for the two files; see `raw.folders` for where raw files are looked for.
 
     Raises:
-        NervaError: if a raw file is damaged or can't be had, or if what comes out is not what is declared.
+        NervaError: if a raw file is damaged or unavailable, or the result is not as declared.
     """
     prepared = Prepared.of(dataset, data_dir)
-    if prepared.npz.exists() and prepared.provenance.exists():
+    if prepared.exists():
         return prepared
     data_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(data_dir / f".{dataset.name}.lock"):
-        if prepared.npz.exists() and prepared.provenance.exists():
+        if prepared.exists():
             return prepared
         for unfinished in data_dir.glob(f".{dataset.name}.*.tmp*"):
             unfinished.unlink()  # of a process that was killed
         arrays, source = _SOURCES[dataset.source](dataset, data_dir)
         sha256 = checksum(arrays)
         _check(dataset, arrays, sha256)
-        # The provenance goes last: where it is, the data is whole.
         with whole_or_absent(prepared.npz) as temporary:
-            # Not compressed: it is read by every run, and reading must not take longer than an epoch.
+            # Not compressed: every run reads it, and reading must not take longer than an epoch.
             np.savez(temporary, **arrays)  # type: ignore[arg-type]
+        provenance = Provenance(
+            dataset.name,
+            dataset.title,
+            source,
+            sha256,
+            {name: list(array.shape) for name, array in arrays.items()},
+            {part: np.bincount(arrays[f"T{part}"], minlength=dataset.classes).tolist() for part in ("train", "test")},
+        )
         with whole_or_absent(prepared.provenance) as temporary:
-            provenance = {
-                "name": dataset.name,
-                "title": dataset.title,
-                "source": source,
-                "sha256": sha256,
-                "shapes": {name: list(array.shape) for name, array in arrays.items()},
-                "samples_per_class": {
-                    part: np.bincount(arrays[f"T{part}"], minlength=dataset.classes).tolist()
-                    for part in ("train", "test")
-                },
-            }
-            temporary.write_text(json.dumps(provenance, indent=2) + "\n")
+            temporary.write_text(json.dumps(asdict(provenance), indent=2) + "\n")
     return prepared
 
 
@@ -83,35 +113,26 @@ def load_prepared(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], 
     """
     prepared = Prepared.of(dataset, data_dir)
     try:
-        arrays = load_npz_dataset(prepared.npz)
+        arrays = load_npz_dataset(prepared.npz, dataset.shapes)
     except NervaError as error:
-        raise NervaError(f"{error}; delete it, and it is prepared again") from None
-    try:
-        provenance = json.loads(prepared.provenance.read_text())
-        name, recorded = provenance["name"], provenance["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise NervaError(f"{prepared.provenance} is missing or damaged; delete it, and {prepared.npz}") from None
+        raise NervaError(f"{error}; delete the file, and it is prepared again") from None
+    provenance = read_provenance(prepared)
     sha256 = checksum(arrays)
-    if name != dataset.name:
-        raise NervaError(f"{prepared.npz} was prepared from {name}, not from {dataset.name}; delete it")
-    if sha256 != (dataset.sha256 or recorded):
+    if provenance.name != dataset.name:
+        raise NervaError(f"{prepared.npz} was prepared from {provenance.name}, not from {dataset.name}; delete it")
+    expected = dataset.sha256 or provenance.sha256
+    if sha256 != expected:
         raise NervaError(
-            f"{prepared.npz} is not what was prepared: its sha256 is {sha256}, and should be "
-            f"{dataset.sha256 or recorded}; delete it, and it is prepared again"
+            f"{prepared.npz} is not what was prepared: its sha256 is {sha256}, not {expected}; delete it, "
+            "and it is prepared again"
         )
     _check(dataset, arrays, sha256)
     return arrays, sha256
 
 
 def _check(dataset: Dataset, arrays: dict[str, Matrix], sha256: str) -> None:
-    """Compares what was prepared with what the configuration declares."""
-    declared = {
-        "Xtrain": (dataset.train, dataset.features),
-        "Ttrain": (dataset.train,),
-        "Xtest": (dataset.test, dataset.features),
-        "Ttest": (dataset.test,),
-    }
-    for name, shape in declared.items():
+    """Compare arrays with what the configuration declares."""
+    for name, shape in dataset.shapes.items():
         if arrays[name].shape != shape:
             raise NervaError(f"{dataset.name}: {name} has shape {arrays[name].shape}, but {shape} is declared")
     for name in ("Ttrain", "Ttest"):
@@ -134,7 +155,7 @@ def _prepare_idx(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], o
 
 
 def _prepare_cifar(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], object]:
-    """CIFAR's binary version: records of a label and 3072 bytes, the red, green and blue planes of 32×32 pixels."""
+    """Read CIFAR's binary version: per image a label and 3072 bytes, the red, green and blue planes of 32×32 pixels."""
     files = raw.collect(dataset, data_dir)
     path, content = files["archive"]
     arrays = {}
@@ -154,12 +175,12 @@ def _prepare_cifar(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix],
 
 
 def _pixels(X: Matrix) -> Matrix:
-    """Bytes as float32 in [0, 1]."""
+    """Convert bytes to float32 in [0, 1]."""
     return X.astype(np.float32) / np.float32(255)
 
 
 def _source(dataset: Dataset, files: dict[str, tuple[Path, bytes]]) -> object:
-    """Which files were read, and what was in them."""
+    """The name and the checksum of each raw file."""
     return {
         name: {"file": path.name, "sha256_of_uncompressed": hashlib.sha256(content).hexdigest()}
         for name, (path, content) in files.items()

@@ -103,9 +103,8 @@ def all_layers(D: int, K: int, engine: Engine) -> list[Any]:
     for name, component in module.LAYERS.components.items():
         sizes = (D, K) if module.has_weights(name) else (D,)
         made.append(component(*sizes))
-    for act in activations(engine):
-        trainable = hasattr(act, "x")
-        made.append(module.SReLULayer(D, K, act) if trainable else module.ActivationLayer(D, K, act))
+    # An activation whose parameters are trained has its own layer among LAYERS.
+    made += [module.ActivationLayer(D, K, act) for act in activations(engine) if not hasattr(act, "x")]
     for layer in made:
         for name in layer.parameters:
             setattr(layer, name, symbols(name.lower(), *getattr(layer, name).shape))

@@ -1,16 +1,18 @@
-"""The pipeline: Snakemake itself, as a subprocess, in a folder of the test's own."""
+"""The pipeline: Snakemake as a subprocess, in a temporary folder."""
 
 import csv
 import json
 import re
+import shlex
 import shutil
+import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT, Command, command_in, failed_plainly, in_terminal, kill, started, until
+from tests.helpers import ROOT, Command, can_mount, command_in, failed_plainly, in_terminal, kill, started, until
 
 CHROMIUM = shutil.which("chromium")
 NOTHING = "Nothing to be done"
@@ -20,35 +22,35 @@ SNAKEMAKE = ("snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2")
 def pipeline(
     run: Command, *config: str, options: Sequence[str] = (), **changes: str
 ) -> subprocess.CompletedProcess[str]:
-    """Snakemake as a user calls it, except that results go to a folder of the test's own."""
+    """Snakemake as a user calls it."""
     return run(*SNAKEMAKE, *(["--config", *config] if config else []), *options, **changes)
 
 
 def runs(folder: Path) -> dict[str, dict]:
-    """The summary of each run that has ended."""
+    """The result of each run that has ended."""
     return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("results/runs/*/run.json")}
 
 
 def trained(result: subprocess.CompletedProcess[str]) -> int:
-    """How many runs an invocation of Snakemake trained."""
+    """How many runs a call of Snakemake trained."""
     return len(re.findall(r"Finished jobid: \d+ \(Rule: train\)", result.stdout + result.stderr))
 
 
-# The tests of one run of the pipeline go to one worker, so that it is run once.
+# The tests that share one run of the pipeline go to one worker.
 QUICK = pytest.mark.xdist_group("quick")
 
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A folder in which the default pipeline has run: no configuration, no network, no MNIST."""
+    """A folder in which the default pipeline has run: without configuration, network and MNIST."""
     folder = tmp_path_factory.mktemp("quick")
-    # A proxy where nothing listens: no mirror can be reached, wherever the test runs.
+    # Nothing listens at this proxy, so that no mirror can be reached.
     unreachable = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     return folder, pipeline(command_in(folder), **unreachable)
 
 
 @QUICK
-def test_the_default_takes_digits_and_says_so(quick) -> None:
+def test_the_default_uses_digits_and_says_so(quick) -> None:
     _, result = quick
     output = result.stdout + result.stderr
     assert result.returncode == 0, output
@@ -61,7 +63,7 @@ def test_the_default_takes_digits_and_says_so(quick) -> None:
 
 
 @QUICK
-def test_everything_made_from_digits_says_digits(quick) -> None:
+def test_all_results_of_digits_are_named_digits(quick) -> None:
     folder, _ = quick
     results = folder / "results"
     assert {path.name for path in results.iterdir()} >= {"data", "runs", "digits-quick", "mlflow.db", "mlartifacts"}
@@ -134,34 +136,37 @@ def test_mlflow_has_each_run_once(quick) -> None:
     names = {experiment.name: experiment.experiment_id for experiment in client.search_experiments()}
     assert set(names) == {"Default", "digits-quick"}
     logged = client.search_runs([names["digits-quick"]])
-    # One more is the sweep itself.
+    # The parent run of the sweep has no id of nerva's.
     assert sorted(run.data.tags.get("nerva.run_id", "") for run in logged) == ["", *sorted(runs(folder))]
 
 
 @QUICK
-def test_a_second_call_does_nothing_and_one_new_value_runs_the_new_points_only(quick) -> None:
+def test_a_second_call_does_nothing_and_a_new_value_trains_only_the_new_points(quick) -> None:
     folder, _ = quick
     run = command_in(folder)
     before = runs(folder)
+    leaderboard = (folder / "results" / "digits-quick" / "leaderboard.csv").read_text()
     assert NOTHING in pipeline(run).stderr
     assert NOTHING in pipeline(run, "data=digits").stderr
-    # Two learning rates by three optimizers by two seeds, of which one rate is new.
+    # Two learning rates, three optimizers and two seeds. One rate is new.
     result = pipeline(run, "overrides=learning_rate.lr=0.1,0.05")
     assert trained(result) == 6, result.stderr
     assert len(runs(folder)) == 18
-    # The leaderboard is about what was asked for; the runs of before are there as they were.
+    # The comparison has a folder of its own. The runs and the comparison of the experiment as filed stay as they were.
     assert "digits-quick: 12 runs of 6 configurations" in result.stdout
-    assert {run_id: summary for run_id, summary in runs(folder).items() if run_id in before} == before
-    # And back again, nothing is trained.
-    assert trained(pipeline(run)) == 0
+    (changed,) = (folder / "results").glob("digits-quick-*")
+    assert "0.05" in (changed / "leaderboard.csv").read_text()
+    assert (folder / "results" / "digits-quick" / "leaderboard.csv").read_text() == leaderboard
+    assert {run_id: record for run_id, record in runs(folder).items() if run_id in before} == before
+    assert NOTHING in pipeline(run).stderr
 
 
-def test_a_run_that_diverges_is_shown_as_failed_and_the_others_go_on(run: Command, tmp_path) -> None:
+def test_a_run_that_diverges_is_reported_and_the_others_continue(run: Command, tmp_path) -> None:
     overrides = "overrides=learning_rate.lr=1e30,0.1 optimizer=momentum train.epochs=1 seed=1 tracking=off"
     result = pipeline(run, "data=digits", overrides)
     assert result.returncode == 0, result.stderr
     assert "failed       Constant(lr=1e+30), seed 1: the loss is nan after epoch 1: training diverged" in result.stdout
-    assert sorted(summary["status"] for summary in runs(tmp_path).values()) == ["failed", "finished"]
+    assert sorted(record["status"] for record in runs(tmp_path).values()) == ["failed", "finished"]
     assert NOTHING in pipeline(run, "data=digits", overrides).stderr
     assert not (tmp_path / "results" / "mlflow.db").exists()
 
@@ -170,7 +175,7 @@ SMALL = "optimizer=momentum learning_rate.lr=0.1 seed=1 train.epochs=1"
 
 
 def test_a_person_in_a_terminal(tmp_path, empty_store) -> None:
-    """Whose results have a space in their name, and whose layers have arguments."""
+    """The results folder has a space in its name, and the layers have arguments."""
     results = tmp_path / "my results"
     results.mkdir()
     shutil.copy(empty_store, results)
@@ -178,17 +183,21 @@ def test_a_person_in_a_terminal(tmp_path, empty_store) -> None:
     overrides = f"overrides={layers} results_dir='{results}' optimizer=momentum learning_rate.lr=0.1 train.epochs=400"
     result = in_terminal(tmp_path, *SNAKEMAKE, "--config", "data=digits", overrides)
     assert result.returncode == 0, result.stdout
-    assert re.search(r"\d+%\|.{20}\| \d of 2 runs done, \d running, about \d+ s left", result.stdout)
+    assert re.search(r"\d+%\|.{20}\| \d of 2 runs done, \d running, about \d+ (s|min) left", result.stdout)
     assert re.search(r"5 of 6 steps \(83%\) done(\x1b\[0m)?\r\n", result.stdout)
     (provenance, _) = results.glob("runs/*/provenance.json")
     assert json.loads(provenance.read_text())["determined_by"]["layers"] == ["LeakyReLU(alpha=0.1)", "Linear"]
-    assert (results / "digits-quick" / "leaderboard.csv").exists()
+    assert next(results.glob("digits-quick-*/leaderboard.csv")).exists()
     assert f"nerva ui results_dir={results}" in result.stdout
 
 
-def test_a_store_that_is_lost_is_filled_again(prepared, run: Command, tmp_path) -> None:
+def test_a_missing_store_is_filled_again(prepared, run: Command, tmp_path) -> None:
     assert pipeline(run, "data=digits", f"overrides={SMALL}").returncode == 0
     (tmp_path / "results" / "mlflow.db").unlink()
+    markers = list(tmp_path.glob("results/*/tracked-*.txt"))
+    result = pipeline(run, "data=digits", f"overrides={SMALL}", options=["--dry-run"])
+    assert "track" in result.stdout
+    assert list(tmp_path.glob("results/*/tracked-*.txt")) == markers  # a dry run deletes nothing
     result = pipeline(run, "data=digits", f"overrides={SMALL}")
     assert "(Rule: track)" in result.stdout + result.stderr
     assert (tmp_path / "results" / "mlflow.db").exists()
@@ -202,14 +211,15 @@ def test_a_part_of_the_pipeline(run: Command, tmp_path) -> None:
 
 @pytest.mark.slow
 def test_flagship(run: Command, tmp_path, mnist_dir) -> None:
-    """The network of nerva-numpy's README on all of MNIST, which takes some minutes."""
+    """The network of nerva-numpy's README on all of MNIST. It takes minutes."""
     for config, least in ((["overrides=train.epochs=3"], 0.96), ([], 0.975)):
         result = run(
             *SNAKEMAKE, "--config", "experiment=flagship", "data=mnist", *config,
-            timeout=3000, NERVA_DATA_DIR=str(mnist_dir),
+            NERVA_DATA_DIR=str(mnist_dir),
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
-        with (tmp_path / "results" / "mnist-flagship" / "leaderboard.csv").open() as file:
+        folder = max((tmp_path / "results").glob("mnist-flagship*"), key=lambda path: path.stat().st_mtime)
+        with (folder / "leaderboard.csv").open() as file:
             best = next(csv.DictReader(file))
         assert (best["row"], best["seeds"]) == ("configuration", "3")
         assert float(best["test_accuracy"]) >= least
@@ -226,10 +236,10 @@ def test_mnist(run: Command, tmp_path, mnist_dir) -> None:
     overrides = "overrides=train.epochs=1 optimizer=momentum learning_rate.lr=0.1 seed=1 tracking=off"
     result = pipeline(run, "data=mnist", overrides, NERVA_DATA_DIR=str(mnist_dir))
     assert result.returncode == 0, result.stderr
-    (summary,) = runs(tmp_path).values()
-    assert summary["best"]["test_accuracy"] > 0.9
+    (record,) = runs(tmp_path).values()
+    assert record["best"]["test_accuracy"] > 0.9
     assert "mnist-quick: 1 run of 1 configuration on MNIST" in result.stdout
-    # The raw files are not needed again.
+    # The raw files are needed only once.
     assert NOTHING in pipeline(run, "data=mnist", overrides).stderr
 
 
@@ -251,9 +261,9 @@ def test_damaged_raw_data(run: Command, tmp_path, mnist_dir, damage: str) -> Non
 
 
 MISTAKES = {
-    "experiment=quik": 'there is no experiment "quik" in conf/experiment; there are: flagship, quick, single',
+    "experiment=quik": 'there is no experiment "quik" in conf/experiment; did you mean "quick"?',
     "data=mnits": 'there is no "mnits" in conf/data; did you mean "mnist"?',
-    "overrides=train.epochs=0": "train.epochs should be 1 or more, not 0",
+    "overrides=train.epochs=0": "train.epochs should be 1 to 1000000, not 0",
     "overrides=trian.epochs=1": 'there is no "trian" in the configuration; did you mean "train"?',
     "overrides=force=true": "add --forcerun train",
     "experimnt=quick": "'experimnt' was unexpected)\n  File",
@@ -267,8 +277,8 @@ def test_mistakes(run: Command, tmp_path, mistake: str) -> None:
     assert not list(tmp_path.glob("results/*"))
 
 
-def test_a_run_that_has_ended_is_kept_though_its_job_is_killed(run: Command, tmp_path) -> None:
-    """It may have logged still, or have waited for whoever made the run."""
+def test_a_complete_run_is_kept_even_if_its_job_is_killed(run: Command, tmp_path) -> None:
+    """The process may still be logging the run, or it may have waited for another process that trained it."""
     (tmp_path / "site").mkdir()
     kill = 'import os, signal, sys\nif "train" in sys.orig_argv:\n    import atexit\n'
     kill += "    atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
@@ -290,7 +300,99 @@ def test_a_pipeline_that_is_killed_is_finished_by_the_next_call(tmp_path, jobs: 
     assert list((tmp_path / ".snakemake" / "locks").iterdir())
     result = pipeline(command_in(tmp_path), "data=digits", overrides)
     assert result.returncode == 0, result.stderr
-    assert [summary["status"] for summary in runs(tmp_path).values()] == ["finished"] * 2
+    assert [record["status"] for record in runs(tmp_path).values()] == ["finished"] * 2
     logs = [path.read_text() for path in tmp_path.glob("results/runs/*/run.log")]
-    # Either the runs went on from their checkpoints, or the jobs that nobody waited for have ended them.
-    assert any("going on after epoch" in log for log in logs) == (jobs == "killed")
+    # Either the runs were resumed from their checkpoints, or the jobs that stayed alive have completed them.
+    assert any("resuming after epoch" in log for log in logs) == (jobs == "killed")
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    """The size and time of each file, except for Snakemake's own."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if not {".snakemake", "home"} & {*path.relative_to(folder).parts} and path.is_file()
+    }
+
+
+LOOKS = [
+    ("snakemake", "--dry-run"),
+    ("snakemake", "--dry-run", "replay"),
+    ("snakemake", "--lint"),
+    ("snakemake", "--dag"),
+    ("snakemake", "--summary"),
+    ("nerva", "id", "+experiment=quick"),
+    ("nerva", "ui", "--help"),
+    ("nerva", "train", "--cfg", "job"),
+]
+
+
+def test_looking_changes_nothing(run: Command, tmp_path) -> None:
+    """Offline, without and with results: nothing is downloaded, written or deleted."""
+    for name in ("Snakefile", "conf", "workflow", "profiles"):
+        subprocess.run(["cp", "-r", ROOT / name, tmp_path], check=True)
+    offline = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    before = snapshot(tmp_path)
+    for command in LOOKS:
+        result = run(*command, **offline)
+        assert "Traceback" not in result.stderr, result.stderr
+    assert snapshot(tmp_path) == before
+    assert not (tmp_path / "results").exists()
+    config = ("--config", "data=digits", f"overrides={SMALL} tracking=off")
+    assert run("snakemake", "--cores", "2", "replay", *config).returncode == 0
+    before = snapshot(tmp_path)
+    for command in LOOKS:
+        result = run(*command, *(config if command[0] == "snakemake" else ()), **offline)
+        assert "Traceback" not in result.stderr, result.stderr
+    assert snapshot(tmp_path) == before
+
+
+def test_a_quote_at_the_end_of_the_overrides(run: Command, tmp_path) -> None:
+    """Snakemake removes a quote at the end of a value."""
+    overrides = f'overrides={SMALL} tracking=off question="What is x?"'
+    result = pipeline(run, "data=digits", overrides)
+    assert result.returncode == 0, result.stderr
+    (report,) = tmp_path.glob("results/*/report.html")
+    assert "What is x?" in report.read_text()
+
+
+@pytest.mark.parametrize("host", ["this", "another"])
+def test_the_lock_of_a_dead_process(run: Command, tmp_path, host: str) -> None:
+    """It is removed if the process ran on this host, and kept if nothing can be said about it."""
+    locks, processes = tmp_path / ".snakemake" / "locks", tmp_path / ".snakemake" / "nerva"
+    locks.mkdir(parents=True)
+    processes.mkdir()
+    (locks / "0.output.lock").write_text("results/data/digits.npz\n")
+    process = {"host": socket.gethostname(), "boot": "another boot", "pid": 1, "started": 0.0}
+    if host == "another":
+        process["host"] = "another.example.org"
+    (processes / "process.json").write_text(json.dumps(process))
+    target = (*SNAKEMAKE, "results/data/digits.npz", "--config", "data=digits")
+    assert run(*target, "--dry-run").returncode == 0
+    assert list(locks.iterdir())  # a dry run removes nothing
+    result = run(*target)
+    if host == "this":
+        assert result.returncode == 0, result.stderr
+        assert not list(locks.glob("*"))
+    else:
+        failed_plainly(result, "cannot be locked")
+        assert list(locks.iterdir())
+
+
+@pytest.mark.skipif(not can_mount(), reason="this system does not let users mount file systems")
+def test_a_full_disk_stops_the_pipeline(run: Command, tmp_path) -> None:
+    """It stops at the first job that finds the disk full. The same command completes the sweep when there is room."""
+    (tmp_path / "results").mkdir()
+    snakemake = shlex.join([*map(str, SNAKEMAKE), "--config", "data=digits", "overrides=tracking=off"])
+    script = f"""
+        mount -t tmpfs -o size=900k none results
+        {snakemake} > first.txt 2>&1; echo $?
+        mount -o remount,size=50m none results
+        {snakemake} > second.txt 2>&1; echo $?
+    """
+    result = run("unshare", "-rm", "sh", "-c", script)
+    first, second = ((tmp_path / f"{name}.txt").read_text() for name in ("first", "second"))
+    assert result.stdout.split() == ["1", "0"], first + second
+    assert "No space left on device" in first
+    assert first.count("Error in rule train") <= 2, first  # one for each core
+    assert "digits-quick: 12 runs" in second

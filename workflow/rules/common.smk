@@ -1,4 +1,4 @@
-# The sweep: its points, as Hydra expands them, and where their results go.
+# The sweep: its plan, and where its results are written.
 import os
 import shlex
 import sys
@@ -7,17 +7,17 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from nerva.experiment import python_path
-from nerva.experiment.config import composition as compose
-from nerva.experiment.config import numerics
-from nerva.experiment.records.run_folder import RunFolder
-from nerva.experiment.identity.fingerprint import digest
-from nerva.experiment.records.privacy import private
 from nerva.errors import NervaError
+from nerva.experiment.config import numerics
+from nerva.experiment.config.composition import split_overrides
+from nerva.experiment.identity.fingerprint import digest
+from nerva.experiment.paths import python_path
+from nerva.experiment.records.privacy import private
+from nerva.experiment.records.run_folder import RunFolder
+from nerva.experiment.sweep.plan import plan_experiment
 
-# The jobs' `nerva` is that which this file imports, of the Python that runs Snakemake, also if no environment is
-# activated, or that of another checkout. What Snakemake itself puts before every command, to stop at the first error,
-# has to be said again.
+# Jobs use the `nerva` and the Python of this process, even if no environment is activated. Snakemake's own prefix, which
+# stops at the first error, has to be repeated.
 shell.prefix(
     f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
     f" PYTHONPATH={shlex.quote(python_path(os.environ.get('PYTHONPATH')))}; "
@@ -27,30 +27,47 @@ shell.prefix(
 report: "../report/workflow.rst"
 
 
+# Calls that only show something must not change anything. Snakemake tells a Snakefile which calls are dry runs, but not
+# which ones only print.
+PRINTING = (
+    *("--lint", "--dag", "--d3dag", "--rulegraph", "--filegraph", "--summary", "-S", "--detailed-summary", "-D"),
+    *("--list", "-l", "--report", "--unlock", "--touch", "-t", "--archive", "--delete", "--print-compilation"),
+)
+EXECUTING = (
+    workflow.is_main_process
+    and not workflow.output_settings.dryrun
+    and not any(word.split("=")[0] == flag or word.startswith(f"{flag}-") for word in sys.argv for flag in PRINTING)
+)
+
 try:
     validate(config, "../schemas/config.schema.yaml")
 except WorkflowError as error:
-    wrong = str(error).partition("\n\n")[0]  # and then the whole schema
-    raise WorkflowError(f"--config takes experiment, data, overrides and sample: {wrong}")
+    reason = str(error).partition("\n\n")[0]  # the whole schema follows
+    raise WorkflowError(f"--config takes experiment, data, overrides and sample: {reason}")
+# Snakemake removes a quote at the end of a value.
+for quote in "'\"":
+    config["overrides"] += quote * (config["overrides"].count(quote) % 2)
 try:
-    OVERRIDES = [f"data={config['data']}", *compose.split(config["overrides"])]
-    POINTS = {point.run_id: point for point in compose.expand(config["experiment"], OVERRIDES)}
+    OVERRIDES = [f"data={config['data']}", *split_overrides(config["overrides"])]
+    SWEEP = plan_experiment(config["experiment"], OVERRIDES, settle=EXECUTING)
 except (NervaError, OSError) as error:
     raise WorkflowError(str(error))
 
-FIRST = next(iter(POINTS.values()))
-CONFIG = FIRST.config
+POINTS = {point.run_id: point for point in SWEEP.points}
+CONFIG = SWEEP.config
 if NOTE := numerics.note(CONFIG.numerics.mode):
     print(NOTE, file=sys.stderr)
-# For the text of Snakemake's report.
+if CONFIG.data.note and workflow.is_main_process and not EXECUTING:
+    print(f"{CONFIG.data.title}, {CONFIG.data.note}", file=sys.stderr)
+# Snakemake's report shows these.
 config |= {"title": CONFIG.title, "question": CONFIG.question}
 RESULTS = Path(CONFIG.results_dir)
+SWEEP_DIR = SWEEP.results
+LOGS = RESULTS / "logs"
 DATA = RESULTS / "data" / f"{CONFIG.data.name}.npz"
 RUN = RunFolder.of(RESULTS, "{run}")
-SWEEP = RESULTS / CONFIG.title
-SUMMARIES = [RunFolder.of(RESULTS, run).summary for run in POINTS]
-THIS = compose.sweep_of(list(POINTS.values()), OVERRIDES)
-# `nerva track` and `nerva compare` expand the sweep as this file does.
+RECORDS = [RunFolder.of(RESULTS, run).record for run in POINTS]
+# `nerva track` and `nerva compare` plan the sweep as this file does.
 SWEEP_ARGUMENTS = shlex.join([config["experiment"], *OVERRIDES])
 
 
@@ -59,12 +76,12 @@ wildcard_constraints:
 
 
 def overrides(wildcards):
-    """A point's overrides; it is one run, which the rule `track` logs if it isn't followed while it trains."""
+    """The overrides of a point. Short runs are logged by the rule `track`."""
     asked = [o for o in POINTS[wildcards.run].overrides if not o.startswith("hydra.mode=")]
-    return shlex.join([*asked, "hydra.mode=RUN", "tracking.deferred=true", f"sweep.id={THIS.id}"])
+    return shlex.join([*asked, "hydra.mode=RUN", "tracking.deferred=true", f"sweep.id={SWEEP.sweep.id}"])
 
 
 def point(wildcards):
-    """What tells a point from the others."""
+    """The overrides that distinguish a point from the others."""
     common = set.intersection(*(set(other.overrides) for other in POINTS.values())) if len(POINTS) > 1 else set()
     return " ".join(o for o in POINTS[wildcards.run].overrides if o not in common)

@@ -1,18 +1,18 @@
 COMPARED = {
-    "report": SWEEP / "report.html",
-    "leaderboard": SWEEP / "leaderboard.csv",
-    "summary": SWEEP / "summary.txt",
-    "compared": SWEEP / f"compared-{THIS.id}.txt",
+    "report": SWEEP_DIR / "report.html",
+    "leaderboard": SWEEP_DIR / "leaderboard.csv",
+    "summary": SWEEP_DIR / "summary.txt",
+    "marker": SWEEP_DIR / f"compared-{SWEEP.sweep.id}.txt",
     **{
-        f"{plot}_{suffix}": SWEEP / f"{plot}.{suffix}"
+        f"{plot}_{suffix}": SWEEP_DIR / f"{plot}.{suffix}"
         for plot in ("learning_curves", "leaderboard")
         for suffix in ("png", "svg")
     },
 }
 
 
-# What of these `snakemake --report` shows, and the file in workflow/report that says what it is.
-# (Not the sweep's own: browsers refuse to show so large a page in another.)
+# The files that `snakemake --report` shows, and the caption of each in workflow/report.
+# (Not report.html: browsers refuse to show so large a page inside another.)
 SHOWN = {
     "summary": "summary",
     "leaderboard_svg": "leaderboard",
@@ -23,7 +23,7 @@ SHOWN = {
 
 rule compare:
     input:
-        SUMMARIES,
+        RECORDS,
     output:
         **COMPARED
         | {
@@ -36,7 +36,7 @@ rule compare:
             for name, caption in SHOWN.items()
         },
     log:
-        RESULTS / "logs" / "compare" / f"{CONFIG.title}.log",
+        LOGS / "compare" / f"{SWEEP_DIR.name}.log",
     threads: 1
     resources:
         mem_mb=1000,

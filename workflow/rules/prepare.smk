@@ -1,6 +1,6 @@
 rule prepare:
     output:
-        # update: what is there stays there, as somebody may be reading it.
+        # update: an existing file is not deleted first, because another process may be reading it.
         npz=update(DATA),
         provenance=report(
             update(DATA.with_suffix(".json")),
@@ -9,17 +9,17 @@ rule prepare:
             labels={"": "provenance"},
         ),
     log:
-        RESULTS / "logs" / "prepare" / f"{CONFIG.data.name}.log",
+        LOGS / "prepare" / f"{CONFIG.data.name}.log",
     threads: 1
     resources:
         mem_mb=2000,
     params:
-        # Of the overrides, those that say where the data come from, and where they go.
+        # The overrides that say where the data come from and where they are written.
         arguments=shlex.join(
-            [CONFIG.data.name, *(o for o in FIRST.overrides if o.startswith(("data.", "results_dir=")))]
+            [CONFIG.data.name, *(o for o in SWEEP.points[0].overrides if o.startswith(("data.", "results_dir=")))]
         ),
     message:
         f"Preparing {CONFIG.data.title}"
     shell:
-        # What it says on the way, a progress bar among it, goes to the terminal.
+        # Messages, and the progress bar of a download, also go to the terminal.
         "nerva prepare {params.arguments} | tee {log:q}"

@@ -1,26 +1,24 @@
-# How far the sweep is, in the terminal; and at its end, what came of it.
+# The progress of the sweep in the terminal, and the result at its end.
 from contextlib import ExitStack
 
 from snakemake.logging import logger
 
-from nerva.experiment.sweep.progress import Progress
-from nerva.experiment.records.sweep_record import remember
+from nerva.experiment.sweep.progress import Progress, above_bar
 
 TERMINAL = ExitStack()
 
 
 onstart:
-    remember(RESULTS, CONFIG.title, THIS, CONFIG.question, list(POINTS))
-    FOLDERS = [(RunFolder.of(RESULTS, run), point.config) for run, point in POINTS.items()]
-    PROGRESS = TERMINAL.enter_context(Progress(FOLDERS, logger.info, alone=True))
-    TERMINAL.enter_context(PROGRESS.shown(logger))
+    SWEEP.record()
+    TERMINAL.enter_context(Progress([(point.folder, point.config) for point in SWEEP.points], logger.info))
+    TERMINAL.enter_context(above_bar(logger))
 
 
 onsuccess:
     TERMINAL.close()
     if REPLAYING:
         print(VERDICTS.read_text(), end="")
-    elif COMPARED["compared"].exists():
+    elif COMPARED["marker"].exists():
         print(COMPARED["summary"].read_text(), end="")
 
 

@@ -1,40 +1,41 @@
-# `snakemake replay`: is it true? Trains runs again from what was recorded, and compares. Not a part of `all`.
+# `snakemake replay` trains runs again from their records and compares. It is not part of `all`.
 import random
-import sys
 
-VERDICTS = RESULTS / "logs" / "replay" / f"{CONFIG.title}.log"
+VERDICTS = LOGS / "replay" / f"{SWEEP_DIR.name}.log"
 REPLAYING = "replay" in sys.argv
 
-# A verdict holds for the moment: each call asks anew.
-if REPLAYING:
-    for verdict in (VERDICTS, *(RESULTS / "logs" / "replay").glob("*.txt")):
+# A verdict is valid for one call: each call replays again.
+if REPLAYING and EXECUTING:
+    for verdict in (VERDICTS, *(LOGS / "replay").glob("*.txt")):
         verdict.unlink(missing_ok=True)
 
 
 rule replay_run:
     input:
         *RUN.evidence,
-        RUN.summary,
+        RUN.record,
         DATA,
     output:
-        RESULTS / "logs" / "replay" / "{run}.txt",
+        LOGS / "replay" / "{run}.txt",
     log:
-        RESULTS / "logs" / "replay" / "{run}.log",
+        LOGS / "replay" / "{run}.log",
     threads: 1
     resources:
         mem_mb=1500,
     params:
         results=shlex.quote(f"results_dir='{RESULTS}'"),
+        # The user's own overrides name these modules.
+        trust="--trust" if CONFIG.imports else "",
     message:
         "Replaying run {wildcards.run}"
     shell:
-        "nerva replay {wildcards.run} {params.results} 2>&1 | tee {log:q} > {output:q}"
+        "nerva replay {wildcards.run} {params.trust} {params.results} 2>&1 | tee {log:q} > {output:q}"
 
 
 rule replay:
     input:
         lambda wildcards: [
-            RESULTS / "logs" / "replay" / f"{run}.txt"
+            LOGS / "replay" / f"{run}.txt"
             for run in random.sample(list(POINTS), min(config["sample"] or len(POINTS), len(POINTS)))
         ],
     log:
@@ -43,6 +44,6 @@ rule replay:
     resources:
         mem_mb=100,
     message:
-        "Every replayed run is identical"
+        "All replayed runs are identical"
     shell:
         "cat {input:q} > {log:q}"

@@ -1,17 +1,21 @@
-# What was logged to another store, or to one that is gone, is still to be logged.
-MARKER = SWEEP / f"tracked-{digest(CONFIG.tracking.uri)[:8]}.txt"
-TRACKED = [MARKER] if CONFIG.tracking.enabled else []
+# The marker of a sweep that is logged. Another store has another marker.
+MARKER = SWEEP_DIR / f"tracked-{digest(CONFIG.tracking.uri)[:8]}.txt"
 if CONFIG.tracking.uri.startswith("sqlite:///") and not Path(CONFIG.tracking.uri.removeprefix("sqlite:///")).exists():
-    MARKER.unlink(missing_ok=True)
+    # The database is missing, so that the runs have to be logged again. A dry run shows that without deleting the marker.
+    if EXECUTING:
+        MARKER.unlink(missing_ok=True)
+    else:
+        MARKER = MARKER.with_suffix(".missing")
+TRACKED = [MARKER] if CONFIG.tracking.enabled else []
 
 
 rule track:
     input:
-        SUMMARIES,
+        RECORDS,
     output:
         MARKER,
     log:
-        RESULTS / "logs" / "track" / f"{CONFIG.title}.log",
+        LOGS / "track" / f"{SWEEP_DIR.name}.log",
     threads: 1
     resources:
         mem_mb=1000,

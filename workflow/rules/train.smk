@@ -1,24 +1,24 @@
 FORCING = ("-R", "--forcerun", "-F", "--forceall")
-if CONFIG.force and workflow.is_main_process and not any(word.startswith(FORCING) for word in sys.argv):
-    raise WorkflowError("force=true makes runs again if Snakemake asks for them: add --forcerun train, and it does")
+if CONFIG.force and EXECUTING and not any(word.startswith(FORCING) for word in sys.argv):
+    raise WorkflowError("force=true trains runs again only if Snakemake is told to run the rule: add --forcerun train")
 
 
 rule train:
     input:
-        # The run's id has the data's checksum: that the file was made again means nothing.
+        # ancient: the id of the run contains the checksum of the data, so that the time of the file does not matter.
         ancient(DATA),
     output:
-        # update: what is there stays there. Somebody else, such as Hydra's multirun, may be making this very run;
-        # `nerva train` waits then, and finds it done.
+        # update: existing files are not deleted first. Another process, such as a multirun of Hydra, may be training this
+        # run; `nerva train` then waits for it, and finds the run complete.
         config=update(RUN.config),
         provenance=update(RUN.provenance),
         code=update(RUN.code),
         metrics=update(RUN.metrics),
         weights=update(RUN.weights),
         best=update(RUN.best),
-        summary=update(RUN.summary),
+        record=update(RUN.record),
     log:
-        RESULTS / "logs" / "train" / "{run}.log",
+        LOGS / "train" / "{run}.log",
     threads: 1
     resources:
         mem_mb=1500,
@@ -28,8 +28,13 @@ rule train:
     message:
         "Training run {wildcards.run}: {params.point}"
     shell:
-        # 3: the run diverged. That is a result, which its folder says and the leaderboard shows. And a run that is
-        # there is whole, whatever became of the process that made or awaited it: of a job that fails, Snakemake takes
-        # the files away, also those of others. (One that is to be made again was there before.)
-        "nerva train {params.overrides} > {log:q} 2>&1 || [ $? = 3 ] || "
-        + ("false" if CONFIG.force else "[ -e {output.summary:q} ]")
+        # 3: the run diverged. That is a result, which the run's folder and the leaderboard show.
+        # 28: the disk is full. No other job could write its results, so that Snakemake is asked to stop.
+        # Otherwise: a run with a record is complete, whatever happened to the process afterwards. If the job failed,
+        # Snakemake would delete the run. With force=true, the record may be that of the run before.
+        "nerva train {params.overrides} > {log:q} 2>&1 || case $? in"
+        " 3) ;;"
+        " 28) kill -TERM $PPID; exit 28 ;;"
+        " *) "
+        + ("false" if CONFIG.force else "[ -e {output.record:q} ]")
+        + " ;; esac"

@@ -1,16 +1,51 @@
-# Snakemake's lock on a folder outlives a Snakemake that is killed, which then asks for `snakemake --unlock`. A lock of
-# the system's goes with its process: where nobody holds the one here, what is there of Snakemake's was left behind.
-import fcntl
+# Snakemake's lock on a folder outlives a Snakemake that is killed, which then asks for `snakemake --unlock`. Each call
+# therefore records its process in .snakemake/nerva. A lock is removed if every recorded process ran on this host and has
+# ended. Nothing can be said about a process of another host that shares the file system: then the lock stays.
+import atexit
+import json
 import shutil
-from contextlib import suppress
+import socket
 
-if workflow.is_main_process:
-    SNAKEMAKE = Path(".snakemake")
-    SNAKEMAKE.mkdir(exist_ok=True)
-    ALIVE = (SNAKEMAKE / "alive").open("a")  # for as long as this process lives
-    # Where a file system has no such locks, all is as it was.
-    with suppress(OSError):
-        fcntl.flock(ALIVE, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(SNAKEMAKE / "locks", ignore_errors=True)
-    with suppress(OSError):
-        fcntl.flock(ALIVE, fcntl.LOCK_SH)
+import psutil
+
+PROCESSES = Path(".snakemake") / "nerva"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def this_process():
+    return {
+        "host": socket.gethostname(),
+        "boot": BOOT_ID.read_text().strip() if BOOT_ID.exists() else "",
+        "pid": os.getpid(),
+        "started": psutil.Process().create_time(),
+    }
+
+
+def has_ended(process):
+    """Whether a recorded process has certainly ended."""
+    here = this_process()
+    if process["host"] != here["host"]:
+        return False
+    if process["boot"] != here["boot"]:
+        return True
+    try:
+        return psutil.Process(process["pid"]).create_time() != process["started"]
+    except psutil.NoSuchProcess:
+        return True
+
+
+if EXECUTING:
+    PROCESSES.mkdir(parents=True, exist_ok=True)
+    recorded = {}
+    for file in PROCESSES.glob("*.json"):
+        try:
+            recorded[file] = has_ended(json.loads(file.read_text()))
+        except (OSError, ValueError, KeyError, TypeError):
+            recorded[file] = False
+    if recorded and all(recorded.values()):
+        shutil.rmtree(Path(".snakemake") / "locks", ignore_errors=True)
+        for file in recorded:
+            file.unlink(missing_ok=True)
+    RECORDED = PROCESSES / f"{socket.gethostname()}-{os.getpid()}.json"
+    RECORDED.write_text(json.dumps(this_process()))
+    atexit.register(RECORDED.unlink, missing_ok=True)

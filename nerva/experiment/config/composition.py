@@ -1,7 +1,9 @@
-"""Composition of configurations by Hydra. Composing never downloads, and writes only if it is asked to settle `data=auto`."""
+"""Composition of configurations by Hydra.
+
+Composing uses neither the network nor the disk, unless it is asked to settle `data=auto`.
+"""
 
 import dataclasses
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +22,7 @@ ConfigStore.instance().store(name="schema", node=Config)
 
 # Hydra's parser calls itself for each bracket.
 _DEEPEST, _LONGEST = 50, 10_000
+_BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 
 def compose(overrides: Sequence[str], settle: bool = False) -> Config:
@@ -44,12 +47,25 @@ def split_overrides(text: str) -> list[str]:
     Raises:
         NervaError: if a quote or a bracket is not closed.
     """
-    part = r"""(?:[^\s'"\[\](){}]|'[^']*'|"[^"]*"|\[[^\[\]]*\]|\{[^{}]*\}|\([^()]*\))+"""
-    if len(text) > _LONGEST:
-        raise NervaError(f"overrides: {len(text):,} characters are too many; {_LONGEST:,} is the most")
-    if not re.fullmatch(rf"\s*(?:{part}(?:\s+|$))*", text):
-        raise NervaError(f"overrides: a quote or a bracket is not closed in {text}")
-    return re.findall(part, text)
+    parts = [""]
+    closing: list[str] = []  # the brackets that are still to come
+    quote = ""
+    for character in text:
+        if character.isspace() and not quote and not closing:
+            parts.append("")
+            continue
+        parts[-1] += character
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in _BRACKETS:
+            closing.append(_BRACKETS[character])
+        elif character in _BRACKETS.values() and (not closing or closing.pop() != character):
+            raise NervaError(f"overrides: there is no bracket to close by {character} in {_shortened(text)}")
+    if quote or closing:
+        raise NervaError(f"overrides: {(quote or closing[-1])} is missing in {_shortened(text)}")
+    return [part for part in parts if part]
 
 
 def check_overrides(overrides: Sequence[str]) -> None:
@@ -60,13 +76,17 @@ def check_overrides(overrides: Sequence[str]) -> None:
     """
     for override in overrides:
         if len(override) > _LONGEST:
-            raise NervaError(f"{override[:40]}… has {len(override):,} characters; {_LONGEST:,} is the most")
+            raise NervaError(f"{_shortened(override)} has {len(override):,} characters; {_LONGEST:,} is the most")
         depth = deepest = 0
         for character in override:
             depth += (character in "([{") - (character in ")]}")
             deepest = max(deepest, depth)
         if deepest > _DEEPEST:
-            raise NervaError(f"{override[:40]}… has brackets nested {deepest} deep; {_DEEPEST} is the most")
+            raise NervaError(f"{_shortened(override)} has brackets nested {deepest} deep; {_DEEPEST} is the most")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:40]}…"
 
 
 @contextmanager

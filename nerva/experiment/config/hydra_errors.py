@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import antlr4
 import hydra
 import omegaconf
 import yaml
@@ -18,7 +17,9 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from nerva.errors import NervaError
 
-_LIBRARIES = tuple(str(Path(library.__file__).parent) for library in (hydra, omegaconf, antlr4))
+# Hydra's parser, antlr4, is installed beside them.
+_LIBRARIES = tuple(str(Path(str(library.__file__)).parent) for library in (hydra, omegaconf))
+_LIBRARIES += (str(Path(str(hydra.__file__)).parents[1] / "antlr4"),)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 All three change the last bits of sums and of functions such as the exponential. Environment variables choose them, and
 are read when NumPy is first imported. This module therefore imports NumPy only inside functions.
 
-`portable` pins all three. With the same versions of packages, all x86-64 Linux machines with AVX2 compute the same bits.
+`portable` pins all three. With the same package versions, all x86-64 Linux machines with AVX2 compute the same bits.
 `native` uses the fastest kernels of the machine and one thread. Machines of the same kind compute the same bits.
 `auto` is `portable` where that is supported, and `native` otherwise.
 """

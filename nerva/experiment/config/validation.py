@@ -1,6 +1,5 @@
 """Checks of a configuration that its types can't express, before there is any data."""
 
-import math
 import re
 from collections.abc import Callable
 
@@ -8,13 +7,13 @@ from nerva.errors import NervaError
 from nerva.experiment.config.numerics import resolve_mode
 from nerva.experiment.config.schema import Config, specification
 from nerva.layers import has_weights, parse_layer
-from nerva.learning_rate import LearningRateScheduler, parse_learning_rate
+from nerva.learning_rate import check_schedule, parse_learning_rate
 from nerva.loss_functions import parse_loss_function
 from nerva.optimizers import parse_optimizer
+from nerva.training import MAX_EPOCHS
 from nerva.utilities import import_here
 from nerva.weight_initializers import parse_weight_initializer
 
-MOST_EPOCHS = 1_000_000
 LARGEST_SIZE = 1_000_000  # of a layer, a batch or a dataset's features
 
 _FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
@@ -32,7 +31,7 @@ def validate(config: Config) -> None:
     for name in config.imports:
         import_here(name)
     _between("seed", config.seed, 0, 2**63 - 1)
-    _between("train.epochs", train.epochs, 1, MOST_EPOCHS)
+    _between("train.epochs", train.epochs, 1, MAX_EPOCHS)
     _between("train.evaluation_batch_size", train.evaluation_batch_size, 1, LARGEST_SIZE)
     # These name files. A recorded configuration may come from a stranger.
     for key, name in (
@@ -75,7 +74,7 @@ def validate(config: Config) -> None:
     _parse("loss", parse_loss_function, specification(config.loss))
     _parse(
         "learning_rate",
-        lambda text: _check_schedule(parse_learning_rate(text), train.epochs),
+        lambda text: check_schedule(parse_learning_rate(text), train.epochs),
         specification(config.learning_rate),
     )
     resolve_mode(config.numerics.mode)
@@ -107,9 +106,3 @@ def _parse(key: str, parse: Callable[[str], object], text: str) -> None:
         parse(text)
     except NervaError as error:
         raise NervaError(f"{key}: {error}") from None
-
-
-def _check_schedule(schedule: LearningRateScheduler, epochs: int) -> None:
-    for epoch in (0, epochs - 1):
-        if not math.isfinite(schedule(epoch)):
-            raise NervaError(f"{schedule} is not finite at epoch {epoch}")

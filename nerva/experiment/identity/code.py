@@ -7,6 +7,7 @@ that the configuration does not name is not reached, because registries refer to
 
 import ast
 import functools
+import symtable
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -31,18 +32,23 @@ COMPUTING = (
     "nerva.training",
     "nerva.weight_initializers",
 )
-# The modules that the ones above import, and that do not compute: they read specifications and files, check values, and
-# print. What they read stands in the canonical configuration, and the data have a checksum.
+# The other modules that the ones above import, directly or not. They do not compute: they read specifications and
+# files, check values, and print. What they read stands in the canonical configuration, and the data have a checksum.
 PRESENTING = (
     "nerva",
     "nerva.data",
+    "nerva.data.auto",
     "nerva.data.description",
+    "nerva.data.json_files",
+    "nerva.data.prepare",
+    "nerva.data.raw",
     "nerva.errors",
     "nerva.experiment",
     "nerva.experiment.config",
     "nerva.experiment.config.schema",
     "nerva.experiment.run",
     "nerva.specifications",
+    "nerva.training_table",
     "nerva.utilities",
 )
 # Training starts here.
@@ -51,9 +57,9 @@ ROOTS = (("nerva.experiment.run.build", "build"), ("nerva.experiment.run.build",
 Definition = tuple[str, str]  # a module, and a name at its top level; "" for the statements that define no name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Module:
-    """A parsed module."""
+    """A parsed module. It is compared by identity, so that what is found in it can be cached."""
 
     definitions: dict[str, list[ast.stmt]]  # the statements that define each name
     imported: dict[str, Definition]  # names that come from other modules; with the name "", the module itself
@@ -68,13 +74,13 @@ def hash_code(components: Iterable[Callable[..., Any]], user_files: Iterable[tup
     """
     user = {name: file.read_bytes() for name, file in user_files}
     roots = {*ROOTS, *((c.__module__, c.__qualname__.partition(".")[0]) for c in components)}
-    for name, source in user.items():
-        module = _parse(name, source)
+    for source in user.values():
+        module = _parse(source)
         roots.update(_references(module, [statement for body in module.definitions.values() for statement in body]))
     hashes = {}
     for module_name, name in _reached(frozenset(roots)):
         path = module_name.replace(".", "/") + ".py"
-        for part, sha256 in hash_parts(_module(module_name).definitions[name]).items():
+        for part, sha256 in _hashes(_module(module_name), name).items():
             hashes[f"{path}: {part or name}".removesuffix(": ")] = sha256
     for name, source in user.items():
         for part, sha256 in hash_parts(ast.parse(source).body).items():
@@ -99,7 +105,7 @@ def _reached(roots: frozenset[Definition]) -> tuple[Definition, ...]:
             continue
         reached.add(definition)
         waiting.append((module_name, ""))
-        waiting += _references(module, module.definitions[name], module_name)
+        waiting += _targets(module, name, module_name)
     return tuple(sorted(reached))
 
 
@@ -107,10 +113,10 @@ def _reached(roots: frozenset[Definition]) -> tuple[Definition, ...]:
 def _module(name: str) -> _Module:
     """A module that computes, as this process read it first; later edits are those of another process."""
     path = PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
-    return _parse(name, path.read_bytes())
+    return _parse(path.read_bytes())
 
 
-def _parse(name: str, source: bytes) -> _Module:
+def _parse(source: bytes) -> _Module:
     tree = ast.parse(source)
     definitions: dict[str, list[ast.stmt]] = defaultdict(list)
     for statement in tree.body:
@@ -125,6 +131,9 @@ def _parse(name: str, source: bytes) -> _Module:
             imported |= {alias.asname or alias.name: (alias.name, "") for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             for alias in node.names:
+                if alias.name == "*" and node.module in COMPUTING:
+                    module = _module(node.module)
+                    imported |= {name: (node.module, name) for name in (*module.imported, *module.definitions)}
                 submodule = f"{node.module}.{alias.name}"
                 is_module = submodule in COMPUTING or submodule in PRESENTING
                 imported[alias.asname or alias.name] = (submodule, "") if is_module else (node.module, alias.name)
@@ -151,10 +160,23 @@ def _defined(statement: ast.stmt) -> list[str]:
     return []
 
 
+@functools.cache
+def _hashes(module: _Module, name: str) -> dict[str, str]:
+    """A hash of each function of a definition."""
+    return hash_parts(module.definitions[name])
+
+
+@functools.cache
+def _targets(module: _Module, name: str, module_name: str) -> tuple[Definition, ...]:
+    """The definitions to which a definition refers."""
+    return tuple(_references(module, module.definitions[name], module_name))
+
+
 def _references(module: _Module, body: list[ast.stmt], own_name: str = "") -> Iterator[Definition]:
     """The definitions to which statements refer, whether they are in modules that compute or not."""
+    global_names = _global_names(body)
     for node in _counting(body):
-        if isinstance(node, ast.Name):
+        if isinstance(node, ast.Name) and node.id in global_names:
             if node.id in module.definitions:
                 yield own_name, node.id
             elif node.id in module.imported:
@@ -163,6 +185,17 @@ def _references(module: _Module, body: list[ast.stmt], own_name: str = "") -> It
             target, _ = module.imported.get(ast.unparse(node.value), ("", ""))
             if target in COMPUTING:
                 yield target, node.attr
+
+
+def _global_names(body: list[ast.stmt]) -> set[str]:
+    """The names in statements that are not those of a function's own variables."""
+    tables = [symtable.symtable(ast.unparse(ast.Module(body, [])), "", "exec")]
+    names: set[str] = set()
+    for table in tables:
+        tables += table.get_children()
+        in_function = table.get_type() not in ("module", "class")
+        names.update(s.get_name() for s in table.get_symbols() if s.is_global() or s.is_imported() or not in_function)
+    return names
 
 
 def _of_module(name: str, attribute: str) -> Iterator[Definition]:

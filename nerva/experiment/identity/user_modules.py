@@ -3,20 +3,17 @@
 import importlib.machinery
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping, Set
-from hashlib import sha256
+from collections.abc import Iterable, Mapping
 from modulefinder import ModuleFinder
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
-
-import numpy as np
 
 from nerva.errors import NervaError
 from nerva.experiment.identity.fingerprint import fingerprint
 from nerva.utilities import import_here
 
 _INSTALLED = {"site-packages", "dist-packages"}
+_FOLDER = object()
 
 
 def sources(name: str) -> dict[str, str]:
@@ -27,8 +24,8 @@ def sources(name: str) -> dict[str, str]:
 def files(name: str) -> dict[str, Path]:
     """The files of a user-defined module and of the modules beside it that it imports, by module name.
 
-    Beside it means: in the folder that contains its outermost package, or in its own folder if it is in no package. Of an
-    installed module, only modules of the same package are found.
+    Beside it means: in the folder that contains its outermost package, or in its own folder if it is in no package. If
+    the module is installed, only modules of the same package are found.
 
     Raises:
         NervaError: if there is no such module, it is not written in Python, or another module of the same name has
@@ -36,15 +33,12 @@ def files(name: str) -> dict[str, Path]:
     """
     root = _root(name)
     finder = _Finder(root, name.partition(".")[0])
-    try:
-        finder.import_hook(name)
-    except SyntaxError as error:  # in a module that is imported inside a function
-        raise NervaError(f"imports: {error}") from None
+    finder.import_hook(name)
     found = {}
     for module, entry in sorted(finder.modules.items()):
-        if entry.__file__ is None:
+        if (name_of_file := vars(entry)["__file__"]) is None:
             continue
-        path = Path(entry.__file__)
+        path = Path(name_of_file)
         loaded = getattr(sys.modules.get(module), "__file__", None)
         if loaded and not path.samefile(loaded):
             if _INSTALLED & {*Path(loaded).parts} or Path(loaded).is_relative_to(sysconfig.get_path("stdlib")):
@@ -67,7 +61,21 @@ class _Finder(ModuleFinder):
         # The engine's code is hashed by itself.
         if outermost == "nerva" or (self._only_package and outermost != self._package):
             raise ImportError(name)
-        return super().find_module(name, path, parent)  # type: ignore[no-untyped-call]
+        spec = importlib.machinery.PathFinder.find_spec(name, path or self.path)
+        if spec and spec.loader is None and spec.submodule_search_locations:
+            # A folder without __init__.py, which ModuleFinder does not know.
+            return None, next(iter(spec.submodule_search_locations)), ("", "", _FOLDER)
+        return super().find_module(name, path, parent)
+
+    def load_module(self, fqname: str, fp: Any, pathname: str, file_info: tuple[str, str, Any]) -> Any:
+        if file_info[2] is _FOLDER:
+            module = self.add_module(fqname)
+            vars(module)["__path__"] = [pathname]
+            return module
+        try:
+            return super().load_module(fqname, fp, pathname, file_info)
+        except SyntaxError as error:  # in a module that is imported inside a function; ModuleFinder would leave it out
+            raise NervaError(f"imports: {error}") from None
 
 
 def texts(names: Iterable[str]) -> dict[str, str]:
@@ -97,38 +105,6 @@ def is_importable(name: str) -> bool:
     """Whether Python finds a module of this name; it is not imported."""
     spec = importlib.machinery.PathFinder.find_spec(name.partition(".")[0], [str(Path.cwd()), *sys.path])
     return spec is not None and spec.origin is not None  # a folder without __init__.py has no origin
-
-
-def variables(modules: Set[str]) -> dict[str, str]:
-    """The values of the variables of user-defined modules and of their classes, as strings that change with them.
-
-    Args:
-        modules: the names of all modules, as `files` finds them.
-    """
-    found = {}
-    for name in modules & sys.modules.keys():
-        module = sys.modules[name]
-        places: list[ModuleType | type] = [module]
-        places += [x for x in vars(module).values() if isinstance(x, type) and x.__module__ == name]
-        for place in places:
-            for key, value in vars(place).items():
-                if not key.startswith("__") and type(value).__module__.partition(".")[0] in {
-                    "builtins",
-                    "numpy",
-                    *modules,
-                }:
-                    found[f"{place.__name__}.{key}"] = _shown(value)
-    return found
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, type | FunctionType | BuiltinFunctionType | ModuleType):
-        return ""
-    if isinstance(value, np.random.Generator):
-        return repr(value.bit_generator.state)
-    if isinstance(value, np.ndarray):
-        return sha256(value.tobytes()).hexdigest()
-    return repr(getattr(value, "__dict__", value))
 
 
 def _root(name: str) -> Path:

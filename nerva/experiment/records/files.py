@@ -1,7 +1,6 @@
 """Reading and writing records as JSON files."""
 
 import dataclasses
-import functools
 import hashlib
 import json
 import math
@@ -9,12 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nerva.data.json_files import read_json
 from nerva.errors import NervaError
 from nerva.utilities import whole_or_absent
 
 T = TypeVar("T")
-
-_LARGEST = 64 * 2**20  # bytes of a record: more is damage, or an attack
 
 
 def read_record(path: Path, kind: type[T], repair_hint: str) -> T:
@@ -28,20 +26,12 @@ def read_record(path: Path, kind: type[T], repair_hint: str) -> T:
     Raises:
         NervaError: if the file can't be read, or its content has another shape; the message names the key.
     """
-    from pydantic import ValidationError
-
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
-        if len(content) > _LARGEST:
-            raise NervaError(f"{path} is damaged (it is larger than any record); {repair_hint}")
-        return _adapter(kind).validate_json(content)  # type: ignore[no-any-return]
+        return read_json(path, kind)
     except OSError as error:
         raise NervaError(f"{path} can't be read ({error.strerror}); {repair_hint}") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        raise NervaError(f"{path} is damaged ({f'{key}: ' if key else ''}{first['msg']}); {repair_hint}") from None
+    except ValueError as error:
+        raise NervaError(f"{path} is damaged ({error}); {repair_hint}") from None
 
 
 def write_record(path: Path, record: Any) -> None:
@@ -56,13 +46,6 @@ def file_checksum(path: Path) -> str:
     """The sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@functools.cache
-def _adapter(kind: Any) -> Any:
-    from pydantic import TypeAdapter  # 0.1 s, and a run that only writes records does not need it
-
-    return TypeAdapter(kind)
 
 
 def _iso(value: datetime) -> str:

@@ -59,8 +59,8 @@ def record_sweep(
 def read_sweeps(results_dir: str | Path, folders: Sequence[RunFolder] | None = None) -> list[SweepRecord]:
     """The records of all sweeps, oldest first.
 
-    Runs that were copied here from elsewhere have no file in `results/sweeps/`. Their provenance says for which sweep they
-    were trained first.
+    Runs that were copied here from elsewhere have no file in `results/sweeps/`. Their provenance says for which sweep
+    they were trained first.
 
     Args:
         results_dir: the folder of all results.
@@ -110,5 +110,5 @@ def _comparable(time: datetime) -> str:
 def _warn(path: Path, reason: str) -> None:
     """Warn once about a damaged file that is not necessary."""
     logging.getLogger("nerva").warning(
-        f"nerva: the sweep in {path} is ignored: {reason}. Its runs are listed by the sweep for which they were trained first."
+        f"nerva: {path} is ignored ({reason}). Its runs belong to the sweep for which they were trained first."
     )

@@ -36,6 +36,8 @@ class Training:
 
     def epochs(self, epochs: int) -> Iterator[EpochRecord]:
         """Trains up to a number of epochs, and yields each record; goes on from the records that are there."""
+        if self.records and self.diverged:
+            return  # it was interrupted between its last epoch and its end
         for record in training_epochs(
             self.M, epochs, self.loss, self.learning_rate,
             self.train_loader, self.test_loader, self.validation_loader, self.evaluation_loader,

@@ -1,248 +1,167 @@
-"""Checkpoints: all that training changes, in one file, so that a run can go on where it was interrupted.
+"""Checkpoints: one `.npz` file with all that is needed to resume an interrupted run after its last epoch.
 
-What training changes is found, and not declared: whatever arrays, numbers and generators can be reached from the
-network, the loss and the rest, components of one's own included. To go on, the same objects are built anew and given
-those values. Nothing is pickled: arrays are stored as arrays, and the rest as JSON.
+The file has each array that a component declares as its state (see `component_state`), and the weights of the best
+epoch. The rest is JSON, in the array `json`. To resume a run, its components are built again and get the values of the
+file. Nothing is pickled.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import Enum
-from os import PathLike
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from collections.abc import Mapping, Set
+from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
 from nerva.errors import NervaError
+from nerva.experiment.run.build import Training
+from nerva.experiment.run.component_state import ComponentState, kind
 from nerva.matrix_operations import Matrix
+from nerva.training import EpochRecord
 from nerva.utilities import load_dict_from_npz, whole_or_absent
 
-# None of these has a state of its own that training changes.
-_STATELESS = (type, BuiltinFunctionType, ModuleType, np.ufunc)
+
+class Checkpoint:
+    """The checkpoint of a run."""
+
+    def __init__(
+        self, path: Path, t: Training, environment: Mapping[str, Any], modules: Set[str] = frozenset()
+    ) -> None:
+        """
+        Args:
+            path: the file, which need not exist.
+            t: the training, immediately after it was built.
+            environment: what the bits of the results depend on; a run is only resumed in the same environment.
+            modules: the names of all user-defined modules.
+        """
+        self.path = path
+        self.t = t
+        self.environment = dict(environment)
+        self.modules = modules
+        self.built = ComponentState(t, modules)
+
+    def save(self, started: float, times: list[float], continued: list[dict[str, Any]]) -> None:
+        """Write the checkpoint, whole or not at all.
+
+        Args:
+            started: when the run was started, in seconds since 1970.
+            times: when each epoch was measured.
+            continued: after which epochs, and when, the run was resumed.
+
+        Raises:
+            NervaError: if the run can't be resumed, because training changes what a checkpoint does not hold. The
+                message says what. An earlier checkpoint is deleted.
+        """
+        t, now = self.t, ComponentState(self.t, self.modules)
+        try:
+            now.check(self.built)
+        except NervaError:
+            self.path.unlink(missing_ok=True)
+            raise
+        arrays = {f"best.{name}": array for name, array in t.best_weights.items()}
+        values: dict[str, Any] = {}
+        for name, value in now.values.items():
+            if isinstance(value, np.ndarray | np.generic):
+                arrays[name] = np.asarray(value)
+            else:
+                values[name] = value.bit_generator.state if isinstance(value, np.random.Generator) else value
+        content = {
+            "environment": self.environment,
+            "values": values,
+            "records": [list(vars(record).values()) for record in t.records],
+            "best": t.best.epoch if t.best else None,
+            "times": [started, *times],
+            "continued": continued,
+        }
+        # Some bit generators have arrays of integers in their state.
+        text = json.dumps(content, default=lambda array: array.tolist())
+        with whole_or_absent(self.path) as temporary, temporary.open("wb") as file:
+            # Not compressed: it is written after every epoch and rarely read.
+            np.savez(file, json=np.frombuffer(text.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
+
+    def restore(self) -> tuple[float, list[float], list[dict[str, Any]]]:
+        """Give the training, as it was built, the values of the checkpoint. After an error it has to be built again.
+
+        Returns:
+            What was given to `save`: started, times and continued.
+
+        Raises:
+            NervaError: if the file can't be read, or is not a checkpoint of this run in this environment.
+        """
+        try:
+            arrays = load_dict_from_npz(self.path)
+        except NervaError:
+            raise
+        except (RuntimeError, OSError, MemoryError, TokenError) as error:
+            raise NervaError(f"{self.path} is not a checkpoint of this run: {error}") from None
+        try:
+            if "json" not in arrays:
+                raise ValueError("it has no json, so another version of nerva wrote it")
+            content = json.loads(arrays.pop("json").tobytes())
+            for key, now in self.environment.items():
+                if (before := content["environment"].get(key)) != now:
+                    raise ValueError(f"{key} was {before}, and is {now}")
+            self._restore_records(content["records"], content["best"])
+            self._restore_best_weights({name: arrays.pop(name) for name in [*arrays] if name.startswith("best.")})
+            self._restore_components(content["values"] | arrays)
+            (started, *times), continued = content["times"], content["continued"]
+            # Up to the year 2242.
+            if len(times) != len(self.t.records) or not all(0 <= time < 2**33 for time in (started, *times)):
+                raise ValueError("its times are not those of its epochs")
+            types = [{key: type(x) for key, x in entry.items()} for entry in continued]
+            if type(continued) is not list or any(entry != {"after_epoch": int, "at": str} for entry in types):
+                raise ValueError("it does not say when the run was resumed")
+            return started, times, continued
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise NervaError(f"{self.path} is not a checkpoint of this run: {error}") from None
+
+    def _restore_records(self, rows: list[list[Any]], best: int | None) -> None:
+        records = [EpochRecord(*row) for row in rows]
+        numbers = all(kind(x) == "a number" for row in rows for x in row)
+        epochs = [record.epoch for record in records if type(record.epoch) is int]
+        if not (records and numbers and epochs == list(range(len(records)))):
+            raise ValueError("its records are not those of epochs 0, 1, …")
+        self.t.records = records
+        self.t.best = None if best is None else records[best]
+
+    def _restore_best_weights(self, arrays: dict[str, Matrix]) -> None:
+        expected = self.t.M.to_dict() if self.t.best else {}
+        if arrays.keys() != {f"best.{name}" for name in expected}:
+            raise ValueError("it does not have the weights of the best epoch")
+        for name, array in expected.items():
+            # The architecture is text, whose length depends on numbers in it.
+            _check_array(f"best.{name}", arrays[f"best.{name}"], array.shape, array.dtype)
+        self.t.best_weights = {name: arrays[f"best.{name}"] for name in expected}
+
+    def _restore_components(self, found: dict[str, Any]) -> None:
+        missing = self.built.values.keys() - found.keys()
+        unknown = found.keys() - self.built.declared.keys()
+        if missing or unknown:
+            raise ValueError(f"it has {'no ' if missing else ''}{min(missing or unknown)}")
+        for name, value in found.items():
+            before = self.built.values.get(name)
+            if isinstance(value, np.ndarray) and not isinstance(before, np.ndarray) and not value.shape:
+                value = value[()]  # a NumPy number
+            # An object that others refer to has to stay the same object.
+            if isinstance(before, np.ndarray):
+                _check_array(name, value, before.shape, before.dtype)
+                before[...] = value
+            elif isinstance(before, np.random.Generator):
+                before.bit_generator.state = value
+            elif before is not None and kind(value) != kind(before):
+                raise ValueError(f"{name} is {kind(value)}, not {kind(before)}")
+            elif isinstance(before, list):
+                before[:] = value
+            elif isinstance(before, dict):
+                before.clear()
+                before.update(value)
+            else:
+                setattr(*self.built.declared[name], value)
 
 
-def save(path: PathLike[str], state: dict[str, Any], environment: dict[str, Any]) -> None:
-    """Writes a checkpoint, whole or not at all.
-
-    Args:
-        path: the file.
-        state: objects, arrays, numbers, texts, and lists and dictionaries of them.
-        environment: what has to be the same where the checkpoint is used.
-
-    Raises:
-        NervaError: if something in the state can't be written; the message says what.
-    """
-    writer = _Writer()
-    tree = [environment, writer.node(state, "")]
-    arrays: dict[str, Any] = {str(index): array for index, array in enumerate(writer.arrays)}
-    with whole_or_absent(path) as temporary, temporary.open("wb") as file:
-        # Not compressed: it is written at every epoch, and read hardly ever.
-        np.savez(file, tree=np.array(json.dumps(tree)), **arrays)
-
-
-def restore(path: PathLike[str], state: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]:
-    """Gives objects what a checkpoint holds.
-
-    Args:
-        path: the file that `save` wrote.
-        state: what was given to `save`, built anew: its objects are changed, also if there is an error.
-        environment: what was given to `save`, as it is now.
-
-    Returns:
-        The state; values that aren't objects are those of the checkpoint.
-
-    Raises:
-        NervaError: if the file is damaged, is one of other objects, or was written in another environment.
-    """
-    arrays = load_dict_from_npz(path)
-    try:
-        before, tree = json.loads(str(arrays.pop("tree")))
-        if changed := [
-            f"{key} was {before.get(key)}, is {x}" for key, x in environment.items() if before.get(key) != x
-        ]:
-            raise NervaError(f"{path} was written elsewhere: {'; '.join(changed)}")
-        restored: dict[str, Any] = _Reader(arrays).value(tree, state, "")
-    except NervaError:
-        raise
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
-        raise NervaError(f"{path} does not fit: {error}") from None
-    return restored
-
-
-@dataclass
-class _Writer:
-    """Turns a state into a tree of JSON, whose leaves may be numbers of arrays.
-
-    A node is [kind, content]. Whatever may be met twice has a number, and is written once; see "same".
-    """
-
-    arrays: list[Matrix] = field(default_factory=list)
-    seen: dict[int, tuple[int, object]] = field(default_factory=dict)  # numbers by id; objects have to stay alive
-    memory: dict[int, str] = field(default_factory=dict)  # where the memory of an array was met
-
-    def node(self, value: Any, place: str) -> list[Any]:
-        if value is None or type(value) in (bool, int, float, str):
-            return ["value", value]
-        if isinstance(value, np.generic):
-            return ["number", self.array(np.asarray(value), place)]
-        if isinstance(value, _STATELESS):
-            return ["stateless", _name(value)]
-        if id(value) in self.seen:
-            return ["same", self.seen[id(value)][0]]
-        number = len(self.seen)
-        self.seen[id(value)] = (number, value)
-        if type(value) is np.ndarray:
-            owner = value
-            while isinstance(owner.base, np.ndarray):
-                owner = owner.base
-            other = self.memory.setdefault(id(owner), place)
-            if other != place:
-                raise self.refusal(place, f"shares its memory with {other.lstrip('.')}")
-            return ["array", [number, self.array(value, place)]]
-        if type(value) is np.random.Generator:
-            return ["generator", [number, self.children(value.bit_generator.state, place)]]
-        if type(value) in (list, tuple):
-            items = [self.node(x, f"{place}[{i}]") for i, x in enumerate(value)]
-            return [type(value).__name__, [number, items]]
-        if type(value) is dict:
-            return ["dict", [number, self.children(value, place)]]
-        if isinstance(value, MethodType):
-            return ["method", [number, value.__name__, self.node(value.__self__, place)]]
-        if isinstance(value, FunctionType):
-            # What a function keeps between calls is in the variables around it.
-            cells = [self.node(cell.cell_contents, f"{place}.{value.__name__}") for cell in value.__closure__ or ()]
-            kept = [self.node(x, place) for x in (value.__defaults__, value.__kwdefaults__, vars(value))]
-            return ["function", [number, value.__qualname__, cells, kept]]
-        if _plain(value):
-            return ["object", [number, _name(value), self.children(vars(value), place)]]
-        raise self.refusal(place, f"is a {type(value).__name__}, which a checkpoint can't hold")
-
-    def children(self, values: Mapping[Any, Any], place: str) -> dict[str, list[Any]]:
-        for key in values:
-            if type(key) is not str:
-                raise self.refusal(place, f"has the key {key!r}, and a checkpoint can hold texts only")
-        return {key: self.node(value, f"{place}.{key}") for key, value in values.items()}
-
-    def array(self, array: Matrix, place: str) -> int:
-        if array.dtype.hasobject:
-            raise self.refusal(place, "is an array of objects, which a checkpoint can't hold")
-        self.arrays.append(array)
-        return len(self.arrays) - 1
-
-    def refusal(self, place: str, why: str) -> NervaError:
-        return NervaError(f"{place.lstrip('.')} {why}")
-
-
-@dataclass
-class _Reader:
-    """Gives new objects the values of a tree that `_Writer` made."""
-
-    arrays: dict[str, Matrix]
-    known: dict[int, Any] = field(default_factory=dict)  # by their numbers, so that what was shared stays shared
-    taken: set[int] = field(default_factory=set)  # the ids of new arrays and containers that have their values
-
-    def value(self, node: list[Any], new: Any, place: str) -> Any:
-        """What a node stands for: `new` with the node's values, or another value in its place."""
-        kind, content = node
-        if kind == "value":
-            return content
-        if kind == "number":
-            return self.arrays[str(content)][()]
-        if kind == "stateless":
-            self.check(_name(new), content, place)
-            return new
-        if kind == "same":
-            return self.known[content]
-        number, *rest = content
-        match kind:
-            case "array":
-                self.known[number] = self.array(self.arrays[str(rest[0])], new)
-            case "generator":
-                new.bit_generator.state = self.values(rest[0], {}, place)
-                self.known[number] = new
-            case "list":
-                old = list(new) if type(new) is list else []
-                self.known[number] = mine = self.mine(new, list)
-                old += [None] * len(rest[0])
-                mine[:] = [self.value(child, old[i], f"{place}[{i}]") for i, child in enumerate(rest[0])]
-            case "tuple":
-                old = [*(new if type(new) is tuple else ()), *[None] * len(rest[0])]
-                values = [self.value(child, old[i], f"{place}[{i}]") for i, child in enumerate(rest[0])]
-                self.known[number] = tuple(values)
-            case "dict":
-                before = dict(new) if type(new) is dict else {}
-                self.known[number] = own = self.mine(new, dict)
-                found = self.values(rest[0], before, place)
-                own.clear()
-                own.update(found)
-            case "object":
-                self.check(_name(new), rest[0], place)
-                self.known[number] = new
-                vars(new).update(self.values(rest[1], vars(new), place))
-            case "method":
-                self.check(getattr(new, "__name__", None), rest[0], place)
-                self.known[number] = new
-                self.value(rest[1], new.__self__, place)
-            case "function":
-                self.check(getattr(new, "__qualname__", None), rest[0], place)
-                self.known[number] = new
-                for cell, child in zip(new.__closure__ or (), rest[1], strict=True):
-                    cell.cell_contents = self.value(child, cell.cell_contents, place)
-                for child, kept in zip(rest[2], (new.__defaults__, new.__kwdefaults__, vars(new)), strict=True):
-                    self.value(child, kept, place)
-            case _:
-                raise ValueError(f"{place.lstrip('.')} has the unknown kind {kind}")
-        return self.known[number]
-
-    def mine(self, new: Any, kind: type) -> Any:
-        """The new list or dictionary, if it is one, and is not that of another place; otherwise another one."""
-        if type(new) is not kind or id(new) in self.taken:
-            return kind()
-        self.taken.add(id(new))
-        return new
-
-    def check(self, now: str | None, then: str, place: str) -> None:
-        if now != then:
-            raise ValueError(f"{place.lstrip('.')} is a {now}, and was a {then}")
-
-    def values(self, content: dict[str, Any], new: dict[str, Any], place: str) -> dict[str, Any]:
-        return {key: self.value(child, new.get(key), f"{place}.{key}") for key, child in content.items()}
-
-    def array(self, array: Matrix, new: Any) -> Matrix:
-        # In the place of the new array, where that is possible: others may refer to it.
-        if (
-            type(new) is np.ndarray
-            and (new.shape, new.dtype) == (array.shape, array.dtype)
-            and new.flags.writeable
-            and id(new) not in self.taken
-        ):
-            new[...] = array
-            self.taken.add(id(new))
-            return new
-        return array
-
-
-def _plain(value: object) -> bool:
-    """Whether all that an object is stands in its attributes: it is written in Python, and copied as any object is."""
-    kind = type(value)
-    if isinstance(value, Enum) or not hasattr(value, "__dict__"):
-        return False
-    # The same methods tell `copy` and `pickle` of a state that is kept elsewhere.
-    methods = ("__reduce_ex__", "__reduce__", "__getstate__")
-    if any(getattr(kind, name) is not getattr(object, name) for name in methods):
-        return False
-    try:
-        reduced = object.__reduce_ex__(value, 2)
-    except TypeError:
-        return False
-    # A state in slots is a tuple; lists and dictionaries of a kind of their own have items.
-    return not isinstance(reduced, str) and not isinstance(reduced[2], tuple) and reduced[3] is reduced[4] is None
-
-
-def _name(value: object) -> str:
-    """The class of an object; of a class or function, its own name."""
-    if isinstance(value, type | BuiltinFunctionType | ModuleType | np.ufunc):
-        return value.__name__
-    return f"{type(value).__module__}.{type(value).__qualname__}"
+def _check_array(name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise a ValueError unless an array has this shape and dtype; texts may have any length."""
+    if type(array) is np.ndarray and array.dtype.kind == dtype.kind == "U":
+        dtype = array.dtype
+    if type(array) is not np.ndarray or (array.shape, array.dtype) != (shape, dtype):
+        raise ValueError(f"{name} is not an array of {dtype} of shape {shape}")

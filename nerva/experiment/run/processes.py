@@ -1,7 +1,8 @@
 """Child processes: one that trains a run, and one that follows a run for MLflow.
 
-The parent writes an order, one line of JSON, to the child's standard input, and keeps that open for as long as it lives. The
-child answers through a pipe of its own: an empty answer means success, and any other is an error message for the user.
+The parent writes an order, one line of JSON, to the child's standard input, and keeps that open for as long as it
+lives. The child answers through a pipe of its own: an empty answer means success, and any other is an error message for
+the user.
 """
 
 import json
@@ -71,7 +72,8 @@ def receive_order() -> tuple[dict[str, Any], Callable[[str], None]]:
     answering = int(sys.argv[1])
 
     def answer(text: str) -> None:
-        os.write(answering, text.encode())
+        with suppress(BrokenPipeError):  # the parent has ended
+            os.write(answering, text.encode())
 
     return order, answer
 

@@ -3,13 +3,12 @@
 Nothing says who runs it: no user or host, no environment variables, and "~" in place of the home folder.
 """
 
-import json
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nerva.data.prepare import Prepared
+from nerva.data.prepare import Prepared, read_provenance
 from nerva.experiment.config.schema import Config
 from nerva.experiment.identity.identify import CODE_SCHEME, Identity
 from nerva.experiment.records.privacy import private
@@ -44,7 +43,7 @@ def collect(config: Config, identity: Identity, overrides: Sequence[str], checks
             name=data.name,
             title=data.title,
             sha256=checksum,
-            source=json.loads(Prepared.of(data, config.data_dir).provenance.read_text())["source"],
+            source=read_provenance(Prepared.of(data, config.data_dir)).source,
             note=private(data.note),
         ),
         environment=environment(identity.numerics),

@@ -126,11 +126,12 @@ def _untrusted(recorded: RunFolder, config: Config) -> list[str]:
     return [
         "it was not trained: it needs user-defined modules, and recorded code runs only with --trust",
         f"it imports {', '.join(config.imports) or 'nothing, but its provenance names modules'}",
-        *(
-            f"{path} (sha256 {sha256(text.encode(errors='surrogateescape')).hexdigest()}): its text is in {recorded.imports}"
-            for path, text in texts.items()
-        ),
+        *(f"{path} (sha256 {_hash(text)}): its text is in {recorded.imports}" for path, text in texts.items()),
     ]
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def _restore_modules(recorded: RunFolder, config: Config) -> None:
@@ -163,7 +164,7 @@ def _configuration(identity: Identity, origin: Provenance) -> list[str]:
 
 
 def _prepare(config: Config) -> None:
-    """Prepare the data from raw files that are on this disk. A record's mirrors are not used: a stranger may have set them."""
+    """Prepare the data from raw files on this disk. The recorded mirrors are not used: a stranger may have set them."""
     try:
         prepare(dataclasses.replace(config.data, mirrors=[]), config.data_dir)
     except NervaError as error:
@@ -231,7 +232,7 @@ def _metrics(recorded: RunFolder, rows: list[dict[str, float]]) -> Iterator[str]
     for a, b in zip(before, rows, strict=False):
         for metric in REPEATABLE:
             if not _same(a[metric], b[metric]):
-                yield f"epoch {int(b['epoch'])}, {metric}: {a[metric]!r} was recorded, and the replay gives {b[metric]!r}"
+                yield f"epoch {int(b['epoch'])}, {metric}: recorded {a[metric]!r}, replayed {b[metric]!r}"
     if len(before) != len(rows):
         yield f"{len(before) - 1} epochs were recorded, and the replay gives {len(rows) - 1}"
 
@@ -265,7 +266,7 @@ def _arrays(path: Path, now: dict[str, Matrix]) -> Iterator[str]:
             differing = np.frombuffer(a.tobytes(), f"V{size}") != np.frombuffer(b.tobytes(), f"V{size}")
             place = tuple(int(i) for i in np.unravel_index(int(np.argmax(differing)), a.shape))
             yield (
-                f"{name}: {key}{list(place)}: {a[place].item()!r} was recorded, and the replay gives "
+                f"{name}: {key}{list(place)}: recorded {a[place].item()!r}, replayed "
                 f"{b[place].item()!r} ({int(differing.sum()):,} of {a.size:,} differ)"
             )
 
@@ -275,7 +276,7 @@ def _outcome(recorded: RunRecord, now: RunRecord) -> list[str]:
     compared = ("status", "reason", "best", "last", "weights")
     a, b = (_flat_record(record, compared) for record in (recorded, now))
     return [
-        f"run.json: {key}: {a.get(key)!r} was recorded, and the replay gives {b.get(key)!r}"
+        f"run.json: {key}: recorded {a.get(key)!r}, replayed {b.get(key)!r}"
         for key in sorted({*a, *b})
         if repr(a.get(key)) != repr(b.get(key))  # nan is not equal to itself, but its repr is
     ][:1]

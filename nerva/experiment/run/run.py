@@ -41,8 +41,8 @@ def run(
     if existing := existing_run(folder, config.force):
         return existing
     numerics.demand(identity.numerics)
-    # The numerics of a process are fixed when NumPy is imported. And a user-defined module may have changed on disk since
-    # it was imported here, or may keep values of another run in its variables.
+    # The numerics of a process are fixed when NumPy is imported. And a user-defined module may have changed on disk
+    # since it was imported here, or may keep values of another run in its variables.
     if numerics.pinned() == identity.numerics and not config.imports:
         return train(config, identity, overrides, folder)
     return _run_in_child(config, identity, overrides, folder)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -26,13 +25,15 @@ from nerva.experiment.records.metrics import metrics_row
 from nerva.experiment.records.privacy import private
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.run_record import EpochMetrics, Resumption, RunRecord, utc
-from nerva.experiment.run import checkpoint, repository
+from nerva.experiment.run import repository
 from nerva.experiment.run.build import Training, build
+from nerva.experiment.run.checkpoint import Checkpoint
 from nerva.experiment.run.environment import determining_environment
 from nerva.experiment.run.provenance import collect
 from nerva.experiment.run.signals import Interrupted
 from nerva.matrix_operations import Matrix
-from nerva.training import EpochRecord, table_foot, table_head, table_row
+from nerva.training import EpochRecord
+from nerva.training_table import table_foot, table_head, table_row
 from nerva.utilities import save_dict_to_npz
 
 log = logging.getLogger("nerva.run")
@@ -41,8 +42,8 @@ log = logging.getLogger("nerva.run")
 def train(config: Config, identity: Identity, overrides: Sequence[str], folder: RunFolder, note: str = "") -> RunRecord:
     """Train a run in this process, unless it already exists.
 
-    A run that was interrupted resumes after its last epoch. A run whose loss stops being finite ends as failed: with the
-    same configuration it would fail again.
+    A run that was interrupted resumes after its last epoch. A run whose loss stops being finite ends as failed: with
+    the same configuration it would fail again.
 
     Args:
         config: the configuration of the run.
@@ -103,13 +104,13 @@ def existing_run(folder: RunFolder, force: bool) -> RunRecord | None:
 def _train(config: Config, identity: Identity, arrays: dict[str, Matrix], folder: RunFolder, note: str) -> RunRecord:
     """Train, and write the metrics and the weights."""
     data, t = config.data, build(config, arrays)
-    progress, unusable = _Progress(t, folder, config), ""
+    progress, unusable = _Progress(t, folder, config, identity.run_id), ""
     try:
         progress.load()
     except NervaError as error:
         unusable = f"this run was interrupted, but restarts from scratch, because its checkpoint can't be used: {error}"
         t = build(config, arrays)
-        progress = _Progress(t, folder, config)
+        progress = _Progress(t, folder, config, identity.run_id)
     if not t.records:
         folder.metrics.unlink(missing_ok=True)  # of an attempt that is not resumed
     log.info("run %s of %s", folder.run_id, config.title)
@@ -165,65 +166,38 @@ def _train(config: Config, identity: Identity, arrays: dict[str, Matrix], folder
 
 
 class _Progress:
-    """The progress of a run, which its checkpoint keeps."""
+    """The progress of a run: its metrics, and the checkpoint from which it can be resumed."""
 
-    def __init__(self, t: Training, folder: RunFolder, config: Config) -> None:
+    def __init__(self, t: Training, folder: RunFolder, config: Config, run_id: str) -> None:
+        """Watch a training that has just been built."""
         self.t = t
         self.folder = folder
         self.started = time.time()
-        self.environment = determining_environment()
         self.times: list[float] = []  # when each epoch was measured
         # Formatted once: there may be thousands of rows, which are written after every epoch.
         self.rows: list[str] = []
-        self.numbers: list[tuple[float, ...]] = []
         self.continued: list[Resumption] = []
-        self.possible = True
+        self.resumable = True
         self.saved = ""  # the epoch after which an interrupted run would resume
-        self.own = {module for name in config.imports for module in user_modules.files(name)}
-        self.variables = user_modules.variables(self.own)
-
-    def _state(self) -> dict[str, Any]:
-        t = self.t
-        return {
-            "started": self.started,
-            "times": np.array(self.times),
-            "continued": [vars(resumption) for resumption in self.continued],
-            "records": np.array(self.numbers, np.float64),
-            "best": t.best.epoch if t.best else None,
-            "best_weights": t.best_weights,
-            "M": t.M,
-            "loss": t.loss,
-            "learning_rate": t.learning_rate,
-            "order": t.train_loader.rng,
-        }
+        modules = {module for name in config.imports for module in user_modules.files(name)}
+        environment = {"run_id": run_id, **determining_environment()}
+        self.checkpoint = Checkpoint(folder.checkpoint, t, environment, modules)
 
     def save(self) -> None:
         """Write the checkpoint, and then the metrics: in this order, no epoch is ever in the metrics twice."""
         self._add(self.t.records[-1], time.time())
-        if self.possible:
+        if self.resumable:
             try:
-                self._check_variables()
-                checkpoint.save(self.folder.checkpoint, self._state(), self.environment)
+                self.checkpoint.save(self.started, self.times, [vars(resumption) for resumption in self.continued])
                 self.saved = f"epoch {self.t.records[-1].epoch}"
             except NervaError as error:
-                self.possible = False
+                self.resumable, self.saved = False, ""
                 log.warning("this run can't be resumed; if it is interrupted, it restarts from scratch: %s", error)
         self.write_metrics()
-
-    def _check_variables(self) -> None:
-        """Raise a NervaError if training changes variables of user-defined modules, which a checkpoint does not keep."""
-        if (now := user_modules.variables(self.own)) != self.variables:
-            changed = next(name for name in sorted(now) if now[name] != self.variables.get(name))
-            raise NervaError(f"training changes {changed}, and a checkpoint keeps what is in objects only")
 
     def write_metrics(self) -> None:
         """Write the metrics of all epochs so far."""
         self.folder.write_metrics(self.rows)
-
-    def _add(self, record: EpochRecord, made: float) -> None:
-        self.times.append(made)
-        self.rows.append(metrics_row(record, made))
-        self.numbers.append(tuple(vars(record).values()))
 
     def load(self) -> None:
         """Resume from the checkpoint, if there is one.
@@ -233,19 +207,17 @@ class _Progress:
         """
         if not self.folder.checkpoint.exists():
             return
-        state = checkpoint.restore(self.folder.checkpoint, self._state(), self.environment)
-        self.started = state["started"]
-        records = [EpochRecord(int(row[0]), *row[1:]) for row in state["records"].tolist()]
-        for record, made in zip(records, state["times"].tolist(), strict=True):
-            self._add(record, made)
-        self.t.records = records
-        self.t.best = next((record for record in records if record.epoch == state["best"]), None)
-        self.t.best_weights = state["best_weights"]
-        self.saved = f"epoch {records[-1].epoch}"
-        self.continued = [
-            *(Resumption(**earlier) for earlier in state["continued"]),
-            Resumption(records[-1].epoch, utc(time.time()).isoformat(timespec="milliseconds")),
-        ]
+        self.started, times, continued = self.checkpoint.restore()
+        for record, measured in zip(self.t.records, times, strict=True):
+            self._add(record, measured)
+        last = self.t.records[-1].epoch
+        self.saved = f"epoch {last}"
+        now = utc(time.time()).isoformat(timespec="milliseconds")
+        self.continued = [*(Resumption(**earlier) for earlier in continued), Resumption(last, now)]
+
+    def _add(self, record: EpochRecord, measured: float) -> None:
+        self.times.append(measured)
+        self.rows.append(metrics_row(record, measured))
 
 
 def _reset_peak_memory() -> None:

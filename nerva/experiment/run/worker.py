@@ -37,7 +37,7 @@ def main() -> None:
             if identity.run_id != order["run_id"]:
                 raise NervaError(f"the code of {', '.join(config.imports)} has just changed; run the command again")
             train(config, identity, order["overrides"], RunFolder(Path(order["folder"])), order["note"])
-    except NervaError as error:
+    except (NervaError, OSError) as error:
         answer(str(error))
         sys.exit(1)
     except Interrupted as interruption:

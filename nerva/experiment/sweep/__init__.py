@@ -1,1 +1,1 @@
-
+"""Sweeps: the plan of their points, the launcher that trains them, and their progress."""

@@ -1,17 +1,108 @@
-"""Runs in MLflow: a view of their folders, which can be made again. The only package that imports mlflow."""
+"""MLflow: a view of the run folders, which can be restored from them. Only this package imports mlflow.
 
-import os
+The functions of this module are all that other packages need, and importing the module imports nothing. Each function
+applies MLflow's settings while it runs, and imports mlflow only if it needs it: that takes two seconds.
+"""
 
-# Nothing is sent anywhere but to the store that the configuration names. MLflow reads these when it is imported.
-os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
-# A server that is away is told soon: what is not logged now is logged later.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+from collections.abc import Sequence, Set
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nerva.experiment.tracking.reading import recorded, tracked
-from nerva.experiment.tracking.synchronization import track
+from nerva.experiment.tracking.settings import mlflow_environment, mlflow_settings
 
-__all__ = ["recorded", "track", "tracked"]
+if TYPE_CHECKING:
+    from nerva.experiment.config.schema import Sweep
+    from nerva.experiment.records.run_folder import RunFolder
+
+__all__ = ["download_run", "logged_run_ids", "mlflow_environment", "prepare_store", "store_exists", "track"]
+
+
+def track(
+    folders: "Sequence[RunFolder]",
+    title: str,
+    uri: str,
+    results_dir: str | Path,
+    sweep: "Sweep | None" = None,
+    question: str = "",
+    live: bool = False,
+    trusted_imports: Set[str] = frozenset(),
+) -> int:
+    """Log runs to an experiment of MLflow, each once.
+
+    Args:
+        folders: the runs. A run that has not ended counts as killed, unless it is being trained.
+        title: the name of the experiment, which is created if necessary.
+        uri: the store, such as `sqlite:///results/mlflow.db`. A database is created if necessary.
+        results_dir: the folder of all results. Artifacts of a database's experiments go to its folder `mlartifacts`.
+        sweep: the sweep whose points the runs are.
+        question: the question that the experiment asks.
+        live: whether runs that have not ended are being trained.
+        trusted_imports: the user-defined modules that may be imported to draw what a network predicts. Runs that need
+            other modules are logged without these pictures.
+
+    Returns:
+        The number of runs that were logged; all others were up to date.
+
+    Raises:
+        NervaError: if the store refuses; or if folders are damaged, with one line for each, after the others have been
+            logged.
+    """
+    with mlflow_settings():
+        from nerva.experiment.tracking.synchronization import synchronize
+
+        return synchronize(folders, title, uri, results_dir, sweep, question, live, trusted_imports)
+
+
+def download_run(run: str, uri: str, destination: Path) -> "tuple[RunFolder, dict[str, list[tuple[int, float]]]]":
+    """Download a run from a store.
+
+    Args:
+        run: its id, or its id in MLflow.
+        uri: the store.
+        destination: the folder in which the run's folder is created.
+
+    Returns:
+        The run's folder; and the metrics in MLflow that metrics.csv has too: epochs with values, by column.
+
+    Raises:
+        NervaError: if the store does not have the run, or refuses.
+    """
+    with mlflow_settings():
+        from nerva.experiment.tracking.reading import download_run
+
+        return download_run(run, uri, destination)
+
+
+def logged_run_ids(uri: str) -> set[str]:
+    """The ids of the runs that a store has; none if the store does not exist.
+
+    Raises:
+        NervaError: if the store refuses.
+    """
+    with mlflow_settings():
+        from nerva.experiment.tracking.reading import logged_run_ids
+
+        return logged_run_ids(uri)
+
+
+def store_exists(uri: str) -> bool:
+    """Whether a store exists, as far as can be told without connecting: false only for a database without a file.
+
+    Raises:
+        NervaError: if the address is that of a database, but names no file.
+    """
+    from nerva.experiment.tracking.address import store_exists
+
+    return store_exists(uri)
+
+
+def prepare_store(uri: str, results_dir: str | Path) -> None:
+    """Check that a store exists and can be opened. A fresh database gets its tables, by one process at a time.
+
+    Raises:
+        NervaError: if it does not exist, or refuses.
+    """
+    with mlflow_settings():
+        from nerva.experiment.tracking.store import prepare_store
+
+        prepare_store(uri, Path(results_dir))

@@ -1,4 +1,4 @@
-"""The champion: the best network of an experiment, in MLflow's registry."""
+"""The champion: the best network of an experiment, in MLflow's registry of models."""
 
 import math
 
@@ -9,8 +9,14 @@ from mlflow.entities.model_registry import ModelVersion
 from nerva.experiment.tracking import entities
 
 
-def crown(client: MlflowClient, experiment_id: str, name: str) -> None:
-    """Lets the alias `champion` name the best run by validation accuracy, if that is better than the one before."""
+def promote_champion(client: MlflowClient, experiment_id: str, name: str) -> None:
+    """Give the alias `champion` to the run with the best validation accuracy, if it is better than the champion.
+
+    Args:
+        client: the store.
+        experiment_id: the experiment whose runs compete.
+        name: the name of the registered model.
+    """
     runs = client.search_runs(
         [experiment_id],
         "attributes.status = 'FINISHED' and metrics.`best/validation_accuracy` > 0",
@@ -25,41 +31,45 @@ def crown(client: MlflowClient, experiment_id: str, name: str) -> None:
         client.create_registered_model(
             name, description=f"The best network of the experiment {name}, by validation accuracy."
         )
-    reason = f"Validation accuracy {entities.accuracy(best):.4%} {_split(best)}"
+    reason = f"Validation accuracy {entities.accuracy(best):.4%} {_sample(best)}"
     if found and "champion" in found[0].aliases:
-        before = client.get_model_version_by_alias(name, "champion")
-        accuracy, on = _measured(client, before)
+        champion = client.get_model_version_by_alias(name, "champion")
+        accuracy, sample = _measured(client, champion)
         if not entities.accuracy(best) > accuracy:
             return
-        reason += f", better than the {accuracy:.4%} of version {before.version}"
-        reason += f" {on}" if on != _split(best) else ""
+        reason += f", better than the {accuracy:.4%} of version {champion.version}"
+        reason += f" {sample}" if sample != _sample(best) else ""
     else:
         reason += ": the first champion"
-    champion = client.create_model_version(
+    run_id = best.data.tags.get("nerva.run_id", "")
+    promoted = client.create_model_version(
         name,
         source=f"{best.info.artifact_uri}/model",
         run_id=best.info.run_id,
-        tags={
-            "validation_accuracy": repr(entities.accuracy(best)),
-            "measured": _split(best),
-            "nerva.run_id": best.data.tags["nerva.run_id"],
-        },
-        description=f"{reason}. {best.info.run_name}, run {best.data.tags['nerva.run_id']}.",
+        tags={"validation_accuracy": repr(entities.accuracy(best)), "measured": _sample(best), "nerva.run_id": run_id},
+        description=f"{reason}. {best.info.run_name}, run {run_id}.",
     )
-    client.set_registered_model_alias(name, "champion", champion.version)
+    client.set_registered_model_alias(name, "champion", promoted.version)
 
 
 def _measured(client: MlflowClient, version: ModelVersion) -> tuple[float, str]:
-    """The validation accuracy of a version, nan if it isn't known, and on how much it was measured."""
+    """The validation accuracy of a model's version, and on what it was measured; nan if it is not known."""
     if "validation_accuracy" in version.tags:
-        return float(version.tags["validation_accuracy"]), version.tags.get("measured", "")
-    # The alias was given by hand, to a model of whatever kind.
+        return _number(version.tags["validation_accuracy"]), version.tags.get("measured", "")
+    # A person gave the alias, perhaps to a model of another kind.
     if not version.run_id:
         return math.nan, ""
     run = client.get_run(version.run_id)
-    return run.data.metrics.get("best/validation_accuracy", math.nan), _split(run)
+    return run.data.metrics.get("best/validation_accuracy", math.nan), _sample(run)
 
 
-def _split(run: Run) -> str:
-    """On how much a run's validation accuracy was measured."""
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _sample(run: Run) -> str:
+    """On what the validation accuracy of a run was measured."""
     return f"on {run.data.params.get('data.validation', '?')} images"

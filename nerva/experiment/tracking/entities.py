@@ -1,22 +1,29 @@
-"""What a folder says of a run, as MLflow names it: parameters, metrics and datasets."""
+"""A run in MLflow's terms: its name, tags, parameters, metrics and datasets."""
 
+import dataclasses
 import json
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import numpy as np
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.types import Schema, TensorSpec
 
-from nerva.experiment.config.schema import Config, flat, specification
-from nerva.experiment.records.run_folder import RunFolder
+from nerva.experiment.config.schema import Config, specification
+from nerva.experiment.identity.canonical import flat
+from nerva.experiment.records.provenance import Provenance
+from nerva.experiment.records.run_record import RunRecord
 
-# What of a configuration says nothing about a run.
-_NOT_PARAMETERS = ("data.files", "data.mirrors", "data.candidates", "data.class_names")
+# The parts of a configuration that do not describe the run, or are too long for a parameter.
+_NOT_PARAMETERS = (
+    *("data.files", "data.mirrors", "data.candidates", "data.class_names", "data.note"),
+    *("tracking", "experiment_name", "question", "sweep", "results_dir", "force"),
+)
 
-_LONGEST = 6000  # characters of a value, which MLflow takes
+_LONGEST = 6000  # characters of a value that MLflow accepts
+_LONGEST_NAME = 250
 
-# Columns of metrics.csv, by what they are called in MLflow. Its charts are grouped by what stands before the slash.
+# The names of the columns of metrics.csv in MLflow, whose charts are grouped by the part before the slash.
 METRICS = {
     **{f"{part}_loss": f"{part}/loss" for part in ("train", "validation", "test")},
     **{f"{part}_accuracy": f"{part}/accuracy" for part in ("train", "validation", "test")},
@@ -25,48 +32,62 @@ METRICS = {
 }
 
 
-def parameters(config: dict[str, Any]) -> list[Param]:
-    """A configuration's parameters, by their dotted names."""
-    values = {name: value for name, value in flat(config).items() if not name.startswith(_NOT_PARAMETERS)}
-    return [Param(name, short(str(value))) for name, value in values.items()]
+def parameters(config: Config) -> list[Param]:
+    """The parameters of a configuration, by their dotted names."""
+    values = flat(dataclasses.asdict(config)).items()
+    return [Param(name, short(str(value))) for name, value in values if not name.startswith(_NOT_PARAMETERS)]
 
 
-def name(config: dict[str, Any]) -> str:
-    """What tells a run from its neighbours in a list, which shows the first words only."""
-    schedule = config["learning_rate"]
-    rate = f"lr={schedule['lr']}" if schedule["name"] == "Constant" else specification(schedule)
-    return f"{rate} seed={config['seed']} {specification(config['optimizer'])}"[:250]
+def run_name(config: Config) -> str:
+    """A name that differs from those of similar runs in its first words, because lists show only these."""
+    schedule = config.learning_rate
+    is_constant = schedule.get("name") == "Constant" and "lr" in schedule
+    rate = f"lr={schedule['lr']}" if is_constant else specification(schedule)
+    return short_name(f"{rate} seed={config.seed} {specification(config.optimizer)}")
 
 
-def short(value: str) -> str:
-    """A value, cut if MLflow would, but so that it can be seen."""
-    note = f"… ({len(value)} characters: config.yaml has them all)"
-    return value if len(value) <= _LONGEST else value[: _LONGEST - len(note)] + note
+def tags(provenance: Provenance) -> dict[str, str]:
+    """The tags that say where a run comes from."""
+    values = {
+        "nerva.run_id": provenance.run_id,
+        "nerva.configuration_id": provenance.configuration_id,
+        "nerva.overrides": " ".join(provenance.overrides),
+        "nerva.data.name": provenance.data.name,
+        "nerva.data.sha256": provenance.data.sha256,
+        "nerva.code": provenance.code.fingerprint,
+        "nerva.dirty": provenance.code.dirty,
+        **{f"nerva.environment.{key}": value for key, value in provenance.environment.items()},
+        "mlflow.source.name": "nerva",
+        "mlflow.source.git.commit": provenance.code.git_commit,
+        "mlflow.user": "",  # nothing says who trained the run
+    }
+    return {key: short(str(value)) for key, value in values.items() if value is not None}
 
 
-def metrics(rows: list[dict[str, float]], folder: RunFolder, summary: dict[str, Any]) -> list[Metric]:
-    """A run's metrics, with the epoch as step."""
-    metrics = [
-        Metric(name, row[column], round(row["time"] * 1000), int(row["epoch"]))
-        for row in rows
-        for column, name in METRICS.items()
-    ]
-    data = folder.load_config().data
-    images = data.train - data.validation
-    metrics += [
-        Metric("time/images_per_second", images / row["seconds"], round(row["time"] * 1000), int(row["epoch"]))
-        for row in rows
-        if row["seconds"] > 0
-    ]
-    # One figure a run, all at step 0: MLflow draws those as bars, side by side.
-    best = summary.get("best") or {}
-    return metrics + [Metric(f"best/{key}", value, milliseconds(summary["ended"]), 0) for key, value in best.items()]
+def epoch_metrics(rows: Iterable[dict[str, float]], config: Config) -> list[Metric]:
+    """The metrics of epochs, with the epoch as step."""
+    images = config.data.train - config.data.validation
+    metrics = []
+    for row in rows:
+        values = {name: row[column] for column, name in METRICS.items()}
+        if row["seconds"] > 0:
+            values["time/images_per_second"] = images / row["seconds"]
+        metrics += [Metric(name, value, round(row["time"] * 1000), int(row["epoch"])) for name, value in values.items()]
+    return metrics
 
 
-def datasets(config: Config, origin: dict[str, Any]) -> list[DatasetInput]:
-    """The three parts of a run's data, each known by the checksum of them all."""
-    data, features = config.data, config.data.features
-    sha256 = origin["data"]["sha256"]
+def best_metrics(record: RunRecord) -> list[Metric]:
+    """The metrics of the best epoch, all at step 0: MLflow draws metrics of one step as bars, side by side."""
+    if record.best is None:
+        return []
+    best = dataclasses.asdict(record.best).items()
+    time = milliseconds(record.ended)
+    return [Metric(f"best/{name}", float(value), time, 0) for name, value in best if value is not None]
+
+
+def datasets(config: Config, provenance: Provenance) -> list[DatasetInput]:
+    """The three parts of a run's data, each identified by the checksum of all data."""
+    data, features, sha256 = config.data, config.data.features, provenance.data.sha256
     parts = {"train": data.train - data.validation, "validation": data.validation, "test": data.test}
     schema = {
         "mlflow_tensorspec": {
@@ -74,12 +95,12 @@ def datasets(config: Config, origin: dict[str, Any]) -> list[DatasetInput]:
             "targets": Schema([TensorSpec(np.dtype(np.int64), (-1,), "targets")]).to_json(),
         }
     }
-    source = json.dumps({"sha256": sha256, "title": data.title, "source": origin["data"]["source"]})
+    source = json.dumps({"sha256": sha256, "title": data.title, "source": provenance.data.source})
     return [
         DatasetInput(
             Dataset(
                 name=f"{data.name} ({part})",
-                digest=sha256[:36],  # the longest that MLflow takes
+                digest=sha256[:36],  # the longest that MLflow accepts
                 source_type="nerva",
                 source=source,
                 schema=json.dumps(schema),
@@ -91,10 +112,23 @@ def datasets(config: Config, origin: dict[str, Any]) -> list[DatasetInput]:
     ]
 
 
+def short(value: str) -> str:
+    """A value that MLflow accepts: cut with a note if it is too long, and without what is not Unicode."""
+    value = value.encode(errors="replace").decode()
+    note = f"… ({len(value)} characters: config.yaml has them all)"
+    return value if len(value) <= _LONGEST else value[: _LONGEST - len(note)] + note
+
+
+def short_name(name: str) -> str:
+    """A name that MLflow accepts."""
+    return short(name)[:_LONGEST_NAME]
+
+
 def accuracy(run: Run) -> float:
-    """A run's best validation accuracy; 0 if it has none."""
+    """The best validation accuracy of a run; 0 if it has none."""
     return float(run.data.metrics.get("best/validation_accuracy", 0))
 
 
-def milliseconds(time: str) -> int:
-    return round(datetime.fromisoformat(time).timestamp() * 1000)
+def milliseconds(time: datetime) -> int:
+    """A time as MLflow has it: in milliseconds after 1970. Without a time zone, it is in UTC."""
+    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)

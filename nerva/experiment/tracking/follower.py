@@ -1,12 +1,10 @@
-"""Runs in MLflow while they train: a follower of a run's folder, in a process of its own.
+"""Runs in MLflow while they train: a child process follows the folder of a run.
 
-Training must not wait for a store, nor fail with it, and importing mlflow takes longer than a short run. So a run is
-followed only when it has been training for a few seconds.
+Training must not wait for a store, and must not fail because of it. Importing mlflow takes longer than a short run, so
+that the child process starts only when a run has been training for a few seconds.
 """
 
-import json
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,36 +14,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nerva.errors import NervaError
-from nerva.experiment import PACKAGE
-from nerva.experiment.config import numerics
-from nerva.experiment.run.processes import close, give
+from nerva.experiment.paths import python_path
+from nerva.experiment.run.processes import Child, receive_order, when_released
+from nerva.experiment.tracking import track
 
 if TYPE_CHECKING:
     from nerva.experiment.config.schema import Config
     from nerva.experiment.records.run_folder import RunFolder
 
-SOON = 5.0  # seconds: what ends within them is logged when it has ended
-_OFTEN = 1.0  # seconds between two looks at the folder
-_REFUSED = 3  # the exit code of a follower whose store did not take the run
+START_AFTER = 5.0  # seconds; a run that ends earlier is logged when it has ended
+_INTERVAL = 1.0  # seconds between two looks at the folder
 
 
-def unlogged(problem: str) -> str:
-    """What is said, once, when a store does not take runs."""
-    return f"nerva: {problem}; runs are trained all the same, and `nerva track` logs them later"
+def not_logged(problem: str) -> str:
+    """The message for the user that a store refuses runs. It is shown once."""
+    return f"nerva: {problem}; training continues, and `nerva track` logs the runs later"
 
 
 @dataclass
 class Follower:
-    """What became of following a run."""
+    """The result of following a run."""
 
-    refused: bool = False  # whether the store did not take it, which has been said
+    refused: bool = False  # whether the store refused the run; the user has then been told
 
 
 @contextmanager
 def followed(config: "Config", folder: "RunFolder") -> Iterator[Follower]:
-    """Lets a run that is trained within be followed, once it has taken a while.
+    """Let the run that is trained inside be followed, once it has been training for a few seconds.
 
-    When this process ends, however it ends, the follower sees that the run has ended, too, and says so to MLflow.
+    The follower finds the end of the run in its folder, and logs it. It does so as well if this process is killed.
+
+    Args:
+        config: the configuration of the run. Its user-defined modules are trusted: they have just been imported.
+        folder: the folder of the run.
     """
     order = {
         "folder": str(folder.path),
@@ -54,18 +55,16 @@ def followed(config: "Config", folder: "RunFolder") -> Iterator[Follower]:
         "results_dir": config.results_dir,
         "sweep": asdict(config.sweep),
         "question": config.question,
+        "trusted_imports": list(config.imports),
+        "path": sys.path,
     }
-    started: list[subprocess.Popen[str]] = []
+    children: list[Child] = []
 
     def start() -> None:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), *sys.path[1:]])}
-        command = numerics.python("-m", __name__)
-        # A session of its own: Ctrl-C is for the run, and the follower tells MLflow of it.
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=environment, start_new_session=True)
-        started.append(process)
-        give(process, order)
+        environment = os.environ | {"PYTHONPATH": python_path(os.environ.get("PYTHONPATH"))}
+        children.append(Child(__name__, order, environment))
 
-    timer = threading.Timer(SOON, start)
+    timer = threading.Timer(START_AFTER, start)
     timer.daemon = True
     timer.start()
     follower = Follower()
@@ -74,44 +73,39 @@ def followed(config: "Config", folder: "RunFolder") -> Iterator[Follower]:
     finally:
         timer.cancel()
         timer.join()
-        for process in started:
-            close(process)
-            follower.refused = process.wait() == _REFUSED
+        for child in children:
+            child.release()
+            follower.refused = bool(child.answer())
+            child.wait()
 
 
 def main() -> None:
-    """Follows the run that an order on standard input names, until that is closed."""
+    """In the child process: follow a run until the parent releases this process or ends."""
+    order, answer = receive_order()
+    ended = threading.Event()
+    when_released(ended.set)
+    sys.path[:] = order["path"]
+
     from nerva.experiment.config.schema import Sweep
     from nerva.experiment.records.run_folder import RunFolder
-    from nerva.experiment.tracking import track
 
-    order = json.loads(sys.stdin.readline())
-    ended = threading.Event()
+    folder, sweep = RunFolder(Path(order["folder"])), Sweep(**order["sweep"])
+    trusted = frozenset(order["trusted_imports"])
 
-    def wait() -> None:
-        sys.stdin.read()
-        ended.set()
+    def log(live: bool) -> None:
+        track([folder], order["title"], order["uri"], order["results_dir"], sweep, order["question"], live, trusted)
 
-    threading.Thread(target=wait, daemon=True).start()
-    folder = RunFolder(Path(order["folder"]))
-
-    def log(live: bool) -> str:
-        """Brings MLflow up to date; returns what went wrong."""
-        sweep = Sweep(**order["sweep"])
-        try:
-            track([folder], order["title"], order["uri"], order["results_dir"], sweep, order["question"], live)
-        except (NervaError, OSError) as error:
-            return str(error)
-        return ""
-
-    problem, seen = "", -1
-    while not problem and not ended.wait(_OFTEN):
-        if folder.metrics.exists() and (now := folder.metrics.stat().st_mtime_ns) != seen:
-            seen, problem = now, log(live=True)
-    if problem := problem or log(live=False):
-        # Whoever trains the run sees to it that it is logged later.
-        print(unlogged(problem), file=sys.stderr)
-        sys.exit(_REFUSED)
+    seen = -1
+    try:
+        while not ended.wait(_INTERVAL):
+            if folder.metrics.exists() and (now := folder.metrics.stat().st_mtime_ns) != seen:
+                seen = now
+                log(live=True)
+        log(live=False)
+    except (NervaError, OSError) as error:
+        # The process that trains the run sees to it that the run is logged later.
+        print(not_logged(str(error)), file=sys.stderr)
+        answer(str(error))
 
 
 if __name__ == "__main__":

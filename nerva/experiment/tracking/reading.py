@@ -1,6 +1,7 @@
-"""What MLflow has of runs."""
+"""Reading runs from a store: their ids, and their files and metrics."""
 
 import math
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -12,84 +13,80 @@ from mlflow.entities import Run
 from nerva.errors import NervaError
 from nerva.experiment.records.privacy import private
 from nerva.experiment.records.run_folder import RunFolder
+from nerva.experiment.tracking.address import database_path, store_exists
 from nerva.experiment.tracking.entities import METRICS
-from nerva.experiment.tracking.store import database, errors, exists, opened, search
+from nerva.experiment.tracking.store import connect, search_runs, store_errors
+
+History = list[tuple[int, float]]  # epochs and values
+
+_RUN_ID = "[0-9a-f]{12}"
+_MLFLOW_ID = "[0-9a-f]{32}"
 
 
-def recorded(run: str, uri: str, destination: Path) -> tuple[RunFolder, dict[str, list[tuple[int, float]]]]:
-    """What MLflow has of a run.
-
-    Args:
-        run: its id, nerva's or MLflow's.
-        uri: the store.
-        destination: where to put the files of the run's folder.
-
-    Returns:
-        The folder; and of each figure that metrics.csv has too, epochs with values.
-
-    Raises:
-        NervaError: if the store does not have the run, or refuses.
-    """
-    there = f"there is no run {run} in MLflow at {private(uri)}"
-    if not exists(uri):
-        raise NervaError(there)
-    with errors(uri):
-        client = opened(uri)
+def download_run(run: str, uri: str, destination: Path) -> tuple[RunFolder, dict[str, History]]:
+    """Download a run; see the function of the package."""
+    missing = f"there is no run {run} in MLflow at {private(uri)}"
+    if not store_exists(uri) or not re.fullmatch(f"{_RUN_ID}|{_MLFLOW_ID}", run):
+        raise NervaError(missing)
+    with store_errors(uri):
+        client = connect(uri)
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        asked = f"attributes.run_id = '{run}'" if len(run) == 32 else f"tags.`nerva.run_id` = '{run}'"
-        # It may stand in several experiments, not in all of which it was followed to its end.
-        candidates = [run for run in search(client, experiments, asked) if "nerva.run_id" in run.data.tags]
+        condition = f"attributes.run_id = '{run}'" if len(run) == 32 else f"tags.`nerva.run_id` = '{run}'"
+        # Several experiments may have the run, and not all of them completely. The id names a folder, so that a store
+        # must not choose it freely.
+        candidates = [
+            found
+            for found in search_runs(client, experiments, condition)
+            if re.fullmatch(_RUN_ID, found.data.tags.get("nerva.run_id", ""))
+        ]
         if not candidates:
-            raise NervaError(there)
+            raise NervaError(missing)
         found = max(candidates, key=lambda run: "nerva.ended" in run.data.tags)
         folder = RunFolder(destination / found.data.tags["nerva.run_id"])
-        if moved := _moved(found, uri):
+        if moved := _moved_artifacts(found, uri):
             shutil.copytree(moved, folder.path)
         else:
             folder.path.mkdir()
             for artifact in client.list_artifacts(found.info.run_id):
-                if not artifact.is_dir:
+                if not artifact.is_dir and re.fullmatch(r"\w[\w.-]*", artifact.path):
                     client.download_artifacts(found.info.run_id, artifact.path, str(folder.path))
-        if not folder.summary.exists():
+        if not folder.record.exists():
             where = private(str(found.info.artifact_uri))
             raise NervaError(
-                f"MLflow has not all files of the run {run}: it is {found.info.status}, and they are in {where}"
+                f"MLflow does not have all files of the run {run}: its status is {found.info.status}, and its files "
+                f"are in {where}"
             )
         history = {
-            column: sorted((m.step, _unbounded(m.value)) for m in client.get_metric_history(found.info.run_id, name))
+            column: sorted((m.step, _unlimited(m.value)) for m in client.get_metric_history(found.info.run_id, name))
             for column, name in METRICS.items()
             if column != "seconds"
         }
     return folder, history
 
 
-def _moved(run: Run, uri: str) -> Path | None:
-    """Where the files of a run are, if a database was moved together with them: MLflow knows where they were."""
-    path, location = database(uri), str(run.info.artifact_uri)
+def logged_run_ids(uri: str) -> set[str]:
+    """The ids of the runs that a store has; see the function of the package."""
+    if not store_exists(uri):
+        return set()
+    with store_errors(uri):
+        client = connect(uri)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        return {run.data.tags.get("nerva.run_id", "") for run in search_runs(client, experiments)} - {""}
+
+
+def _moved_artifacts(run: Run, uri: str) -> Path | None:
+    """Where the files of a run are, if a database has been moved together with them: MLflow knows where they were."""
+    path, location = database_path(uri), str(run.info.artifact_uri)
     if path is None or not location.startswith("file:"):
         return None
     before = Path(url2pathname(urlsplit(location).path))
-    if before.exists():
+    if before.exists() or ".." in before.parts:
         return None
     # mlartifacts, the experiment, the run, artifacts
     now = path.parent.joinpath(*before.parts[-4:])
     return now if now.is_dir() else None
 
 
-def tracked(uri: str) -> set[str]:
-    """The ids, nerva's, of the runs that a store has.
-
-    Raises:
-        NervaError: if the store refuses.
-    """
-    if not exists(uri):
-        return set()
-    with errors(uri):
-        client = opened(uri)
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        return {run.data.tags.get("nerva.run_id", "") for run in search(client, experiments)}
-
-
-def _unbounded(value: float) -> float:
-    """A number that MLflow has: it takes the largest number for infinity."""
+def _unlimited(value: float) -> float:
+    """A metric. MLflow stores the largest number in place of infinity."""
     return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value

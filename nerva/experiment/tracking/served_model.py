@@ -1,6 +1,6 @@
-"""A run's network as a model of MLflow's: this file is logged with it, and run where the model is loaded.
+"""The network of a run as a model of MLflow. This file is copied into the model, and runs where that is loaded.
 
-The model is the weights, an `.npz` file, beside a copy of the engine; nothing is pickled.
+The model is the weights, an `.npz` file, beside a copy of the engine. Nothing is pickled.
 """
 
 import mlflow
@@ -9,19 +9,19 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
 class ServedModel(PythonModel):
-    """Gives the outputs of the network (N×K) for inputs (N×D); the largest of a row is that of the predicted class."""
+    """Returns the outputs of the network (N×K) for inputs (N×D). The predicted class of a row is its largest output."""
 
     def load_context(self, context: PythonModelContext) -> None:
         import importlib
 
         from nerva.multilayer_perceptron import load_multilayer_perceptron
 
-        # Modules with components of one's own, which the network may have.
+        # User-defined modules register the components that the network may have. They are in the model, too.
         for name in (context.model_config or {}).get("imports", []):
             importlib.import_module(name)
         self.M = load_multilayer_perceptron(context.artifacts["weights"])
 
-    # Without types: from a type, MLflow would infer a signature of its own.
+    # Without annotations: MLflow would infer a signature from them.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         return self.M.evaluate(np.asarray(model_input, dtype=np.float32))
 

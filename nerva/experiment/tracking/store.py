@@ -1,11 +1,11 @@
-"""MLflow's stores: opened, searched, and their errors told."""
+"""MLflow's stores: connecting, locking, searching, and the translation of their errors."""
 
 import logging
 import os
 import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -15,83 +15,140 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from nerva.errors import NervaError
 from nerva.experiment.records.privacy import private
+from nerva.experiment.tracking.address import database_path, store_exists
 
-_PATIENCE = 20.0  # seconds for which a locked database is waited for, as MLflow does when it writes
+_PATIENCE = 20.0  # seconds to wait for a locked database, as MLflow does when it writes
+
+_REFUSED = {
+    "UNAUTHENTICATED": (
+        "authentication failed; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+    ),
+    "PERMISSION_DENIED": "permission denied",
+}
 
 
-def opened(uri: str) -> MlflowClient:
-    """A client of a store that answers; a fresh SQLite database is made.
+def connect(uri: str) -> MlflowClient:
+    """A client of a store that answers. A missing SQLite database is created.
 
     Raises:
-        NervaError: if it can't be had.
+        NervaError: if there is no such store.
+        MlflowException, SQLAlchemyError: if the store refuses; see `store_errors`.
     """
     try:
-        path = database(uri)
+        path = database_path(uri)
         if path and path.exists():
-            _ask(path)
+            _check_readable(path)
         elif path:
-            _make(path)
+            _create_database(path)
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     except (NervaError, MlflowException, SQLAlchemyError):
         raise
-    except Exception as error:  # of a driver that isn't installed, an address that is none, a plugin: not of nerva's
+    except (ImportError, OSError, ValueError) as error:  # a driver that is not installed, or a wrong address
         reason = (str(error).strip().splitlines() or [""])[0]
-        raise NervaError(f"MLflow's store at {private(uri)}: {type(error).__name__}: {private(reason)}") from error
+        raise _store_error(uri, f"{type(error).__name__}: {private(reason)}") from error
     return client
 
 
-def database(uri: str) -> Path | None:
-    """The file of an SQLite database; None if a store is something else.
+def prepare_store(uri: str, results_dir: Path) -> None:
+    """Check that a store exists and can be opened. A fresh database gets its tables.
 
     Raises:
-        NervaError: if the database is to be in memory, and so would be lost.
+        NervaError: if it does not exist, or refuses.
     """
-    if not uri.startswith("sqlite:"):
-        return None
-    name = make_url(uri).database
-    if not name or name == ":memory:":
-        raise NervaError(f"{uri} names no file: what is logged there is lost; try sqlite:///results/mlflow.db")
-    return Path(name)
+    if not store_exists(uri):
+        raise NervaError(f"there is no store at {private(uri)} yet; train runs first, with `make run` or `nerva train`")
+    with locked(uri, results_dir), store_errors(uri):
+        connect(uri)
 
 
 @contextmanager
 def locked(uri: str, results_dir: Path) -> Iterator[None]:
-    """One process at a time: those that make the tables of a fresh database together spoil it.
+    """Keep other processes of nerva out of a store.
 
-    The lock is beside the database, as runs of several folders may be logged there; for a server, among the results.
+    Processes that create the tables of a fresh database at the same time spoil it, and processes that look for the same
+    run before either has logged it log it twice. The lock of a database is beside it, because several folders of
+    results may share a database. The lock of a server is among the results.
+
+    Raises:
+        NervaError: if the lock can't be created.
     """
-    path = database(uri) or results_dir / "mlflow"
+    path = database_path(uri) or results_dir / "mlflow"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.with_name(f".{path.name}.lock")
-        file.touch()  # FileLock would try for ever, where it can't be made
+        file.touch()  # FileLock would wait forever if the file can't be created
         lock = FileLock(file)
         lock.acquire()
     except OSError as error:
-        where = private(str(path.parent))
-        raise NervaError(f"MLflow's store at {private(uri)}: {where}: {error.strerror}") from None
+        raise _store_error(uri, f"{private(str(path.parent))}: {error.strerror}") from None
     try:
         yield
     finally:
         lock.release()
 
 
-def _make(path: Path) -> None:
-    """Makes a database under another name first: one that is half made can't be used, nor repaired."""
-    # MLflow keeps the stores that it has opened: another name each time.
+def search_runs(client: MlflowClient, experiment_ids: Sequence[str], filter_string: str = "") -> Iterator[Run]:
+    """All runs of experiments that a filter selects."""
+    token = None
+    while True:
+        page = client.search_runs(list(experiment_ids), filter_string, max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+@contextmanager
+def store_errors(uri: str) -> Iterator[None]:
+    """Turn the errors of a store into NervaErrors, and hide what MLflow logs about its tables and its retries."""
+    noisy = [logging.getLogger(name) for name in ("alembic", "mlflow", "urllib3")]
+    levels = [logger.level for logger in noisy]
+    for logger in noisy:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        raise _store_error(uri, private(reason(error))) from error
+    finally:
+        for logger, level in zip(noisy, levels, strict=True):
+            logger.setLevel(level)
+
+
+def reason(error: MlflowException | SQLAlchemyError) -> str:
+    """The reason of an error, in one line."""
+    if refusal := _REFUSED.get(getattr(error, "error_code", "")):
+        return refusal
+    text = str(error).strip()
+    if (found := re.search(r"found version (\w+)", text)) and not _is_known(found[1]):
+        return f"it was created by a newer MLflow than {version('mlflow')}; upgrade MLflow, or use another store"
+    if "Max retries exceeded" in text:
+        cause: BaseException = error
+        while following := cause.__cause__ or cause.__context__:
+            cause = following
+        return str(cause) or type(cause).__name__
+    if found := re.search(r"^\(\w+\.\w+\) (.+)$", text, re.MULTILINE):
+        return found[1]  # the database's own words, without those of SQLAlchemy
+    return (text.splitlines() or [type(error).__name__])[0]
+
+
+def _store_error(uri: str, problem: str) -> NervaError:
+    return NervaError(f"MLflow's store at {private(uri)}: {problem}")
+
+
+def _create_database(path: Path) -> None:
+    """Create a database under another name first: an unfinished one can't be used or repaired."""
+    # The name is a new one each time, because MLflow caches the stores that it has opened.
     temporary = path.with_name(f".{path.name}.{time.time_ns()}.tmp")
     try:
         _remove_unfinished(path)
-        temporary.touch()  # MLflow would try for minutes, and not say so
+        temporary.touch()  # MLflow would retry for minutes, without a message
     except OSError as error:
-        where = private(str(path.parent))
-        raise NervaError(f"MLflow's store at {private(f'sqlite:///{path}')}: {where}: {error.strerror}") from None
+        raise _store_error(f"sqlite:///{path}", f"{private(str(path.parent))}: {error.strerror}") from None
     try:
         MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments()
         temporary.replace(path)
@@ -101,74 +158,21 @@ def _make(path: Path) -> None:
 
 def _remove_unfinished(path: Path) -> None:
     for unfinished in path.parent.glob(f".{path.name}.*.tmp*"):
-        # As MLflow has it open, its room would not be free before this process ends: runs may need it.
+        # MLflow keeps the file open, so that its space would be free only at the end of this process.
         os.truncate(unfinished, 0)
         unfinished.unlink()
 
 
-def _ask(path: Path) -> None:
-    # MLflow would try for minutes, and not say so.
+def _check_readable(path: Path) -> None:
+    """Raise a NervaError if a file is not a database, or stays locked: MLflow would retry for minutes."""
     try:
         with closing(sqlite3.connect(path, timeout=_PATIENCE)) as connection:
             connection.execute("select name from sqlite_master").fetchall()
     except sqlite3.Error as error:
-        raise NervaError(f"MLflow's store at {private(f'sqlite:///{path}')}: {error}") from error
+        raise _store_error(f"sqlite:///{path}", str(error)) from error
 
 
-def exists(uri: str) -> bool:
-    """Whether a store may be there: asking for a database that isn't would make it."""
-    path = database(uri)
-    return path is None or path.exists()
-
-
-def search(client: MlflowClient, experiment_ids: list[str], filter_string: str = "") -> Iterator[Run]:
-    """The runs of experiments, however many there are."""
-    token = None
-    while True:
-        page = client.search_runs(experiment_ids, filter_string, max_results=1000, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
-@contextmanager
-def errors(uri: str) -> Iterator[None]:
-    """Turns a store's errors into ours, and keeps what MLflow says of making its tables to itself."""
-    noisy = [logging.getLogger(name) for name in ("alembic", "mlflow", "urllib3")]
-    levels = [logger.level for logger in noisy]
-    for logger in noisy:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError) as error:
-        raise NervaError(f"MLflow's store at {private(uri)}: {private(_reason(error))}") from error
-    finally:
-        for logger, level in zip(noisy, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _reason(error: MlflowException | SQLAlchemyError) -> str:
-    if getattr(error, "error_code", "") in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-        return (
-            "it lets nobody in with these credentials; MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
-            "MLFLOW_TRACKING_TOKEN, give it others"
-        )
-    text = str(error).strip()
-    if (found := re.search(r"found version (\w+)", text)) and not _known(found[1]):
-        return f"it was made by a newer MLflow than {version('mlflow')}; upgrade MLflow, or name another store"
-    if "Max retries exceeded" in text:
-        # What a person needs to know is what began it.
-        cause: BaseException = error
-        while following := cause.__cause__ or cause.__context__:
-            cause = following
-        return str(cause) or type(cause).__name__
-    if found := re.search(r"^\(\w+\.\w+\) (.+)$", text, re.MULTILINE):
-        return found[1]  # what the database said, without what SQLAlchemy did
-    return (text.splitlines() or [type(error).__name__])[0]
-
-
-def _known(revision: str) -> bool:
-    """Whether this MLflow knows a version of a database."""
+def _is_known(revision: str) -> bool:
+    """Whether this version of MLflow knows a revision of the database's tables."""
     versions = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
     return any(revision in path.name for path in versions.glob("*.py"))

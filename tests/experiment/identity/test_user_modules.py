@@ -1,61 +1,40 @@
-"""Components from modules of one's own: which run they are, and how it is made again."""
+"""User-defined modules: their code is part of a run's identity, and their texts are recorded."""
 
 import importlib
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import nerva.utilities
 from nerva.activation_functions import ACTIVATIONS
 from nerva.errors import NervaError
-from nerva.experiment.config.schema import canonical
-from nerva.experiment.identity.identify import code_parts, run_id
-from nerva.experiment.identity.user_modules import files, sources, texts, variables, write_texts
-from nerva.experiment.run.train import run as train
+from nerva.experiment.identity.canonical import canonical_form
+from nerva.experiment.identity.identify import identify
+from nerva.experiment.identity.user_modules import files, is_importable, sources, texts, write_texts
 from nerva.learning_rate import LEARNING_RATES
 from nerva.optimizers import OPTIMIZERS
-from tests.helpers import DIGITS, Command, configured
+from tests.helpers import MINE, USER_DEFINED, configured
 
-MINE = """
-from helper import FACTOR
-from nerva.learning_rate import LEARNING_RATES, LearningRateScheduler
-from nerva.optimizers import OPTIMIZERS, GradientDescentOptimizer
 
-@OPTIMIZERS.register("Scaled")
-class Scaled(GradientDescentOptimizer):
-    "No __repr__: it prints as its parent does."
-    count = 0
-    def __init__(self, x, Dx, part: float = 1):
-        super().__init__(x, Dx)
-        self.part = part
-    def update(self, eta):
-        type(self).count += 1
-        super().update(eta * self.part * FACTOR / (1 + Scaled.count % 7))
-
-@LEARNING_RATES.register("Bare")
-class Bare(LearningRateScheduler):
-    "No __repr__ either: it prints its address."
-    def __init__(self, lr: float = 0.01):
-        self.lr = lr
-    def __call__(self, epoch):
-        return self.lr
-"""
-OWN = ("imports=[mine]", "optimizer=gradient_descent", "optimizer.name=Scaled", "learning_rate={name:Bare}")
+def run_id(*overrides: str) -> str:
+    return identify(configured(*overrides)).run_id
 
 
 @pytest.fixture(autouse=True)
-def forgotten() -> Iterator[None]:
-    """What a test imports and registers is gone after it."""
+def forgotten(monkeypatch) -> Iterator[None]:
+    """Forget what a test imports and registers."""
     registries = (ACTIVATIONS, LEARNING_RATES, OPTIMIZERS)
-    modules, path, before = {*sys.modules}, [*sys.path], [dict(registry.components) for registry in registries]
+    modules, before = {*sys.modules}, [dict(registry.components) for registry in registries]
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    monkeypatch.setattr(nerva.utilities._FALLBACK, "folders", [])
+    importlib.invalidate_caches()
     yield
     for name in {*sys.modules} - modules:
         if name.partition(".")[0] in {"mine", "helper", "pkg", "wrong"}:
             del sys.modules[name]
-    sys.path[:] = path
-    importlib.invalidate_caches()
     for registry, components in zip(registries, before, strict=True):
         registry.components.clear()
         registry.components.update(components)
@@ -63,33 +42,34 @@ def forgotten() -> Iterator[None]:
 
 @pytest.fixture
 def mine(tmp_path) -> Path:
-    """A module in the current folder, which takes a number from another."""
+    """A folder with a module that uses another one."""
     (tmp_path / "helper.py").write_text("FACTOR = 1.0\n")
     (tmp_path / "mine.py").write_text(MINE)
     return tmp_path
 
 
-def test_what_a_component_prints_does_not_matter(mine) -> None:
-    determined = canonical(configured(*OWN))
+def test_the_canonical_form_does_not_depend_on_what_a_component_prints(mine) -> None:
+    determined = canonical_form(configured(*USER_DEFINED))
     assert (determined["optimizer"], determined["learning_rate"]) == ("Scaled(part=1.0)", "Bare(lr=0.01)")
-    different = [
-        configured(*OWN),
-        configured(*OWN, "+optimizer.part=0.5"),
-        configured(*OWN, "optimizer.name=GradientDescent"),
-        configured(*OWN, "learning_rate={name:Constant,lr:0.01}"),
+    changes = [
+        "seed=1",
+        "+optimizer.part=0.5",
+        "optimizer.name=GradientDescent",
+        "learning_rate={name:Constant,lr:0.01}",
     ]
-    assert len({run_id(config) for config in different}) == len(different)
-    assert run_id(configured(*OWN, "+optimizer.part=1")) == run_id(configured(*OWN))
+    assert len({run_id(*USER_DEFINED, change) for change in changes}) == len(changes)
+    assert run_id(*USER_DEFINED, "+optimizer.part=1") == run_id(*USER_DEFINED)
 
 
-def test_all_code_beside_a_module_counts(mine) -> None:
-    before = run_id(configured(*OWN))
+def test_the_code_of_modules_beside_a_module_counts(mine) -> None:
+    before = run_id(*USER_DEFINED)
     (mine / "helper.py").write_text("FACTOR = 1.0  # why\n")
-    assert run_id(configured(*OWN)) == before
+    assert run_id(*USER_DEFINED) == before
     (mine / "helper.py").write_text("FACTOR = 2.0\n")
-    assert run_id(configured(*OWN)) != before
-    assert {"mine: Scaled.update", "helper", "nerva/layers.py"} <= set(code_parts(["mine"]))
-    # The engine has a place of its own, and what is installed is known by its version.
+    assert run_id(*USER_DEFINED) != before
+    code = identify(configured(*USER_DEFINED)).code
+    assert {"mine: Scaled.update", "helper", "nerva/optimizers.py: GradientDescentOptimizer.update"} <= {*code}
+    # Neither the engine nor installed packages.
     assert list(sources("mine")) == ["helper", "mine"]
 
 
@@ -114,7 +94,7 @@ def test_packages(tmp_path) -> None:
         str(path.relative_to(tmp_path)) for path in files("pkg.sub.mine").values()
     )
     assert (copied / "pkg" / "sub" / "third.py").read_bytes() == (tmp_path / "pkg" / "sub" / "third.py").read_bytes()
-    with pytest.raises(NervaError, match="is no path of a module"):
+    with pytest.raises(NervaError, match="is not the path of a module"):
         write_texts({"../x.py": ""}, copied)
 
 
@@ -131,117 +111,67 @@ def test_modules_that_cannot_be_imported(tmp_path, text: str) -> None:
     (tmp_path / "wrong.py").write_text(text)
     (tmp_path / "helper.py").write_text("1 +")
     with pytest.raises(NervaError, match=WRONG[text]):
-        run_id(configured("imports=[wrong]"))
+        run_id("imports=[wrong]")
 
 
-def test_modules_that_are_none(tmp_path) -> None:
+def test_what_is_not_a_module_written_in_python(tmp_path) -> None:
     (tmp_path / "wrong").mkdir()
     for name in ("wrong", "sys"):
-        with pytest.raises(NervaError, match=f'imports: "{name}" is no module written in Python'):
-            run_id(configured(f"imports=[{name}]"))
+        with pytest.raises(NervaError, match=f'imports: "{name}" is not a module written in Python'):
+            run_id(f"imports=[{name}]")
     (tmp_path / "wrong" / "empty.py").touch()
     assert list(sources("wrong.empty")) == ["wrong.empty"]
 
 
 def test_a_component_whose_code_would_not_count_is_refused(mine) -> None:
-    configured(*OWN)
-    run_id(configured(*OWN))  # which imports the module
-    with pytest.raises(NervaError, match="Scaled is of the module mine, which is not in imports"):
-        run_id(configured("optimizer=gradient_descent", "optimizer.name=Scaled"))
+    run_id(*USER_DEFINED)  # it imports the module
+    with pytest.raises(NervaError, match="Scaled is defined in the module mine, which is not in imports"):
+        run_id("optimizer=gradient_descent", "optimizer.name=Scaled")
 
 
-def test_variables_of_modules_and_classes(mine) -> None:
-    (mine / "helper.py").write_text(
-        "import collections, enum, logging\nimport numpy as np\nFACTOR = 1.0\nRNG = np.random.default_rng(0)\n"
-        "TABLE = np.zeros(2000)\nSEEN = set()\nNAMES = {1: 'red'}\nLOG = logging.getLogger('helper')\n"
-        "class Colour(enum.Enum):\n    RED = 1\nclass Stats:\n    def __init__(self): self.n = 0\nSTATS = Stats()\n"
-    )
-    run_id(configured(*OWN))
-    helper, scaled = sys.modules["helper"], sys.modules["mine"].Scaled
-    before = variables({"mine", "helper"})
-    helper.LOG.info("nothing")
-    assert variables({"mine", "helper"}) == before
-    for change in (
-        lambda: helper.RNG.random(),
-        lambda: helper.TABLE.__setitem__(1000, 1),
-        lambda: helper.SEEN.add(1),
-        lambda: vars(helper.STATS).update(n=1),
-        lambda: setattr(scaled, "count", 7),
-    ):
-        change()
-        now = variables({"mine", "helper"})
-        assert now != before
-        before = now
-
-
-def test_another_module_of_that_name_is_refused(mine, tmp_path, monkeypatch) -> None:
+def test_another_module_of_the_same_name_is_refused(mine, tmp_path, monkeypatch) -> None:
     (tmp_path / "lib").mkdir()
     (mine / "mine.py").rename(tmp_path / "lib" / "mine.py")
     (tmp_path / "lib" / "helper.py").write_text("FACTOR = 5.0\n")
     monkeypatch.syspath_prepend(tmp_path / "lib")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(NervaError, match=r'"helper" is .*/helper.py, and not .*/lib/helper.py: which code counts'):
-        run_id(configured(*OWN))
+    with pytest.raises(
+        NervaError, match=r'"helper" was imported from .*/helper.py, but .*/helper.py would be recorded'
+    ):
+        run_id(*USER_DEFINED)
 
 
-def test_a_module_that_is_called_like_one_of_pythons(mine) -> None:
+def test_a_module_with_the_name_of_a_standard_module(mine) -> None:
     (mine / "json.py").write_text("")
     (mine / "helper.py").write_text("import json\nFACTOR = 1.0\n")
-    run_id(configured(*OWN))
+    run_id(*USER_DEFINED)
     assert list(sources("mine")) == ["helper", "mine"]
 
 
-def test_the_doors_agree_and_the_record_is_enough(run: Command, mine) -> None:
-    """By each process the same id; and trained again from MLflow, without the modules."""
-    ids = {run("nerva", "id", *DIGITS, *OWN).stdout.split()[0] for _ in range(2)}
-    result = run("nerva", "train", *DIGITS, *OWN, "tracking=mlflow")
-    assert result.returncode == 0, result.stderr
-    (folder,) = mine.glob("results/runs/[!.]*")
-    assert ids == {folder.name}
-    (mine / "helper.py").write_text("FACTOR = 3.0\n")
-    result = run("nerva", "replay", folder)
-    assert result.returncode == 1
-    assert "  code: changed helper\n" in result.stdout
-    assert f"helper.py, mine.py: the texts in {folder}/imports.json" in result.stdout
-    for path in (mine / "helper.py", mine / "mine.py"):
-        path.unlink()
-    folder.rename(mine / "moved")
-    result = run("nerva", "replay", folder.name)
-    assert result.returncode == 0, result.stdout + result.stderr
-    (model,) = mine.glob("results/mlartifacts/*/*/artifacts/model/code")
-    assert {path.name for path in model.iterdir()} >= {"nerva", "mine.py", "helper.py"}
-
-
-def test_each_run_has_a_process_of_its_own(run: Command, mine) -> None:
-    """What a class has counted in one is nothing to the next; and of such a run there is no checkpoint."""
-    weights = []
-    for sweep in (["-m", "seed=1,2"], ["seed=2", "force=true"]):
-        result = run("nerva", "train", *DIGITS, *OWN, *sweep)
-        assert result.returncode == 0, result.stderr
-        assert "it begins anew: training changes Scaled.count" in result.stdout
-        weights += [
-            json.loads(path.read_text())["weights"]["weights.npz"]
-            for path in mine.glob("results/runs/*/run.json")
-            if json.loads((path.parent / "provenance.json").read_text())["determined_by"]["seed"] == 2
-        ]
-    assert len(weights) == 2
-    assert len(set(weights)) == 1
-
-
-def test_a_package_that_finds_its_modules_itself(tmp_path) -> None:
+def test_a_package_that_imports_its_modules_by_their_names(tmp_path) -> None:
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "__init__.py").write_text("import importlib\nimportlib.import_module('pkg.mine')\n")
     (tmp_path / "pkg" / "mine.py").write_text(MINE.replace("from helper import FACTOR", "FACTOR = 1"))
-    with pytest.raises(NervaError, match=r"Scaled is of the module pkg\.mine, which is not in imports"):
-        run_id(configured("imports=[pkg]", *OWN[1:]))
-    assert run_id(configured("imports=[pkg,pkg.mine]", *OWN[1:]))
+    with pytest.raises(NervaError, match=r"Scaled is defined in the module pkg\.mine, which is not in imports"):
+        run_id("imports=[pkg]", *USER_DEFINED[1:])
+    assert run_id("imports=[pkg,pkg.mine]", *USER_DEFINED[1:])
 
 
-def test_a_run_whose_modules_have_changed_is_logged_with_its_own(mine, uri, results) -> None:
-    from nerva.experiment.tracking import track
+def test_a_module_can_be_found_without_importing_it(mine) -> None:
+    (mine / "folder").mkdir()
+    assert is_importable("mine")
+    assert is_importable("json.decoder")
+    assert not is_importable("nosuch")
+    assert not is_importable("folder")
+    assert "mine" not in sys.modules
 
-    folder = train(configured(*OWN), [])
-    (mine / "helper.py").write_text("FACTOR = 9.0\n")
-    assert track([folder], "digits-test", uri, results) == 1
-    (model,) = results.glob("mlartifacts/*/*/artifacts/model/code")
-    assert (model / "helper.py").read_text() == "FACTOR = 1.0\n"
+
+def test_modules_in_folders_without_an_init_file(mine) -> None:
+    (mine / "tools" / "deep").mkdir(parents=True)
+    (mine / "tools" / "deep" / "numbers.py").write_text("FACTOR = 1.0\n")
+    (mine / "helper.py").write_text("from tools.deep.numbers import FACTOR\n")
+    before = run_id(*USER_DEFINED)
+    assert [*sources("mine")] == ["helper", "mine", "tools.deep.numbers"]
+    assert {*texts(["mine"])} == {"helper.py", "mine.py", "tools/deep/numbers.py"}
+    (mine / "tools" / "deep" / "numbers.py").write_text("FACTOR = 2.0\n")
+    assert run_id(*USER_DEFINED) != before

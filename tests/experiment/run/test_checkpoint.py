@@ -1,25 +1,46 @@
-"""Interrupted runs go on, and end with the bits of uninterrupted ones."""
+"""Interrupted runs are resumed, and end with the bits of uninterrupted runs."""
 
+import contextlib
+import dataclasses
 import functools
-import itertools
 import json
 import logging
-import random
+import sys
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from nerva.activation_functions import ACTIVATIONS
+from nerva.datasets import DataLoader
 from nerva.errors import NervaError
+from nerva.experiment.config.schema import Config
+from nerva.experiment.identity.identify import identify
 from nerva.experiment.records.run_folder import RunFolder
-from nerva.experiment.run import checkpoint
-from nerva.experiment.run import train as run_module
+from nerva.experiment.run import train as train_module
+from nerva.experiment.run.build import Training
+from nerva.experiment.run.checkpoint import Checkpoint
+from nerva.experiment.run.environment import determining_environment
 from nerva.experiment.run.signals import Interrupted
+from nerva.layers import LAYERS, Layer, has_weights
+from nerva.learning_rate import LEARNING_RATES, LearningRateScheduler, parse_learning_rate
+from nerva.loss_functions import LOSSES, parse_loss_function
+from nerva.multilayer_perceptron import parse_multilayer_perceptron
+from nerva.optimizers import OPTIMIZERS, MomentumOptimizer
+from nerva.training_table import table_row
 from nerva.utilities import load_dict_from_npz
-from tests.helpers import configured
+from tests.helpers import assert_same_results, configured
 
-# Within this process, also if modules are imported: it is here that runs are interrupted.
-run = functools.partial(run_module.run, own_process=True)
+
+def run(config: Config, overrides: Sequence[str]) -> RunFolder:
+    """Train in this process, even if the run has user-defined modules: the tests interrupt runs here."""
+    identity = identify(config)
+    folder = RunFolder.of(config.results_dir, identity.run_id)
+    train_module.train(config, identity, overrides, folder)
+    return folder
+
 
 EVERYTHING = (
     "model.hidden=[12,9]",
@@ -30,47 +51,32 @@ EVERYTHING = (
 
 
 class CrashError(Exception):
-    """The process ends here, as if it had been killed."""
-
-
-def figures(folder: RunFolder) -> list[dict[str, float]]:
-    """The metrics, but for times."""
-    return [{k: v for k, v in row.items() if k not in ("time", "seconds")} for row in folder.read_metrics()]
-
-
-def assert_same(folder: RunFolder, whole: RunFolder) -> None:
-    assert figures(folder) == figures(whole)
-    assert folder.weights.read_bytes() == whole.weights.read_bytes()
-    assert folder.best.read_bytes() == whole.best.read_bytes()
-    a, b = folder.read_summary(), whole.read_summary()
-    assert all(a[key] == b[key] for key in ("status", "reason", "best", "last", "weights"))
-    assert not folder.checkpoint.exists()
-    assert not list(folder.path.glob(".*"))
+    """The process ends here, as if it were killed."""
 
 
 @pytest.fixture
 def elsewhere(tmp_path):
-    """The same runs in another folder, uninterrupted."""
+    """Train the same run without interruption, in another folder."""
     return lambda *overrides: run(configured(*overrides, f"results_dir={tmp_path}/whole"), [])
 
 
 def interrupted(monkeypatch, epoch: int, *overrides: str) -> None:
-    """Begins a run, and interrupts it at the end of an epoch."""
-    save = checkpoint.save
+    """Start a run, and interrupt it after an epoch."""
+    save = Checkpoint.save
 
-    def saved(path, state, environment) -> None:
-        save(path, state, environment)
-        if len(state["records"]) == epoch + 1:
+    def saved(self, *arguments) -> None:
+        save(self, *arguments)
+        if len(self.t.records) == epoch + 1:
             raise Interrupted(2)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", saved)
+        patch.setattr(Checkpoint, "save", saved)
         with pytest.raises(Interrupted):
             run(configured(*overrides), [])
 
 
 def test_a_crash_at_every_write(monkeypatch, elsewhere) -> None:
-    """Whatever file was being written when the process was killed: before it is in its place, and after."""
+    """The process is killed immediately before or after any file is moved into its place."""
     whole = elsewhere(*EVERYTHING)
     replace, written = Path.replace, 0
     crashes = 0
@@ -95,41 +101,24 @@ def test_a_crash_at_every_write(monkeypatch, elsewhere) -> None:
                     break
                 except CrashError:
                     crashes += 1
-        assert_same(folder, whole)
+        assert_same_results(folder, whole)
         for path in folder.path.iterdir():
             path.unlink()
-    # Each attempt came one write further than the last; there are two or three an epoch.
+    # Each attempt comes one write further than the last; there are two or three per epoch.
     assert crashes > 10
 
 
-def test_a_crash_in_every_epoch_and_the_times_that_are_left(monkeypatch, elsewhere, caplog) -> None:
+def test_an_interruption_after_every_epoch(monkeypatch, elsewhere, caplog) -> None:
     caplog.set_level(logging.INFO)
     for epoch in range(4):
         interrupted(monkeypatch, epoch, *EVERYTHING)
     folder = run(configured(*EVERYTHING), [])
-    assert_same(folder, elsewhere(*EVERYTHING))
-    assert [entry["after_epoch"] for entry in folder.read_summary()["continued"]] == [0, 1, 2, 3]
-    assert "going on after epoch 3" in caplog.text
-    # The log has each epoch once.
+    assert_same_results(folder, elsewhere(*EVERYTHING))
+    assert [entry.after_epoch for entry in folder.read_record().continued] == [0, 1, 2, 3]
+    assert "resuming after epoch 3" in caplog.text
+    # Each epoch is in the log once.
     lines = [line.split("|")[0].split()[-1] for line in folder.log.read_text().splitlines() if line.count("|") == 6]
     assert lines == ["epoch", "0", "1", "2", "3", "4"]
-
-
-OPTIMIZERS = {
-    "Nesterov": ["+optimizer.mu=0.8"],
-    "Adam": [],
-    "AdamW": [],
-    "RMSProp": [],
-    "WeightDecay": ["+optimizer.optimizer='Momentum(0.9)'", "+optimizer.decay=0.001"],
-    "ClipNorm": ["+optimizer.optimizer='Momentum(0.9)'", "+optimizer.norm=0.5"],
-}
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_goes_on(monkeypatch, elsewhere, name: str) -> None:
-    overrides = ("optimizer=gradient_descent", f"optimizer.name={name}", *OPTIMIZERS[name])
-    interrupted(monkeypatch, 1, *overrides)
-    assert_same(run(configured(*overrides), []), elsewhere(*overrides))
 
 
 COMPONENTS = """
@@ -137,22 +126,21 @@ from nerva.learning_rate import LEARNING_RATES, LearningRateScheduler
 from nerva.optimizers import OPTIMIZERS, GradientDescentOptimizer
 
 class Compounding(LearningRateScheduler):
-    "Each call gives less: it has a state that no epoch number tells."
+    "Its learning rates depend on the number of calls, not on the epoch."
+    state = ("lr",)
     def __init__(self, lr: float):
         self.lr = lr
-        self.history = []
     def __call__(self, epoch):
-        self.history.append(self.lr)
         self.lr *= 0.9
         return self.lr
     def __repr__(self):
         return "Compounding"
 
 class Counting(GradientDescentOptimizer):
+    {STATE}
     def __init__(self, x, Dx):
         super().__init__(x, Dx)
         self.count = 0
-        self.kept = {KEPT}
     def update(self, eta):
         self.count += 1
         super().update(eta / self.count)
@@ -165,15 +153,11 @@ OPTIMIZERS.add("Counting", Counting)
 
 
 @pytest.fixture
-def components(tmp_path, monkeypatch):
-    """Components of one's own, with a state of their own."""
-    import sys
+def components(tmp_path) -> Iterator[Callable[[str], tuple[str, ...]]]:
+    """Write a module with user-defined components, one of which declares its state in a given line."""
 
-    from nerva.learning_rate import LEARNING_RATES
-    from nerva.optimizers import OPTIMIZERS
-
-    def write(kept: str) -> tuple[str, ...]:
-        (tmp_path / "own.py").write_text(COMPONENTS.replace("{KEPT}", kept))
+    def write(state: str) -> tuple[str, ...]:
+        (tmp_path / "own.py").write_text(COMPONENTS.replace("{STATE}", state))
         names = ("learning_rate={name:Compounding,lr:0.1}", "optimizer=gradient_descent", "optimizer.name=Counting")
         return ("imports=[own]", "train.epochs=4", *names)
 
@@ -183,157 +167,480 @@ def components(tmp_path, monkeypatch):
     OPTIMIZERS.components.pop("Counting", None)
 
 
-def test_components_of_ones_own_go_on(monkeypatch, elsewhere, components) -> None:
-    overrides = components("None")
+@pytest.mark.parametrize("state", ['state = ("count",)', 'state = ("count")'])
+def test_a_run_with_user_defined_components_is_resumed(monkeypatch, elsewhere, components, state: str) -> None:
+    overrides = components(state)
     interrupted(monkeypatch, 2, *overrides)
-    assert_same(run(configured(*overrides), []), elsewhere(*overrides))
+    assert_same_results(run(configured(*overrides), []), elsewhere(*overrides))
 
 
-def test_a_state_that_cannot_be_written_is_told_and_the_run_begins_anew(elsewhere, components, caplog) -> None:
-    overrides = components("{1, 2}")
+def test_a_run_with_undeclared_state_says_that_it_cannot_be_resumed(monkeypatch, elsewhere, components, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    overrides = components("")
+    checkpoints: list[bool] = []
+    save = train_module._Progress.save
+
+    def saved(progress) -> None:
+        save(progress)
+        checkpoints.append(progress.folder.checkpoint.exists())
+        if len(checkpoints) == 4:
+            raise Interrupted(2)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module._Progress, "save", saved)
+        with pytest.raises(Interrupted):
+            run(configured(*overrides), [])
+    # Before the first epoch, nothing has changed yet.
+    assert checkpoints == [True, False, False, False]
+    message = "restarts from scratch: training changes Counting.count, which is not declared in `state`"
+    assert caplog.text.count(message) == 1
+    assert "interrupted after no epoch; the same command restarts from scratch" in caplog.text
     folder = run(configured(*overrides), [])
-    assert "if this run is interrupted, it begins anew" in caplog.text
-    assert "kept is a set, which a checkpoint can't hold" in caplog.text
-    assert folder.is_whole()
+    assert_same_results(folder, elsewhere(*overrides))
+    assert folder.read_record().continued == []
 
 
-def test_a_checkpoint_that_is_damaged_or_from_elsewhere_is_not_used(monkeypatch, elsewhere, caplog) -> None:
+def test_a_checkpoint_that_is_damaged_or_from_another_environment_is_not_used(monkeypatch, elsewhere, caplog) -> None:
     whole = elsewhere("train.epochs=4")
     interrupted(monkeypatch, 2, "train.epochs=4")
     (path,) = Path("results").glob("runs/*/checkpoint.npz")
     path.write_bytes(path.read_bytes()[:-100])
     folder = run(configured("train.epochs=4"), [])
-    assert "begins anew, as its checkpoint can't be used" in folder.log.read_text()
-    assert_same(folder, whole)
+    assert "restarts from scratch, because its checkpoint can't be used" in folder.log.read_text()
+    assert_same_results(folder, whole)
 
-    folder.summary.unlink()
+    folder.record.unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "bits", lambda: {"kernel": "other"})
+        environment = determining_environment() | {"kernel": "other"}
+        patch.setattr(train_module, "determining_environment", lambda: environment)
         interrupted(patch, 2, "train.epochs=4")
     folder = run(configured("train.epochs=4"), [])
     assert "kernel was other" in folder.log.read_text()
-    assert_same(folder, whole)
-    assert folder.read_summary()["continued"] == []
+    assert_same_results(folder, whole)
+    assert folder.read_record().continued == []
 
 
-def test_force_makes_a_run_again(caplog) -> None:
+def test_force_trains_a_run_again(caplog) -> None:
     caplog.set_level(logging.INFO)
     folder = run(configured(), [])
-    first = folder.summary.stat().st_mtime_ns
+    first = folder.record.stat().st_mtime_ns
     weights = folder.weights.read_bytes()
     assert run(configured("force=true"), []).path == folder.path
-    assert folder.summary.stat().st_mtime_ns > first
+    assert folder.record.stat().st_mtime_ns > first
     assert folder.weights.read_bytes() == weights
-    assert "is there already" not in caplog.text
+    assert "already exists" not in caplog.text
 
 
-def test_other_programs_may_clear_files_away_meanwhile(monkeypatch) -> None:
-    """As Snakemake does after a job that failed."""
-    save = run_module._Progress.save
+def test_other_programs_may_delete_files_during_a_run(monkeypatch) -> None:
+    """Snakemake does, after a job that failed."""
+    save = train_module._Progress.save
 
     def clearing(progress) -> None:
         save(progress)
         for path in (progress.folder.config, progress.folder.provenance, progress.folder.metrics):
             path.unlink(missing_ok=True)
 
-    monkeypatch.setattr(run_module._Progress, "save", clearing)
+    monkeypatch.setattr(train_module._Progress, "save", clearing)
     folder = run(configured(), [])
-    assert folder.is_whole()
+    assert folder.is_complete()
     assert len(folder.read_metrics()) == 3
 
 
-class Layered:
+# What follows is without a run folder: a checkpoint of a small training.
+
+OPTIMIZER_SPECIFICATIONS = [
+    "GradientDescent",
+    "Momentum(0.9)",
+    "Nesterov(0.8)",
+    "Adam",
+    "AdamW",
+    "RMSProp",
+    "WeightDecay(Momentum(0.9), 0.001)",
+    "ClipNorm(WeightDecay(Adam, 0.001), 0.5)",
+]
+LAYER_SPECIFICATIONS = [
+    *("Linear", "Softmax", "LogSoftmax", "BatchNormalization", "BatchNormalization(0.1)", "Dropout(0.3)", "ReLU"),
+    *("LeakyReLU(0.1)", "AllReLU(0.1)", "HyperbolicTangent", "Sigmoid", "SReLU", "ELU", "GELU", "SiLU", "Softplus"),
+]
+SCHEDULES = [
+    *("TimeBased(0.1, 0.1)", "StepBased(0.1, 0.5, 1)", "MultiStepLR(0.1; 1,2; 0.5)", "Exponential(0.1, 0.1)"),
+    *("Cosine(0.1, 3)", "WarmUp(Constant(0.1), 2)", "Constant(0.1)"),
+]
+EPOCHS = 3
+
+
+def test_every_component_is_tried() -> None:
+    tried = {text.partition("(")[0] for text in (*OPTIMIZER_SPECIFICATIONS, *LAYER_SPECIFICATIONS, *SCHEDULES)}
+    registries = (OPTIMIZERS, LAYERS, ACTIVATIONS, LEARNING_RATES)
+    assert tried >= {name for registry in registries for name in registry.components} - USER_DEFINED
+
+
+def training(
+    layers: list[str] | None = None,
+    optimizer: str = "Momentum(0.9)",
+    learning_rate: str | LearningRateScheduler = "Constant(0.01)",
+    loss: str = "SoftmaxCrossEntropy",
+) -> Training:
+    """A small training that was just built."""
+    layers = [*(["ReLU"] if layers is None else layers), "Linear"]
+    sizes = [8, *[6] * (sum(map(has_weights, layers)) - 1), 3]
+    trained = [layer for layer in layers if not layer.startswith("Dropout")]
+    initializers = ["XavierNormal"] * (len(sizes) - 1)
+    M = parse_multilayer_perceptron(layers, sizes, [optimizer] * len(trained), initializers, np.random.default_rng(1))
+    rng = np.random.default_rng(0)
+    X, T = rng.random((40, 8), dtype=np.float32), rng.integers(0, 3, 40)
+    return Training(
+        M,
+        parse_loss_function(loss),
+        parse_learning_rate(learning_rate) if isinstance(learning_rate, str) else learning_rate,
+        DataLoader(X[:25], T[:25], 10, 3, np.random.default_rng(2)),
+        *(DataLoader(X[part], T[part], 10, 3) for part in (slice(25), slice(25, 32), slice(32, None))),
+    )
+
+
+def results(t: Training) -> list[Any]:
+    """Everything that a training has led to, without times."""
+    records = [repr(dataclasses.replace(record, seconds=0)) for record in t.records]
+    weights = [{name: x.tobytes() for name, x in arrays.items()} for arrays in (t.M.to_dict(), t.best_weights)]
+    return [records, t.best and t.best.epoch, *weights]
+
+
+def trained(t: Training) -> Training:
+    """A training, after its last epoch."""
+    with np.errstate(all="ignore"):
+        for _ in t.epochs(EPOCHS):
+            pass
+    return t
+
+
+def saved(path: Path, t: Training, epoch: int, modules: Set[str] = frozenset()) -> Training:
+    """A training after an epoch, with a checkpoint."""
+    checkpoint = Checkpoint(path, t, {"kernel": "any"}, modules)
+    with np.errstate(all="ignore"):
+        for record in t.epochs(EPOCHS):
+            checkpoint.save(1.0, [2.0] * len(t.records), [])
+            if record.epoch == epoch:
+                break
+    return t
+
+
+def resumed(path: Path, t: Training) -> Training:
+    """A training that was just built, after its checkpoint was restored."""
+    assert Checkpoint(path, t, {"kernel": "any"}).restore() == (1.0, [2.0] * len(t.records), [])
+    return t
+
+
+def assert_resumable(path: Path, make: Callable[[], Training]) -> None:
+    """Assert that a training has the same results, whatever epoch it is interrupted after."""
+    expected = results(trained(make()))
+    for epoch in range(EPOCHS):
+        interrupted = saved(path, make(), epoch)
+        t = resumed(path, make())
+        assert results(t) == results(interrupted)
+        assert results(trained(t)) == expected
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZER_SPECIFICATIONS)
+@pytest.mark.parametrize("layer", LAYER_SPECIFICATIONS)
+def test_every_layer_with_every_optimizer(tmp_path, layer: str, optimizer: str) -> None:
+    assert_resumable(tmp_path / "c.npz", lambda: training([layer, "ReLU", layer], optimizer))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule(tmp_path, schedule: str) -> None:
+    assert_resumable(tmp_path / "c.npz", lambda: training(learning_rate=schedule))
+
+
+@pytest.mark.parametrize("loss", LOSSES.components)
+def test_every_loss(tmp_path, loss: str) -> None:
+    """Those that take probabilities diverge at once: then there is nothing to train after the interruption either."""
+    assert_resumable(tmp_path / "c.npz", lambda: training(loss=loss))
+
+
+class Compounding(LearningRateScheduler):
+    """The learning rate depends on the earlier calls."""
+
+    state = ("lr", "history", "rng")
+
+    def __init__(self, bits: type[np.random.BitGenerator]) -> None:
+        self.lr: Any = 0.1
+        self.history: list[float] = []
+        self.rng = np.random.Generator(bits(5))
+        self.rng.integers(9, dtype=np.int32)  # half of 64 bits is left
+
+    def __call__(self, epoch: int) -> float:
+        self.history.append(float(self.lr))
+        self.lr = np.float64(self.lr * 0.9 * self.rng.uniform(0.5, 1))
+        return float(self.lr)
+
+
+class Inner:
+    """Not of the engine's classes: a component because of its state."""
+
+    state = ("count",)
+
     def __init__(self) -> None:
-        self.x = np.zeros(3, np.float32)
-        self.same = self.x
-        self.rng = np.random.default_rng(0)
-        self.mt = np.random.Generator(np.random.MT19937(0))
-        self.extra = None
-        self.scale = np.float32(0)
-        self.pair = (1, [self.x, "a"])
-        self.me = self
+        self.count = 0
 
 
-def test_what_a_checkpoint_holds(tmp_path) -> None:
-    old = Layered()
-    old.x[:] = [1, np.nan, -0.0]
-    old.extra = {"history": [1.5, float("inf")], "matrix": np.eye(2)}
-    old.scale = np.float32(0.1)
-    old.rng.random(5)
-    old.mt.random(5)
-    checkpoint.save(tmp_path / "c.npz", {"o": old, "n": 3}, {})
-    new = Layered()
-    x = new.x
-    state = checkpoint.restore(tmp_path / "c.npz", {"o": new, "n": 0}, {})
-    assert (state["n"], state["o"]) == (3, new)
-    assert new.x is x
-    assert new.same is x
-    assert new.pair[1][0] is x
-    assert x.tobytes() == old.x.tobytes()
-    assert new.extra["history"] == [1.5, float("inf")]
-    np.testing.assert_array_equal(new.extra["matrix"], np.eye(2))
-    assert (new.scale, type(new.scale)) == (np.float32(0.1), np.float32)
-    assert (new.rng.random(), new.mt.random()) == (old.rng.random(), old.mt.random())
-    assert new.me is new
+class Counting(MomentumOptimizer):
+    """The step size depends on the number of steps, and on an average that is created in the first step."""
+
+    state = ("average", "scale", "inner", "notes", "later")
+    caches = ("last",)
+
+    def __init__(self, x: Any, Dx: Any) -> None:
+        super().__init__(x, Dx, 0.5)
+        self.average: Any = None
+        self.scale = np.float32(1)
+        self.inner = [Inner()]
+        self.notes: dict[str, Any] = {}
+        self.last: Any = None
+
+    def update(self, eta: float) -> None:
+        self.last = self.Dx
+        self.inner[0].count += 1
+        self.scale = self.scale * np.float32(0.99)
+        self.notes["steps"] = [self.inner[0].count, None, True, "text", float("inf")]
+        self.average = self.Dx.copy() if self.average is None else self.average + self.Dx
+        self.later = 1 + getattr(self, "later", 0)
+        super().update(eta * float(self.scale) * float(np.abs(self.average).max()) / self.inner[0].count / self.later)
 
 
-class Shared:
-    """What is made while training may be shared, too."""
+class Tied(Layer):
+    """Both names stand for the same array, and its first row belongs to it."""
 
-    def __init__(self) -> None:
-        self.history = self.last = self.buffer = None
-        self.step = counting()
+    parameters = ("W",)
+    state = ("same", "row")
+
+    def __init__(self, D: int) -> None:
+        super().__init__()
+        self.W = self.same = np.full((2, D), 1, np.float32)
+        self.row = self.W[0]
+        self.DW = np.zeros((2, D), np.float32)
+
+    def feedforward(self, X: Any) -> Any:
+        self.X = X
+        self.row *= np.float32(0.99)
+        return X * self.same.sum(axis=0)
+
+    def backpropagate(self, Y: Any, DY: Any) -> None:
+        self.DW = np.tile((DY * self.X).sum(axis=0), (2, 1))
+        self.DX = DY * self.W.sum(axis=0)
+
+    def input_size(self) -> int:
+        return int(self.W.shape[1])
+
+    output_size = input_size
+
+    def __repr__(self) -> str:
+        return "Tied"
 
 
-def counting():
+USER_DEFINED = {"Counting", "Tied"}
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    OPTIMIZERS.add("Counting", Counting)
+    LAYERS.add("Tied", Tied)
+    yield
+    del OPTIMIZERS.components["Counting"], LAYERS.components["Tied"]
+
+
+@pytest.mark.parametrize("bits", ["PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"])
+def test_user_defined_components(tmp_path, registered, bits: str) -> None:
+    def make() -> Training:
+        return training(["Tied", "ReLU"], "Counting", Compounding(getattr(np.random, bits)))
+
+    assert_resumable(tmp_path / "c.npz", make)
+    t = resumed(tmp_path / "c.npz", make())
+    tied = t.M.layers[0]
+    assert tied.same is tied.W
+    assert np.shares_memory(tied.row, tied.W)
+    assert type(t.learning_rate.lr) is np.float64
+    assert len(t.learning_rate.history) == 3
+    (optimizer,) = tied.optimizer.optimizers
+    assert (type(optimizer.scale), optimizer.inner[0].count, optimizer.later) == (np.float32, 6, 6)
+
+
+def test_a_component_is_not_resumed_as_another(tmp_path) -> None:
+    path = tmp_path / "c.npz"
+    saved(path, training(), 1)
+    for other, message in (
+        (training(optimizer="Adam"), r"c\.npz is not a checkpoint of this run: it has"),
+        (training(["ReLU", "ReLU"]), "this run: it "),
+        (training(["SReLU"]), "this run: it "),
+    ):
+        with pytest.raises(NervaError, match=message):
+            Checkpoint(path, other, {"kernel": "any"}).restore()
+    with pytest.raises(NervaError, match="this run: kernel was any, and is another"):
+        Checkpoint(path, training(), {"kernel": "another"}).restore()
+
+
+def counting() -> Callable[[int], float]:
     count = 0
 
-    def step() -> int:
+    def step(epoch: int) -> float:
         nonlocal count
         count += 1
-        return count
+        return 0.1 / count
 
     return step
 
 
-def test_what_is_shared_stays_shared_and_functions_keep_what_they_remember(tmp_path) -> None:
-    old = Shared()
-    old.history = old.last = [1.0]
-    assert (old.step(), old.step()) == (1, 2)
-    checkpoint.save(tmp_path / "c.npz", {"o": old}, {})
-    new = Shared()
-    checkpoint.restore(tmp_path / "c.npz", {"o": new}, {})
-    assert new.history == [1.0]
-    assert new.last is new.history
-    assert new.step() == 3
+class Undeclared(MomentumOptimizer):
+    """What it changes is given by the test."""
+
+    __slots__ = ("slot",)
+
+    def __init__(self, x: Any, Dx: Any) -> None:
+        super().__init__(x, Dx, 0.5)
+        self.value: Any = None
+        self.helper = [Helper()]
+        self.slot = 0
+        self.cycle: list[Any] = [self]
+        self.cycle.append(self.cycle)
+        self.function = functools.partial(max, 1)
+        self.lock: Any = None
+
+    def update(self, eta: float) -> None:
+        super().update(eta)
+        change(self)
 
 
-class Stack(list):
-    """A list of a kind of its own."""
+class Helper:
+    count = 0
+
+
+class Declared(Undeclared):
+    state = ("value", "slot")
+
+
+def change(optimizer: Any) -> None:
+    """Replaced by the tests."""
+
+
+CHANGES: dict[str, Callable[[Any], Any]] = {
+    "nothing": lambda o: None,
+    "value": lambda o: setattr(o, "value", [1]),
+    "new": lambda o: setattr(o, "new", 1),
+    "helper": lambda o: setattr(o.helper[0], "count", 1),
+    "slot": lambda o: setattr(o, "slot", 1),
+    "cycle": lambda o: o.cycle.append(1),
+    "function": lambda o: setattr(o, "function", functools.partial(max, 2)),
+    "delta_x": lambda o: setattr(o, "delta_x", o.delta_x.astype(np.float64)),
+    "mu": lambda o: setattr(o, "mu", 0.4),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_undeclared_state_is_found(tmp_path, monkeypatch, name: str) -> None:
+    monkeypatch.setitem(OPTIMIZERS.components, "Undeclared", Undeclared)
+    monkeypatch.setitem(globals(), "change", CHANGES[name])
+    path = tmp_path / "c.npz"
+    if name == "nothing":
+        assert_resumable(path, lambda: training(optimizer="Undeclared"))
+        return
+    with pytest.raises(NervaError, match=rf"Undeclared\.{name}"):
+        saved(path, training(optimizer="Undeclared"), 1)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(
-    ("state", "message"),
+    ("value", "message"),
     [
-        ({"a": {1}}, "a is a set"),
-        ({"a": [{2: 3}]}, r"a\[0\] has the key 2"),
-        ({"a": np.array([object()])}, "a is an array of objects"),
-        ({"a": b"bytes"}, "a is a bytes"),
-        ({"a": random.Random(1)}, "a is a Random"),
-        ({"a": Stack()}, "a is a Stack"),
-        ({"a": itertools.count()}, "a is a count"),
-        ({"a": (x := np.zeros(4)), "b": x[:2]}, "b shares its memory with a"),
+        ({1}, "value is a set, which a checkpoint can't hold"),
+        ([(1, 2)], "value is a list, which a checkpoint can't hold"),
+        ({1: 2}, "value is a dict, which a checkpoint can't hold"),
+        (np.array([object()]), "value is a ndarray, which a checkpoint can't hold"),
+        (b"bytes", "value is a bytes, which a checkpoint can't hold"),
+        (2**64, "value is a int, which a checkpoint can't hold"),
+        (np.random.default_rng(1), "value was None when it was built, and is a generator with PCG64"),
     ],
 )
-def test_what_it_cannot_hold(tmp_path, state, message: str) -> None:
-    with pytest.raises(NervaError, match=message):
-        checkpoint.save(tmp_path / "c.npz", state, {})
-    assert not list(tmp_path.glob("*.npz"))
+def test_declared_state_that_a_checkpoint_cannot_hold(tmp_path, monkeypatch, value: Any, message: str) -> None:
+    monkeypatch.setitem(OPTIMIZERS.components, "Declared", Declared)
+    monkeypatch.setitem(globals(), "change", lambda o: setattr(o, "value", value))
+    with pytest.raises(NervaError, match=rf"Declared\.{message}"):
+        saved(tmp_path / "c.npz", training(optimizer="Declared"), 1)
 
 
-def test_other_objects_are_refused(tmp_path) -> None:
-    checkpoint.save(tmp_path / "c.npz", {"a": Layered()}, {})
-    with pytest.raises(NervaError, match=r"a is a builtins\.int, and was a"):
-        checkpoint.restore(tmp_path / "c.npz", {"a": 1}, {})
-    arrays = load_dict_from_npz(tmp_path / "c.npz")
-    assert json.loads(str(arrays["tree"]))[0] == {}
+def test_arrays_that_training_makes_share_memory(tmp_path, monkeypatch) -> None:
+    """Their values would be restored, but a later change of one of them would no longer change the other."""
+    monkeypatch.setitem(OPTIMIZERS.components, "Declared", Declared)
+    for shared in (lambda o: o.x, lambda o: o.delta_x[:1], lambda o: o.Dx):
+        monkeypatch.setitem(globals(), "change", lambda o, shared=shared: setattr(o, "value", shared(o)))
+        with pytest.raises(NervaError, match=r"Declared\.value was None .* that shares its memory with layers\.0\."):
+            saved(tmp_path / "c.npz", training(optimizer="Declared"), 1)
+
+
+def test_functions_and_types_that_cannot_be_examined(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "c.npz"
+    with pytest.raises(NervaError, match="training may change learning_rate, which is not declared in `state`"):
+        saved(path, training(learning_rate=counting()), 1)
+    monkeypatch.setitem(OPTIMIZERS.components, "Undeclared", Undeclared)
+    monkeypatch.setitem(globals(), "change", lambda o: setattr(o, "lock", (x for x in ())))
+    with pytest.raises(NervaError, match=r"training may change Undeclared\.lock, .* can't be checked"):
+        saved(path, training(optimizer="Undeclared"), 1)
+
+
+def test_files_that_are_not_checkpoints(tmp_path) -> None:
+    """Damaged files, files of earlier versions, and files in which something was changed."""
+    path = tmp_path / "c.npz"
+
+    def make() -> Training:
+        return training(["BatchNormalization(0.1)", "Dropout(0.5)"], "Adam")
+
+    def refused(message: str) -> None:
+        with pytest.raises(NervaError, match=rf"c\.npz is not .*{message}"):
+            Checkpoint(path, make(), {"kernel": "any"}).restore()
+
+    saved(path, make(), 1)
+    data, arrays = path.read_bytes(), load_dict_from_npz(path)
+    for size in (0, 3, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:size])
+        refused("a readable .npz file")
+    np.savez(path, tree=np.array("[{}, []]"), **{"0": np.zeros(3)})
+    refused("a checkpoint of this run: it has no json, so another version of nerva wrote it")
+    for name, array in arrays.items():
+        np.savez(path, **{key: x for key, x in arrays.items() if key != name})
+        refused("the weights of the best epoch" if name.startswith("best") else name)
+        for other in (np.zeros(5), np.zeros(()), np.zeros((0, 3)), array.astype("S3"), np.full_like(array, 1, "f2")):
+            np.savez(path, **arrays | {name: other})
+            refused("" if name == "json" else name)
+    np.savez(path, **arrays | {"layers.0.W": np.zeros(3)})
+    refused(r"it has layers\.0\.W")
+    np.savez(path, **arrays | {"json": np.frombuffer(b"[" * 100000, np.uint8)})
+    refused("a checkpoint of this run: maximum recursion depth")
+
+
+def test_each_value_in_the_json_of_a_checkpoint_is_checked(tmp_path) -> None:
+    path = tmp_path / "c.npz"
+    saved(path, training([], "Adam"), 1)
+    arrays = load_dict_from_npz(path)
+    text = arrays["json"].tobytes()
+    for place in places(json.loads(text)):
+        for other in (None, "text", -1, 0.0, 1e300, 10**400, [], {}, [[]], {"a": 1}):
+            content = json.loads(text)
+            around = functools.reduce(lambda part, key: part[key], place[:-1], content)
+            before, around[place[-1]] = around[place[-1]], other
+            np.savez(path, **arrays | {"json": np.frombuffer(json.dumps(content).encode(), np.uint8)})
+            checkpoint = Checkpoint(path, training([], "Adam"), {"kernel": "any"})
+            if type(before) in (int, float) and type(other) in (int, float):
+                # Not every number can be told from another.
+                with contextlib.suppress(NervaError):
+                    checkpoint.restore()
+                    trained(checkpoint.t)
+                    list(map(table_row, checkpoint.t.records))
+            elif before != other:
+                with pytest.raises(NervaError, match=r"c\.npz is not a checkpoint of this run: "):
+                    checkpoint.restore()
+
+
+def places(value: Any, *place: Any) -> Iterator[tuple[Any, ...]]:
+    """The keys that lead to each value in JSON."""
+    if place:
+        yield place
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from places(value[key], *place, key)

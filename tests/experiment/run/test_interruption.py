@@ -11,8 +11,7 @@ import pytest
 
 from nerva.experiment.config import numerics
 from nerva.experiment.records.run_folder import RunFolder
-from tests.experiment.test_checkpoint import assert_same
-from tests.helpers import Command, command_in, started, until
+from tests.helpers import Command, assert_same_results, command_in, started, until
 
 NERVA = (sys.executable, "-m", "nerva", "train", "data=digits")
 LONG = (
@@ -59,7 +58,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bits(tmp_path
         result = command_in(folder)(*NERVA, *LONG, "tracking=off")
         assert result.returncode == 0, result.stderr
     run, whole = folder_in(tmp_path), folder_in(tmp_path / "whole")
-    assert_same(run, whole)
+    assert_same_results(run, whole)
     assert [row["epoch"] for row in run.read_metrics()] == list(range(91))
 
 

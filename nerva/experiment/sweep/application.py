@@ -1,0 +1,64 @@
+"""`nerva train` as a Hydra application."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import hydra
+from hydra._internal.utils import get_args_parser
+
+from nerva.errors import NervaError
+from nerva.experiment.config.composition import check_overrides
+from nerva.experiment.config.hydra_errors import translated
+from nerva.experiment.paths import conf_dir
+from nerva.experiment.run.signals import Interrupted
+from nerva.experiment.sweep.launcher import Launcher
+from nerva.experiment.sweep.plan import Plan, plan_command
+from nerva.experiment.sweep.progress import Progress
+
+
+def run_application(arguments: Sequence[str]) -> None:
+    """Train what Hydra's command line asks for: one run, or a sweep.
+
+    Raises:
+        NervaError: if a key or an option is unknown, or a value is wrong.
+        RunFailedError: if a run ended as failed.
+        Interrupted: if a signal ends the application.
+    """
+    # argparse, which Hydra uses, needs all overrides in one place.
+    arguments = sorted(arguments, key=lambda a: a.startswith("-") or not ("=" in a or a.startswith("~")))
+    sys.argv = ["nerva train", *arguments]
+    # Otherwise Hydra prints errors itself.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    with translated():
+        plan = _plan(arguments)
+        if plan is None:
+            _run_hydra(Launcher())
+            return
+        launcher = Launcher(plan.points)
+        plan.record()
+        try:
+            with Progress([(point.folder, point.config) for point in plan.points], print):
+                _run_hydra(launcher)
+        finally:
+            if not isinstance(sys.exception(), Interrupted):
+                launcher.finish()
+
+
+def _run_hydra(launcher: Launcher) -> None:
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(launcher)()
+    if launcher.error:
+        raise launcher.error
+
+
+def _plan(arguments: Sequence[str]) -> Plan | None:
+    """What is to be trained; None if Hydra only shows something, or uses a configuration of the user's own."""
+    asked = get_args_parser().parse_args(list(arguments))
+    if asked.experimental_rerun:
+        raise NervaError("--experimental-rerun reads a pickle, which can execute code; nerva never does that")
+    check_overrides(asked.overrides)
+    if any((asked.help, asked.hydra_help, asked.cfg, asked.info, asked.shell_completion)):
+        return None
+    if any((asked.config_name, asked.config_path, asked.config_dir)):
+        return None  # Hydra checks it as it comes to each job
+    return plan_command(asked.overrides, asked.multirun)

@@ -1,0 +1,129 @@
+"""The launcher: trains the points of a plan, and logs their runs to MLflow.
+
+A notebook calls `launch`. Hydra's launchers call the object itself, as their task; it can be pickled, so that they may
+do so in other processes.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from nerva.errors import NervaError, RunFailedError
+from nerva.experiment.config.composition import resolved
+from nerva.experiment.identity.identify import identify
+from nerva.experiment.records.run_record import RunRecord
+from nerva.experiment.records.sweep_record import record_sweep
+from nerva.experiment.run.run import run
+from nerva.experiment.run.signals import Interrupted
+from nerva.experiment.sweep.plan import Point
+from nerva.experiment.tracking import track
+from nerva.experiment.tracking.follower import Follower, followed, not_logged
+
+
+class Launcher:
+    """Trains points. A store that has refused a run is not asked again before `finish`."""
+
+    def __init__(self, points: Sequence[Point] = ()) -> None:
+        """
+        Args:
+            points: the points that Hydra's jobs are known to be, so that they are not validated again.
+        """
+        self.error: Exception | None = None  # of a Hydra job outside a multirun
+        self._points = {_key(point.asked): point for point in points}
+        self._refused: list[Point] = []
+
+    def launch(self, point: Point) -> RunRecord:
+        """Train the run of a point, unless it already exists, and log it to MLflow.
+
+        Returns:
+            The result of the run.
+
+        Raises:
+            NervaError: if the run can't be trained.
+            Interrupted: if a signal ends it; it has then been logged as interrupted.
+        """
+        config = point.config
+        overrides = [override for override in point.overrides if not override.startswith("sweep.")]
+        if not config.tracking.enabled or self._refused:
+            record = run(config, point.identity, overrides)
+            if config.tracking.enabled and not config.tracking.deferred:
+                self._refused.append(point)
+            return record
+        follower: Follower | None = None
+        try:
+            with followed(config, point.folder) as follower:
+                record = run(config, point.identity, overrides)
+        except Interrupted:
+            # If another process trains the run, this one has only waited for it.
+            trained_here = point.folder.metrics.exists() and not point.folder.is_training()
+            if trained_here and follower and not follower.refused:
+                self._log(point)
+            raise
+        if follower.refused and not config.tracking.deferred:
+            self._refused.append(point)
+        elif not config.tracking.deferred:
+            self._log(point)
+        return record
+
+    def finish(self) -> None:
+        """Log the runs that the store refused, if it accepts them now."""
+        if not self._refused:
+            return
+        try:
+            for point in self._refused:
+                _track(point)
+        except (NervaError, OSError):
+            return  # it has been reported when the store refused the first time
+        print("nerva: the store is available again, and all of these runs are logged now", file=sys.stderr)
+
+    def _log(self, point: Point) -> None:
+        try:
+            _track(point)
+        except (NervaError, OSError) as error:
+            self._refused.append(point)
+            tqdm.write(not_logged(str(error)), file=sys.stderr)
+
+    def __call__(self, cfg: DictConfig) -> None:
+        """Carry out a job of Hydra."""
+        try:
+            logging.getLogger("nerva").setLevel(logging.INFO)
+            overrides = list(HydraConfig.get().overrides.task)
+            point = self._points.get(_key(overrides)) or _unplanned(cfg, overrides)
+            record = self.launch(point)
+            if record.failed:
+                raise RunFailedError(f"run {record.run_id} failed: {record.reason} (see {point.folder.path})")
+        except Exception as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            self.error = error  # Hydra would print a message of its own
+
+
+def _unplanned(cfg: DictConfig, overrides: list[str]) -> Point:
+    """The point of a job that is not in the plan, such as that of a sweeper with a strategy of its own."""
+    config, settled = resolved(cfg, overrides, settle=True)
+    point = Point(config, identify(config), tuple(settled), tuple(overrides))
+    record_sweep(config.results_dir, config.title, config.sweep, config.question, [point.run_id])
+    return point
+
+
+def _key(overrides: Sequence[str]) -> tuple[str, ...]:
+    """What identifies a job: Hydra does not show its own overrides to a task."""
+    return tuple(override for override in overrides if not override.lstrip("+~").startswith("hydra"))
+
+
+def _track(point: Point) -> None:
+    config = point.config
+    track(
+        [point.folder],
+        config.title,
+        config.tracking.uri,
+        config.results_dir,
+        config.sweep,
+        config.question,
+        trusted_imports=frozenset(config.imports),
+    )

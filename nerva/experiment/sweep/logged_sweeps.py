@@ -1,0 +1,79 @@
+"""Logging the runs of sweeps that MLflow does not have."""
+
+from collections.abc import Callable, Iterable
+
+from nerva.errors import NervaError
+from nerva.experiment.config.schema import Config
+from nerva.experiment.records.privacy import private
+from nerva.experiment.records.run_folder import RunFolder
+from nerva.experiment.records.sweep_record import SweepRecord, read_sweeps
+from nerva.experiment.report.text import plural
+from nerva.experiment.sweep.plan import Plan
+from nerva.experiment.tracking import track
+
+Say = Callable[[str], object]
+
+
+def log_plan(plan: Plan, say: Say) -> None:
+    """Log the runs of a plan that have ended.
+
+    Raises:
+        NervaError: if tracking is off, no run has been trained, a record is damaged, or the store refuses.
+    """
+    config = plan.config
+    record = SweepRecord(config.title, config.question, plan.sweep, [point.run_id for point in plan.points])
+    if not _ended(record, config.results_dir):
+        raise NervaError(
+            f"none of the {len(plan.points)} runs of {config.title} has been trained yet; train them first"
+        )
+    plan.record()
+    _log([record], config, say, frozenset(config.imports))
+
+
+def log_all(config: Config, say: Say) -> None:
+    """Log all runs in the results that have ended, each in the experiments for which it was trained.
+
+    Raises:
+        NervaError: if tracking is off, there are no runs, a record is damaged, or the store refuses.
+    """
+    records = read_sweeps(config.results_dir)
+    if not any(_ended(record, config.results_dir) for record in records):
+        raise NervaError(f"there are no runs in {config.results_dir}; train some first")
+    _log(records, config, say, frozenset())
+
+
+def _log(records: Iterable[SweepRecord], config: Config, say: Say, trusted_imports: frozenset[str]) -> None:
+    tracking, problems = config.tracking, []
+    if not tracking.enabled:
+        raise NervaError("tracking is off; use tracking=mlflow")
+    for record in records:
+        folders = _ended(record, config.results_dir)
+        if not folders:
+            continue
+        try:
+            logged = track(
+                folders,
+                record.title,
+                tracking.uri,
+                config.results_dir,
+                record.sweep,
+                record.question,
+                trusted_imports=trusted_imports,
+            )
+        except NervaError as error:
+            problems.append(str(error))
+            continue
+        done = f"{plural(logged, 'run')} logged to {private(tracking.uri)}"
+        say(f"{record.title}: {done}, {plural(len(folders) - logged, 'run')} already logged")
+        if len(folders) < len(record.runs):
+            say(f"{len(record.runs) - len(folders)} of {len(record.runs)} runs have not been trained yet")
+    if problems:
+        raise NervaError("\n".join(dict.fromkeys(problems)))
+
+
+def _ended(record: SweepRecord, results_dir: str) -> list[RunFolder]:
+    """The runs that no process is training: those that are complete, and those that were interrupted."""
+    folders = [RunFolder.of(results_dir, run_id) for run_id in record.runs]
+    return [
+        f for f in folders if f.is_complete() or (f.metrics.exists() and f.provenance.exists() and not f.is_training())
+    ]

@@ -1,0 +1,42 @@
+"""Fixtures of the tests of datasets."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from nerva.data import Dataset, RawFile
+from tests.data.raw_files import CONTENTS, Mirror
+
+
+@pytest.fixture(autouse=True)
+def no_data_dir(monkeypatch) -> None:
+    monkeypatch.delenv("NERVA_DATA_DIR", raising=False)
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    """A small dataset in MNIST's format."""
+    return Dataset(
+        name="tiny",
+        title="Tiny",
+        source="idx",
+        features=12,
+        classes=5,
+        train=20,
+        test=10,
+        validation=5,
+        files={n: RawFile(f"{n}.gz", sha256=hashlib.sha256(c).hexdigest()) for n, c in CONTENTS.items()},
+    )
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mirror]:
+    server = Mirror()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()

@@ -1,0 +1,72 @@
+"""The launcher, as a notebook and as Hydra use it."""
+
+import pickle
+from collections.abc import Iterator
+
+import pytest
+
+from nerva.errors import NervaError, RunFailedError
+from nerva.experiment.config.schema import Config
+from nerva.experiment.identity import identify as identify_module
+from nerva.experiment.sweep.application import run_application
+from nerva.experiment.sweep.launcher import Launcher
+from nerva.experiment.sweep.plan import plan_sweep
+from tests.helpers import DIGITS
+
+
+@pytest.fixture
+def validated(monkeypatch) -> Iterator[list[Config]]:
+    """The configurations that are validated during a test."""
+    configs: list[Config] = []
+    validate = identify_module.validate
+
+    def count(config: Config) -> None:
+        configs.append(config)
+        validate(config)
+
+    monkeypatch.setattr(identify_module, "validate", count)
+    return configs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "times"), [([], 1), (["-m", "seed=1,2"], 2), (["-m", "+experiment=quick", "train.epochs=1"], 12)]
+)
+def test_a_configuration_is_validated_once(validated, results, arguments: list[str], times: int) -> None:
+    run_application([*DIGITS, *arguments])
+    assert len(validated) == times
+    assert len(list(results.glob("runs/*/run.json"))) == times
+
+
+def test_a_notebook_launches_points(results) -> None:
+    plan = plan_sweep([*DIGITS, "seed=1,2"])
+    launcher = Launcher(plan.points)
+    records = [launcher.launch(point) for point in plan.points]
+    assert [record.run_id for record in records] == [point.run_id for point in plan.points]
+    assert all(folder.is_complete() for folder in plan.folders)
+
+
+def test_a_launcher_can_be_pickled(results) -> None:
+    plan = plan_sweep([*DIGITS, "seed=1,2"])
+    launcher = pickle.loads(pickle.dumps(Launcher(plan.points)))
+    assert launcher.launch(plan.points[1]).run_id == plan.points[1].run_id
+
+
+def test_a_run_that_fails(results) -> None:
+    with pytest.raises(RunFailedError, match="training diverged"):
+        run_application([*DIGITS, "learning_rate.lr=1e30"])
+
+
+def test_a_sweep_needs_multirun(results) -> None:
+    with pytest.raises(NervaError, match=r"seed=1,2 is a sweep; add --multirun \(-m\)"):
+        run_application([*DIGITS, "seed=1,2"])
+
+
+def test_a_pickled_configuration_is_not_read(results, tmp_path) -> None:
+    with pytest.raises(NervaError, match="--experimental-rerun reads a pickle"):
+        run_application([*DIGITS, "--experimental-rerun", str(tmp_path / "config.pickle")])
+
+
+def test_one_mistake_stops_a_sweep_before_its_first_run(results) -> None:
+    with pytest.raises(NervaError, match=r"train\.epochs should be 1 to 1000000, not 0"):
+        run_application([*DIGITS, "-m", "train.epochs=1,0"])
+    assert not results.exists()
