@@ -336,7 +336,6 @@ def test_looking_changes_nothing(run: Command, tmp_path) -> None:
     for command in LOOKS:
         result = run(*command, **offline)
         assert "Traceback" not in result.stderr, result.stderr
-    assert "nerva" in result.stdout
     assert snapshot(tmp_path) == before
     assert not (tmp_path / "results").exists()
     config = ("--config", "data=digits", f"overrides={SMALL} tracking=off")
@@ -363,7 +362,7 @@ def test_the_lock_of_a_dead_process(run: Command, tmp_path, host: str) -> None:
     locks, processes = tmp_path / ".snakemake" / "locks", tmp_path / ".snakemake" / "nerva"
     locks.mkdir(parents=True)
     processes.mkdir()
-    (locks / "0.output.lock").write_text(f"{tmp_path}/results/data/digits.npz\n")
+    (locks / "0.output.lock").write_text("results/data/digits.npz\n")
     process = {"host": socket.gethostname(), "boot": "another boot", "pid": 1, "started": 0.0}
     if host == "another":
         process["host"] = "another.example.org"
@@ -374,7 +373,7 @@ def test_the_lock_of_a_dead_process(run: Command, tmp_path, host: str) -> None:
     result = run(*target)
     if host == "this":
         assert result.returncode == 0, result.stderr
-        assert not list(locks.iterdir())
+        assert not list(locks.glob("*"))
     else:
         failed_plainly(result, "cannot be locked")
         assert list(locks.iterdir())

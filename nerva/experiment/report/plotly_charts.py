@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from nerva.experiment.identity.fingerprint import digest
 from nerva.experiment.report.colours import COLOURS, HIGHLIGHTED, colour_of
 from nerva.experiment.report.curves import Curve, LearningCurves, log_ticks
 from nerva.experiment.report.factors import ordered
@@ -49,7 +50,8 @@ def curves_chart(learning_curves: LearningCurves) -> str:
     # The legend has its own space below the plot, however long its entries are.
     below = 70 + 18 * sum(1 + entry.count("<br>") for entry in entries)
     return _chart(
-        traces, 290 + below, xaxis=axis, yaxis={"title": learning_curves.label, "type": kind} | ticks,
+        learning_curves.metric, traces, 290 + below, xaxis=axis,
+        yaxis={"title": learning_curves.label, "type": kind} | ticks,
         legend={"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0,
                 "traceorder": "reversed", "maxheight": below},
         margin={"l": 10, "r": 10, "t": 30, "b": below},
@@ -89,7 +91,10 @@ def effect_chart(key: str, values: Sequence[Any], runs: pd.DataFrame) -> str:
     }  # fmt: skip
     scale = {"title": "validation accuracy", "tickformat": _PERCENT}
     height = max(320, 130 + 46 * len(order)) if beside else 320
-    return _chart(traces, height, xaxis=scale if beside else categories, yaxis=categories if beside else scale)
+    chart_id = f"effect-{digest(key)[:12]}"
+    return _chart(
+        chart_id, traces, height, xaxis=scale if beside else categories, yaxis=categories if beside else scale
+    )
 
 
 def parallel_chart(factors: dict[str, list[Any]], runs: pd.DataFrame) -> str:
@@ -115,7 +120,7 @@ def parallel_chart(factors: dict[str, list[Any]], runs: pd.DataFrame) -> str:
         "colorbar": {"title": {"text": "validation"}, "tickformat": _PERCENT, "thickness": 12},
     }  # fmt: skip
     trace = go.Parcoords(line=line, dimensions=dimensions, labelangle=-15)
-    return _chart([trace], 420, margin={"l": 90, "r": 30, "t": 70, "b": 20})
+    return _chart("parallel", [trace], 420, margin={"l": 90, "r": 30, "t": 70, "b": 20})
 
 
 def confusion_chart(analysis: Analysis) -> str:
@@ -129,7 +134,7 @@ def confusion_chart(analysis: Analysis) -> str:
         hovertemplate="%{text} of class %{y} were predicted as %{x}<extra></extra>",
     )  # fmt: skip
     return _chart(
-        [trace], 460, xaxis={"title": "predicted class", "type": "category", "showgrid": False},
+        "confusion", [trace], 460, xaxis={"title": "predicted class", "type": "category", "showgrid": False},
         yaxis={"title": "correct class", "type": "category", "autorange": "reversed", "showgrid": False},
     )  # fmt: skip
 
@@ -154,7 +159,8 @@ def _curve(curve: Curve, entry: str, name: str, group: str, in_legend: bool) -> 
     return [band, line]
 
 
-def _chart(traces: Sequence[Any], height: int, **layout: Any) -> str:
+def _chart(chart_id: str, traces: Sequence[Any], height: int, **layout: Any) -> str:
+    """A chart as HTML. Without an id, plotly would choose a random one."""
     axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "automargin": True}
     for key in ("xaxis", "yaxis"):
         layout[key] = {**axis, **layout.get(key, {})}
@@ -163,7 +169,11 @@ def _chart(traces: Sequence[Any], height: int, **layout: Any) -> str:
     look = go.Layout(height=height, font={"size": 13}, paper_bgcolor=_CLEAR, plot_bgcolor=_CLEAR, **layout)
     config = {"responsive": True, "displaylogo": False, "displayModeBar": False}
     chart = go.Figure(list(traces), look)
-    return str(chart.to_html(full_html=False, include_plotlyjs=False, config=config, default_height=f"{height}px"))
+    return str(
+        chart.to_html(
+            full_html=False, include_plotlyjs=False, config=config, default_height=f"{height}px", div_id=chart_id
+        )
+    )
 
 
 def _rgba(colour: str, alpha: float) -> str:

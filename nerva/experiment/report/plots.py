@@ -161,7 +161,7 @@ def first_layer(folder: RunFolder) -> Figure | None:
         W = load_dict_from_npz(folder.best).get("W1")
     except NervaError as error:
         raise NervaError(f"{error}; {folder.repair_hint}") from None
-    images = None if W is None or W.ndim != 2 else as_images(W[:SHOWN])
+    images = as_images(W[:SHOWN]) if W is not None and W.ndim == 2 and W.dtype.kind == "f" else None
     if images is None or not np.isfinite(images).all():
         return None
     if images.ndim == 4:

@@ -57,8 +57,8 @@ def edit_json(path: Any, edit: Callable[[Any], None]) -> None:
 
 
 WRONG_VALUES: list[Any] = [
-    None, True, -1, 0, 2**70, 10**400, 1.5, -1e308, 1e308, math.nan, math.inf, "", "nan", "x" * 10_000, "../../x", "a\0b",
-    "\ud800", [], [1], {}, {"a": []}, "<script>alert(1)</script>", "${oc.env:HOME}",
+    None, True, -1, 0, 2**70, 10**400, 1.5, -1e308, 1e308, math.nan, math.inf, "", "nan", "x" * 10_000, "../../x",
+    "a\0b", "\ud800", [], [1], {}, {"a": []}, "<script>alert(1)</script>", "${oc.env:HOME}",
 ]  # fmt: skip
 
 
