@@ -49,12 +49,6 @@ class Comparison:
             raise NervaError(f"{count} of {self.title} left out:{_listed(self.damaged)}")
 
 
-def require_trained(folders: Sequence[RunFolder], title: str, command: str) -> None:
-    """Raise a NervaError that names the command which trains them, if some runs have not ended."""
-    if missing := [folder for folder in folders if not folder.record.exists()]:
-        raise NervaError(f"{len(missing)} of {len(folders)} runs of {title} are not trained yet; try: {command}")
-
-
 def load(folders: Sequence[RunFolder], title: str, note: str = "") -> Comparison:
     """Load the runs of a sweep, and rank them. Damaged runs are left out, and listed in the result.
 

@@ -6,8 +6,7 @@ import math
 import pytest
 
 from nerva.errors import NervaError
-from nerva.experiment.records.run_folder import RunFolder
-from nerva.experiment.report.ranking import leaderboard, load, require_trained
+from nerva.experiment.report.ranking import leaderboard, load
 from tests.experiment.report.examples import NAN, edit_json, example_comparison, runs_table, update_checksums
 from tests.helpers import configured, trained
 
@@ -92,12 +91,6 @@ def test_runs_that_only_share_an_id_have_one_configuration(copied_sweep) -> None
         edit_json(folder.provenance, lambda provenance: provenance.update(configuration_id=min(ids)))
         update_checksums(folder)
     assert len(load(copied_sweep, "digits-test").board) == 1
-
-
-def test_all_runs_have_to_be_trained(tmp_path, sweep) -> None:
-    require_trained(sweep, "digits-test", "nerva train")
-    with pytest.raises(NervaError, match=r"1 of 8 runs of digits-test are not trained yet; try: nerva train -m"):
-        require_trained([*sweep, RunFolder(tmp_path / "missing")], "digits-test", "nerva train -m")
 
 
 def test_runs_of_a_single_seed(results) -> None:
