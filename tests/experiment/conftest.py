@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import Command, command_in
+from nerva.experiment.records.run_folder import RunFolder
+from tests.helpers import Command, command_in, configured, trained
 
 
 @pytest.fixture(autouse=True)
@@ -29,3 +30,19 @@ def run_command(tmp_path, monkeypatch) -> Command:
     """Runs a command in a folder of the test's own."""
     monkeypatch.delenv("NERVA_RESULTS_DIR")
     return command_in(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def small_results(tmp_path_factory) -> Path:
+    """A results folder with one small run. It must not be changed."""
+    results = tmp_path_factory.mktemp("small") / "results"
+    trained(configured("model.hidden=[8]", f"results_dir={results}"), ["data=digits", "model.hidden=[8]"])
+    return results
+
+
+@pytest.fixture
+def recorded(results, small_results) -> RunFolder:
+    """A copy of a small run among the results of the test."""
+    shutil.copytree(small_results, results)
+    (path,) = results.glob("runs/[!.]*")
+    return RunFolder(path)

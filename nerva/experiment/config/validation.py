@@ -28,6 +28,16 @@ def validate(config: Config) -> None:
         NervaError: if a value is out of range, or values do not fit together; the message names the key.
     """
     data, model, train = config.data, config.model, config.train
+    # OmegaConf lets lists be elements of any list.
+    for key, values, type_, what in (
+        ("imports", config.imports, str, "names"),
+        ("model.hidden", model.hidden, int, "whole numbers"),
+        ("model.layers", model.layers, str, "specifications"),
+        ("data.class_names", data.class_names, str, "names"),
+        ("data.mirrors", data.mirrors, str, "addresses"),
+    ):
+        if not all(isinstance(value, type_) for value in values):
+            raise NervaError(f"{key} should be a list of {what}, not {str(values)[:120]}")
     for name in config.imports:
         import_here(name)
     _between("seed", config.seed, 0, 2**63 - 1)

@@ -33,7 +33,10 @@ def files(name: str) -> dict[str, Path]:
     """
     root = _root(name)
     finder = _Finder(root, name.partition(".")[0])
-    finder.import_hook(name)
+    try:
+        finder.import_hook(name)
+    except ImportError:
+        raise NervaError(f'imports: "{name}" is another name of a module; name the module itself') from None
     found = {}
     for module, entry in sorted(finder.modules.items()):
         if (name_of_file := vars(entry)["__file__"]) is None:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nerva.errors import NervaError
-from nerva.training import EpochRecord
+from nerva.training import MAX_EPOCHS, EpochRecord
 from nerva.utilities import whole_or_absent
 
 COLUMNS = (*(field.name for field in dataclasses.fields(EpochRecord)), "time")
 # The columns that a replay has to repeat bit for bit.
 REPEATABLE = tuple(name for name in COLUMNS if name not in ("epoch", "seconds", "time"))
 
+_LONGEST_LINE = 10_000  # characters; a damaged file may have no end of line
 _LATEST = 4e11  # seconds after 1970; beyond the year 9999 there is no calendar
 
 
@@ -35,23 +36,25 @@ def read_metrics(path: Path, repair_hint: str) -> list[dict[str, float]]:
     Raises:
         NervaError: if the file is missing or damaged.
     """
+    rows: list[dict[str, float]] = []
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(iter(lambda: file.readline(_LONGEST_LINE), ""))
             if tuple(reader.fieldnames or ()) != COLUMNS:
                 raise ValueError(f"the columns should be {', '.join(COLUMNS)}")
-            rows = [{key: _number(value) for key, value in row.items()} for row in reader]
+            for epoch, texts in enumerate(reader):
+                row = {key: _number(text) for key, text in texts.items()}
+                if row["epoch"] != epoch or epoch > MAX_EPOCHS:
+                    raise ValueError(f"row {epoch} is that of epoch {row['epoch']:g}")
+                if not 0 <= row["time"] < _LATEST:
+                    raise ValueError(f"row {epoch} has the time {row['time']:g}")
+                rows.append(row)
         if not rows:
             raise ValueError("there are no rows")
-        for epoch, row in enumerate(rows):
-            if row["epoch"] != epoch:
-                raise ValueError(f"row {epoch} is that of epoch {row['epoch']:g}")
-            if not 0 <= row["time"] < _LATEST:
-                raise ValueError(f"row {epoch} has the time {row['time']:g}")
     except OSError as error:
         raise NervaError(f"{path} can't be read ({error.strerror}); {repair_hint}") from None
     except (ValueError, TypeError, csv.Error) as error:
-        raise NervaError(f"{path} is damaged ({error}); {repair_hint}") from None
+        raise NervaError(f"{path} is damaged ({str(error)[:300]}); {repair_hint}") from None
     return rows
 
 

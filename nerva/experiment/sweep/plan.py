@@ -1,15 +1,18 @@
 """The plan of a sweep: its points, expanded as Hydra's multirun expands them."""
 
+import itertools
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
@@ -140,7 +143,10 @@ def plan_command(overrides: Sequence[str], multirun: bool) -> Plan:
 
 
 def _plan(points: list[Point], overrides: Sequence[str]) -> Plan:
-    unique = list({point.run_id: point for point in points}.values())
+    # One run may be asked for as that of several experiments, or in several folders.
+    unique = list({(point.run_id, point.config.title, point.config.results_dir): point for point in points}.values())
+    if not unique:
+        raise NervaError(f"the sweep has no points: {' '.join(overrides)}")
     config = unique[0].config
     changes = [override for override in overrides if not _NEUTRAL.match(override)]
     sweep_id = digest([config.title, sorted({point.run_id for point in unique})])[:8]
@@ -151,6 +157,8 @@ def _plan(points: list[Point], overrides: Sequence[str]) -> Plan:
             point.config.sweep = sweep
     return Plan(unique, sweep, modified=bool(changes))
 
+
+_MOST_POINTS = 100_000
 
 # Overrides that do not change an experiment.
 _NEUTRAL = re.compile(
@@ -171,8 +179,26 @@ def _parser() -> OverridesParser:
 def _points(master: DictConfig, overrides: Sequence[str], settle: bool) -> list[Point]:
     """The points that Hydra's basic sweeper makes of the sweep in a configuration and of overrides."""
     params = [f"{key}={value}" for key, value in (master.hydra.sweeper.params or {}).items()]
-    expanded = BasicSweeper.split_arguments(_parser().parse_overrides([*params, *overrides]), None)[0]
+    parsed = _parser().parse_overrides([*params, *overrides])
+    _check_size(parsed)
+    expanded = BasicSweeper.split_arguments(parsed, None)[0]
     return [_point(hydra.compose("config", list(point)), point, settle) for point in expanded]
+
+
+def _check_size(overrides: Sequence[Override]) -> None:
+    """Raise a NervaError if overrides give too many points: Hydra would keep all of them in memory."""
+    # The last override of a key counts.
+    sweeps = {override.get_key_element(): override.value() for override in overrides}
+    size = 1
+    for key, sweep in sweeps.items():
+        choices: Iterable[Any] = ()
+        if isinstance(sweep, RangeSweep):
+            choices = sweep.range()
+        elif isinstance(sweep, ChoiceSweep):
+            choices = sweep.list
+        size *= max(1, sum(1 for _ in itertools.islice(choices, _MOST_POINTS + 1)))
+        if size > _MOST_POINTS:
+            raise NervaError(f"with {key}, the sweep has more than {_MOST_POINTS:,} points, which is the most")
 
 
 def _point(cfg: DictConfig, overrides: Sequence[str], settle: bool) -> Point:

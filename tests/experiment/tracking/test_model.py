@@ -110,7 +110,7 @@ def stranger(results, tmp_path) -> RunFolder:
     return folder
 
 
-def test_logging_a_run_does_not_import_its_modules(results, uri, stranger, tmp_path) -> None:
+def test_logging_a_run_does_not_import_its_modules(results, uri, stranger, tmp_path, drawn) -> None:
     """They are only copied into the model. The pictures of predictions are left out."""
     assert track([stranger], "digits-test", uri, results) == 1
     assert not (tmp_path / "executed").exists()
@@ -126,7 +126,7 @@ def test_logging_a_run_does_not_import_its_modules(results, uri, stranger, tmp_p
     assert (model / "code" / "hostile.py").read_text() == HOSTILE
 
 
-def test_modules_that_the_caller_trusts_are_imported(results, uri, stranger, tmp_path, monkeypatch) -> None:
+def test_modules_that_the_caller_trusts_are_imported(results, uri, stranger, tmp_path, monkeypatch, drawn) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     try:
         assert track([stranger], "digits-test", uri, results, trusted_imports=frozenset({"hostile"})) == 1
