@@ -6,14 +6,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import AliasToken, YAMLError, scan
 
 from nerva.errors import NervaError
 from nerva.experiment.config.schema import Config
 from nerva.experiment.records.privacy import private
 
 _NOT_RECORDED = ("tracking", "experiment_name", "question", "sweep", "results_dir", "force")
-_LARGEST = 2**20  # bytes
+_LARGEST = 2**15  # characters; OmegaConf needs a second for more
 
 
 def to_yaml(config: Config, numerics: str) -> str:
@@ -48,9 +48,14 @@ def read_config(path: Path, run_id: str, repair_hint: str) -> Config:
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(_LARGEST + 1)
-        if len(text) > _LARGEST or "${" in text:
+        if len(text) > _LARGEST:
+            raise ValueError(f"it has more than {_LARGEST} characters")
+        if "${" in text:
             # A recorded configuration has its values resolved. Interpolations could read environment variables.
-            raise ValueError("it is too long" if len(text) > _LARGEST else "it has interpolations")
+            raise ValueError("it has interpolations")
+        if "*" in text and any(isinstance(token, AliasToken) for token in scan(text)):
+            # With aliases of aliases, a few lines are billions of values.
+            raise ValueError("it has aliases")
         config = dataclasses.replace(from_yaml(text), experiment_name=run_id)
     except (
         OSError, ValueError, TypeError, AttributeError, RecursionError, OmegaConfBaseException, YAMLError,

@@ -94,6 +94,21 @@ def test_a_forged_configuration_is_refused(copied_run, line, message) -> None:
         load_run(copied_run)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: &a [x, x]\nb: &b [*a, *a]\n", "it has aliases"),
+        (f"imports: [{'x, ' * 20_000}]\n", "it has more than 32768 characters"),
+        ("seed: ${oc.env:HOME}\n", "it has interpolations"),
+        ("just a text\n", "is not a run's configuration"),
+    ],
+)
+def test_a_configuration_that_could_take_long_is_refused(copied_run, text, message) -> None:
+    copied_run.config.write_text(text)
+    with pytest.raises(NervaError, match=message):
+        load_run(copied_run)
+
+
 def test_a_dataset_may_not_be_a_path(copied_run) -> None:
     """A report reads the dataset that a configuration names, and a stranger may have written the configuration."""
     copied_run.config.write_text(copied_run.config.read_text().replace("name: digits", "name: ../../secret", 1))

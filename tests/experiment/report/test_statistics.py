@@ -114,8 +114,8 @@ def test_the_best_of_equal_configurations_is_rarely_found_better() -> None:
         (
             {"a": [0.9, 0.91, 0.92], "b": [0.9, 0.91, 0.915], "c": [0.9], "d": [0.1, 0.11, 0.12]},
             ["the best", "may be noise", "unknown: too few seeds", "worse"],
-            "The difference to 1 of the 3 others may be noise. 1 of the 3 others can't be tested, with too few or too "
-            "similar seeds. The rest are worse by more than noise explains.",
+            "The difference to 1 of the 3 others may be noise. 1 of the 3 others can't be tested: too few "
+            "seeds, or no spread over seeds. The rest are worse by more than noise explains.",
         ),
         # A failed run counts as 0: 0.62 is well above chance, but behind 0.8.
         (
