@@ -171,6 +171,23 @@ def test_a_run_that_diverges_is_reported_and_the_others_continue(run: Command, t
     assert not (tmp_path / "results" / "mlflow.db").exists()
 
 
+def test_a_damaged_run_is_named_and_the_others_are_compared(run: Command, tmp_path) -> None:
+    overrides = "overrides=optimizer=momentum,nesterov learning_rate.lr=0.1 train.epochs=1 seed=1 tracking=off"
+    assert pipeline(run, "data=digits", overrides).returncode == 0
+    damaged, other = tmp_path.glob("results/runs/*/provenance.json")
+    damaged.write_text('{"run_id": 3}')
+    next(tmp_path.glob("results/digits-quick-*/compared-*.txt")).unlink()
+    result = pipeline(run, "data=digits", overrides)
+    assert result.returncode == 0, result.stderr
+    assert f"left out     {damaged.parent.name}: {damaged.relative_to(tmp_path)} is damaged" in result.stdout
+    assert "digits-quick: 1 run of 1 configuration" in result.stdout
+    shutil.rmtree(damaged.parent)  # as the message says
+    result = pipeline(run, "data=digits", overrides)
+    assert trained(result) == 1
+    assert "digits-quick: 2 runs of 2 configurations" in result.stdout
+    assert other.exists()
+
+
 SMALL = "optimizer=momentum learning_rate.lr=0.1 seed=1 train.epochs=1"
 
 
