@@ -276,20 +276,21 @@ def test_a_server_that_is_killed_during_a_sweep_and_started_again(run_command, t
         return {name: run for name, run in runs.items() if name != "sweep" and "train/loss" in run.data.metrics}
 
     server = server_on(port, tmp_path)
-    sweep = started(tmp_path, *command)
+    output = tmp_path / "sweep.log"  # a pipe that nobody reads would stop the sweep
+    with output.open("w") as log:
+        sweep = started(tmp_path, *command, stdout=log)
     try:
         until(logged, sweep)
         kill(server)
         # The server is away until a run has ended, which is then not logged.
         until(lambda: list(tmp_path.glob("results/runs/*/run.json")), sweep)
         server = server_on(port, tmp_path)
-        output, _ = sweep.communicate(timeout=HANGS)
-        assert sweep.returncode == 0, output
+        assert sweep.wait(HANGS) == 0, output.read_text()
         if entry_point == "multirun":
             assert run_command("nerva", "track", f"tracking.uri={uri}").returncode == 0
         client = client_of(uri)
         runs = logged()
-        assert len(runs) == 3, output
+        assert len(runs) == 3, output.read_text()
         for run in logged_in(client, "digits-quick").values():
             assert run.info.status == "FINISHED"
         for run in runs.values():
