@@ -1,6 +1,5 @@
 """Run folders that were edited by hand, or come from a stranger: reading and replaying them ends in words."""
 
-import copy
 import json
 import random
 import re
@@ -15,9 +14,8 @@ from typing import Any
 import pytest
 
 from nerva.errors import NervaError
-from nerva.experiment.records.run_folder import RunFolder
-from nerva.experiment.records.sweep_record import read_sweeps, record_sweep
 from nerva.experiment.config.schema import Sweep
+from nerva.experiment.records.sweep_record import read_sweeps, record_sweep
 from nerva.experiment.run.replay import replay
 
 NESTED = 10_000
@@ -103,55 +101,133 @@ def mutated_csv(text: str, rng: random.Random) -> bytes:
     return content[: rng.randrange(len(content))] if rng.randrange(4) == 0 else content
 
 
-MUTATIONS: dict[str, Callable[[str, random.Random], bytes]] = {
+Mutation = Callable[[str, random.Random], bytes]
+MUTATIONS: dict[str, Mutation] = {
     "run.json": mutated_json,
     "provenance.json": mutated_json,
     "code.json": mutated_json,
+    "imports.json": mutated_json,
     "config.yaml": mutated_yaml,
     "metrics.csv": mutated_csv,
 }
 
 
-def read_everything(folder: RunFolder) -> None:
-    """Read all records of a run. Any error but a NervaError is a bug."""
-    for read in (
-        folder.read_record,
-        folder.read_provenance,
-        folder.read_code,
-        folder.read_imports,
-        folder.read_config,
-        folder.read_metrics,
-    ):
-        with suppress(NervaError):
-            read()
-    folder.is_complete()
-    read_sweeps(folder.path.parent.parent)
-
-
-def mutated(path: Path, text: str, rng: random.Random) -> None:
+def mutate(path: Path, text: str, rng: random.Random) -> None:
+    """Write a mutated text, and print it: the last one that is shown is that of a failure."""
     path.write_bytes(MUTATIONS[path.name](text, rng))
-    print(path.name, path.read_bytes()[:5_000])  # the last one is that of a failure
+    print(path.name, path.read_bytes()[:2_000])
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_mutated_records_are_read_or_refused(recorded, name: str) -> None:
     rng = random.Random(name)
+    recorded.imports.write_text('{"mine.py": "x = 1", "pkg/helper.py": ""}')
     path = recorded.path / name
     text = path.read_text()
-    for _ in range(100):
-        mutated(path, text, rng)
-        read_everything(recorded)
+    read = {
+        "run.json": recorded.read_record,
+        "provenance.json": recorded.read_provenance,
+        "code.json": recorded.read_code,
+        "imports.json": recorded.read_imports,
+        "config.yaml": recorded.read_config,
+        "metrics.csv": recorded.read_metrics,
+    }[name]
+    refused = 0
+    for _ in range(150):
+        mutate(path, text, rng)
+        try:
+            read()
+        except NervaError as error:
+            refused += str(path) in str(error)
+        recorded.is_complete()
+    assert refused > 15
+    read_sweeps(recorded.path.parent.parent)
+
+
+def test_mutated_sweep_records_are_read_or_ignored(results) -> None:
+    rng = random.Random(1)
+    record_sweep(results, "digits-quick", Sweep("01234567", "quick"), "Why?", ["0" * 12, "1" * 12])
+    (path,) = results.glob("sweeps/*.json")
+    text = path.read_text()
+    for _ in range(150):
+        path.write_bytes(mutated_json(text, rng))
+        print(path.read_bytes()[:2_000])
+        assert len(read_sweeps(results)) <= 1
+        # A damaged record is replaced when the sweep is asked for again.
+        record_sweep(results, "digits-quick", Sweep("01234567", "quick"), "Why?", ["2" * 12])
+        (record,) = read_sweeps(results)
+        assert "2" * 12 in record.runs
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_mutated_records_are_replayed_or_refused(recorded, results, name: str) -> None:
     rng = random.Random(f"replay {name}")
     path = recorded.path / name
-    text = path.read_text()
+    text = path.read_text() if path.exists() else '{"mine.py": "x = 1"}'
     for _ in range(12):
-        mutated(path, text, rng)
-        changed = path.read_text(errors="replace") != text
+        mutate(path, text, rng)
         with suppress(NervaError):
             verdict = replay(recorded, results)
-            assert not changed or verdict.differences
-    assert not (results.parent / "executed").exists()
+            # The result has checksums of the other files, but not of itself.
+            assert verdict.differences or name == "run.json" or path.read_text() == text
+    assert not Path("executed").exists()
+
+
+# What would take all memory or time if it were read carelessly.
+BOMBS = {
+    "aliases": (
+        "config.yaml",
+        "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40)),
+    ),
+    "merges": (
+        "config.yaml",
+        "".join(f"b{i}: &b{i} {{<<: [{'*b' + str(i - 1) + ', ' if i else ''}]}}\n" for i in range(99)),
+    ),
+    "a long list": ("config.yaml", "model: {hidden: [" + "1, " * 500_000 + "]}"),
+    "deep lists": ("config.yaml", "optimizer: {a: " + "[" * 30_000 + "]" * 30_000 + "}"),
+    "deep blocks": ("config.yaml", "\n".join(" " * i + "a:" for i in range(300))),
+    "a long number": ("config.yaml", "seed: " + "1" * 60_000),
+    "a number in base 60": ("config.yaml", "seed: " + "1:" * 30_000 + "1.5"),
+    "many parts of code": ("code.json", json.dumps({f"a{i}": "" for i in range(500_000)})),
+    "a long text": ("imports.json", json.dumps({"a.py": "x" * (15 << 20)})),
+    "a longer text": ("imports.json", json.dumps({"a.py": "x" * (17 << 20)})),
+    "deep JSON": ("provenance.json", "[" * (1 << 23)),
+    "many resumptions": ("run.json", '{"continued": [' + '{"after_epoch": 1, "at": ""},' * 400_000 + "]}"),
+    "a table without an end of line": ("metrics.csv", "epoch," * 10_000_000),
+    "a quote that is not closed": ("metrics.csv", '"' + "x\n" * 30_000_000),
+}
+PROGRAM = """
+import resource, sys
+from pathlib import Path
+from nerva.errors import NervaError
+from nerva.experiment.records.run_folder import RunFolder
+import nerva.experiment.run.replay
+folder = RunFolder(Path(sys.argv[1]))
+reads = {"config.yaml": folder.read_config, "code.json": folder.read_code, "imports.json": folder.read_imports,
+         "provenance.json": folder.read_provenance, "run.json": folder.read_record, "metrics.csv": folder.read_metrics}
+for name in sys.argv[2:]:
+    (folder.path / name.partition(":")[2]).rename(folder.path / name.partition(":")[0])
+    try:
+        reads[name.partition(":")[0]]()
+    except NervaError as error:
+        assert len(str(error)) < 1000, name
+    print(name, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_hostile_records_take_little_memory(tmp_path) -> None:
+    """In a process of its own, the peak memory of which is that of these files; a hang would end it after a minute."""
+    names = []
+    for i, (name, text) in enumerate(BOMBS.values()):
+        (tmp_path / f"{i}").write_text(text)
+        names.append(f"{name}:{i}")
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path), *names],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (60 * len(BOMBS), 60 * len(BOMBS))),
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert len(result.stdout.splitlines()) == len(BOMBS)
+    assert max(int(line.split()[-1]) for line in result.stdout.splitlines()) < 500, result.stdout
