@@ -80,13 +80,18 @@ def prepare(dataset: Dataset, data_dir: Path) -> Prepared:
     prepared = Prepared.of(dataset, data_dir)
     if prepared.exists():
         return prepared
+    if dataset.source not in _SOURCES:
+        raise NervaError(f'data.source should be {", ".join(_SOURCES)}, not "{dataset.source}"')
+    read, needed = _SOURCES[dataset.source]
+    if missing := [name for name in needed if name not in dataset.files]:
+        raise NervaError(f"data.files should name {', '.join(missing)}")
     data_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(data_dir / f".{dataset.name}.lock"):
         if prepared.exists():
             return prepared
         for unfinished in data_dir.glob(f".{dataset.name}.*.tmp*"):
             unfinished.unlink()  # of a process that was killed
-        arrays, source = _SOURCES[dataset.source](dataset, data_dir)
+        arrays, source = read(dataset, data_dir)
         sha256 = checksum(arrays)
         _check(dataset, arrays, sha256)
         with whole_or_absent(prepared.npz) as temporary:
@@ -204,4 +209,9 @@ def _prepare_digits(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix]
     return {"Xtrain": Xtrain, "Ttrain": Ttrain, "Xtest": Xtest, "Ttest": Ttest}, source
 
 
-_SOURCES = {"idx": _prepare_idx, "cifar": _prepare_cifar, "digits": _prepare_digits}
+# How the data of each source are read, and the raw files that it has.
+_SOURCES = {
+    "idx": (_prepare_idx, ("train_images", "train_labels", "test_images", "test_labels")),
+    "cifar": (_prepare_cifar, ("archive",)),
+    "digits": (_prepare_digits, ()),
+}

@@ -15,13 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 from nerva.data.auto import choose, predict
 from nerva.errors import NervaError
 from nerva.experiment.config.hydra_errors import did_you_mean, translated
+from nerva.experiment.config.nesting import DEEPEST, nesting
 from nerva.experiment.config.schema import Config
 from nerva.experiment.paths import conf_dir
 
 ConfigStore.instance().store(name="schema", node=Config)
 
-# Hydra's parser calls itself for each bracket.
-_DEEPEST, _LONGEST = 50, 10_000
+_LONGEST = 10_000
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -77,12 +77,8 @@ def check_overrides(overrides: Sequence[str]) -> None:
     for override in overrides:
         if len(override) > _LONGEST:
             raise NervaError(f"{_shortened(override)} has {len(override):,} characters; {_LONGEST:,} is the most")
-        depth = deepest = 0
-        for character in override:
-            depth += (character in "([{") - (character in ")]}")
-            deepest = max(deepest, depth)
-        if deepest > _DEEPEST:
-            raise NervaError(f"{_shortened(override)} has brackets nested {deepest} deep; {_DEEPEST} is the most")
+        if (deepest := nesting(override)) > DEEPEST:
+            raise NervaError(f"{_shortened(override)} has brackets nested {deepest} deep; {DEEPEST} is the most")
 
 
 def _shortened(text: str) -> str:

@@ -1,6 +1,7 @@
 """User-defined modules, which register components. Their code is part of a run's identity and of its record."""
 
 import importlib.machinery
+import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ from nerva.utilities import import_here
 
 _INSTALLED = {"site-packages", "dist-packages"}
 _FOLDER = object()
+_PATH = re.compile(r"([\w-]{1,100}/){0,20}[\w-]{1,100}\.py")
 
 
 def sources(name: str) -> dict[str, str]:
@@ -94,12 +96,12 @@ def write_texts(texts: Mapping[str, str], folder: Path) -> None:
     """Write source texts to a folder, from which they can be imported.
 
     Raises:
-        NervaError: if a path leads out of the folder.
+        NervaError: if a path is not that of a module, such as one that leads out of the folder.
     """
     for name, text in texts.items():
         path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise NervaError(f"{name} is not the path of a module: it leads out of its folder")
+        if not _PATH.fullmatch(name):
+            raise NervaError(f"{name[:200]!r} is not the path of a module")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", errors="surrogateescape")
 

@@ -8,11 +8,12 @@ import dataclasses
 import itertools
 import json
 import math
+import re
 import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -125,9 +126,17 @@ def _untrusted(recorded: RunFolder, config: Config) -> list[str]:
     texts = recorded.read_imports()
     return [
         "it was not trained: it needs user-defined modules, and recorded code runs only with --trust",
-        f"it imports {', '.join(config.imports) or 'nothing, but its provenance names modules'}",
-        *(f"{path} (sha256 {_hash(text)}): its text is in {recorded.imports}" for path, text in texts.items()),
+        f"it imports {_listed(config.imports) or 'nothing, but its provenance names modules'}",
+        *(
+            f"{_listed([path])} (sha256 {_hash(text)}): its text is in {recorded.imports}"
+            for path, text in texts.items()
+        ),
     ]
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names that may be a stranger's: control characters in them could rewrite what a terminal shows."""
+    return ", ".join(name if name.isprintable() else ascii(name) for name in names)
 
 
 def _hash(text: str) -> str:
@@ -149,7 +158,10 @@ def _id(recorded: RunFolder) -> list[str]:
     """Whether the id of the run is the hash of what is recorded."""
     # As it was written: a later version of the schema may add defaults.
     origin = json.loads(recorded.provenance.read_text(encoding="utf-8"))
-    run_id = digest({"config": origin["determined_by"], "code": origin["code"]["fingerprint"]})[:12]
+    try:
+        run_id = digest({"config": origin["determined_by"], "code": origin["code"]["fingerprint"]})[:12]
+    except ValueError:
+        return ["provenance.json has numbers that JSON does not have"]
     return [] if run_id == origin["run_id"] else [f"provenance.json describes the run {run_id}, not {origin['run_id']}"]
 
 
@@ -202,14 +214,15 @@ def _change(before: str | None, now: str | None) -> str:
 def _how_to_restore(recorded: RunFolder, origin: Provenance) -> list[str]:
     """Commands and files that restore the code that computed the run."""
     advice = []
-    if origin.code.git_commit:
+    # The record may be a stranger's, and a person copies these lines to a shell.
+    if re.fullmatch("[0-9a-f]{40,64}", origin.code.git_commit or ""):
         advice.append(f"git checkout {origin.code.git_commit}")
         if origin.code.dirty and recorded.patch.exists():
             advice.append(shlex.join(["git", "apply", str(recorded.patch)]))
         elif origin.code.dirty:
             advice.append("(the changes that were not committed are not recorded)")
     if recorded.imports.exists():
-        advice.append(f"{', '.join(recorded.read_imports())}: the texts in {recorded.imports}")
+        advice.append(f"{_listed(recorded.read_imports())}: the texts in {recorded.imports}")
     return advice
 
 

@@ -94,8 +94,16 @@ def test_packages(tmp_path) -> None:
         str(path.relative_to(tmp_path)) for path in files("pkg.sub.mine").values()
     )
     assert (copied / "pkg" / "sub" / "third.py").read_bytes() == (tmp_path / "pkg" / "sub" / "third.py").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x.py", "/tmp/x.py", "a/../../x.py", "x", "", ".py", "a//x.py", "x.pth", "a\0.py", "x.py\n", "\ud800.py"],
+)
+def test_texts_are_written_to_paths_of_modules_only(tmp_path, name: str) -> None:
     with pytest.raises(NervaError, match="is not the path of a module"):
-        write_texts({"../x.py": ""}, copied)
+        write_texts({name: ""}, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
 
 
 WRONG = {
