@@ -1,9 +1,9 @@
-"""The engine's speed: seconds an epoch, beside nerva-numpy's and scikit-learn's.
+"""The speed of the engine in seconds per epoch, compared with nerva-numpy and scikit-learn.
 
     python benchmarks/engine.py
 
-784-1024-512-10, ReLU, momentum, batches of 100, 10,000 random images, one thread; candidates take turns, and the median
-counts. What a figure says is its ratio to the others of the same sitting.
+The network is 784-1024-512-10 with ReLU and momentum, trained in batches of 100 on 10,000 random images, by one thread.
+The candidates take turns, and the median counts. Compare only numbers of the same call.
 """
 
 import os
@@ -25,7 +25,7 @@ LABELS = rng.integers(0, SIZES[-1], SAMPLES)
 
 
 def nerva(package: str) -> Callable[[], None]:
-    """An epoch with nerva or nerva-numpy, which have the same names."""
+    """A function that trains one epoch with nerva or nerva-numpy, which have the same names."""
     import importlib
 
     datasets, losses, networks = (
@@ -47,7 +47,7 @@ def nerva(package: str) -> Callable[[], None]:
 
 
 def scikit_learn() -> Callable[[], None]:
-    """An epoch with scikit-learn's classifier."""
+    """A function that trains one epoch with scikit-learn's classifier."""
     classifier = MLPClassifier(
         tuple(SIZES[1:-1]), solver="sgd", alpha=0, batch_size=BATCH, shuffle=False, nesterovs_momentum=False
     )
@@ -56,7 +56,7 @@ def scikit_learn() -> Callable[[], None]:
 
 
 def main() -> None:
-    """Prints a table."""
+    """Print the table."""
     warnings.simplefilter("ignore")
     candidates = {"nerva": nerva("nerva"), "nerva-numpy": nerva("nerva_numpy"), "scikit-learn": scikit_learn()}
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
@@ -72,7 +72,7 @@ def main() -> None:
     for name, taken in seconds.items():
         median = statistics.median(taken)
         spread = f"{min(taken):.2f}-{max(taken):.2f}"
-        print(f"{name:<14} {median:6.2f} s an epoch, {median / ours:4.2f} times nerva's ({spread})")
+        print(f"{name:<14} {median:6.2f} s per epoch, {median / ours:4.2f} times nerva's ({spread})")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Activation functions, their gradients, and the parser of their specifications.
 
-Names of functions on matrices are written with a capital; all work element-wise.
+Functions of matrices have capitalized names. All of them work element-wise.
 """
 
 from collections.abc import Callable
@@ -105,7 +105,7 @@ def Elu_gradient(alpha: float) -> MatrixFunction:
 
 
 def Gelu(X: Matrix) -> Matrix:
-    """x Φ(x), with the normal distribution's Φ."""
+    """x Φ(x), where Φ is the cumulative distribution function of the standard normal distribution."""
     return hadamard(X, normal_cdf(X))
 
 
@@ -136,9 +136,9 @@ def Softplus_gradient(X: Matrix) -> Matrix:
 
 
 class ActivationFunction:
-    """A function of each element, and its derivative. Both take and give a matrix of any shape and float dtype."""
+    """A function of each element, and its derivative. Both keep the shape and the float dtype of a matrix."""
 
-    # The names of what must be kept to resume training, besides what the layer trains.
+    # The names of attributes that are needed to resume training, besides the parameters of the layer.
     state: tuple[str, ...] = ()
 
     def __call__(self, X: Matrix) -> Matrix:
@@ -243,7 +243,7 @@ class SReLUActivation(ActivationFunction):
         return Srelu_gradient(al, tl, ar, tr)(X)
 
     def __repr__(self) -> str:
-        # The shortest text that gives the same float32 again.
+        # The shortest text that is read as the same float32.
         al, tl, ar, tr = (float(str(value)) for value in self.x)
         return f"SReLU(al={al}, tl={tl}, ar={ar}, tr={tr})"
 
@@ -320,6 +320,6 @@ def parse_activation(text: str) -> ActivationFunction:
     """The activation function that a specification such as `LeakyReLU(alpha=0.1)` names.
 
     Raises:
-        NervaError: if the specification has another shape, or names no known activation.
+        NervaError: if the specification cannot be parsed, or names no known activation.
     """
     return ACTIVATIONS.parse(text)

@@ -1,13 +1,12 @@
 """The layers of a network, as the paper writes them.
 
-X holds N inputs of size D and Y the N outputs of size K, one sample a row. W is K×D and b a vector of K.
-DX, DW, Db, DY and DZ are the gradients of the loss with respect to X, W, b, Y and Z, of the same shapes.
-A layer takes and gives float32; if its parameters are float64, float64.
+X holds N inputs of size D and Y the N outputs of size K, one sample per row. W is K×D, and b is a vector of size K.
+DX, DW, Db, DY and DZ are the gradients of the loss with respect to X, W, b, Y and Z, and have the same shapes.
+Inputs and outputs are float32, or float64 if the parameters are float64.
 
-Each layer has its two equations beside each other: `feedforward` computes Y from X, and `backpropagate` computes DX and
-the gradients of the parameters from DY. `nerva prove` runs both on symbols and compares them with exact derivatives.
-The equations are those of "Batch Matrix-form Equations and Implementation of Multilayer Perceptrons"
-(arXiv:2511.11918), whose names for the layers are given in the docstrings.
+`feedforward` computes Y from X. `backpropagate` computes DX and the gradients of the parameters from DY. `nerva prove`
+runs both on symbols and compares the gradients with exact derivatives. The equations and the names of the layers are
+those of "Batch Matrix-form Equations and Implementation of Multilayer Perceptrons" (arXiv:2511.11918).
 """
 
 import inspect
@@ -45,15 +44,17 @@ from nerva.weight_initializers import Rng, generator, set_layer_weights
 
 
 class Layer:
-    """A function of X with parameters, which keeps what backpropagation needs of the last batch."""
+    """A function of X with parameters. It keeps the values of the last batch that backpropagation needs."""
 
     # The names of the trainable parameters. The gradient of W is DW, and so on.
     parameters: tuple[str, ...] = ()
-    # The names of what else a layer has learned; see BatchNormalizationLayer.
+    # The names of the arrays that training updates without gradients; see BatchNormalizationLayer.
     statistics: tuple[str, ...] = ()
-    # The names of what else must be kept to resume training; see DropoutLayer. A subclass lists what it adds.
+    # The names of other attributes that are needed to resume training; see DropoutLayer. A subclass lists only those
+    # that it adds.
     state: tuple[str, ...] = ()
-    # The names of what is computed anew for each batch, besides the gradients of the parameters. Likewise.
+    # The names of attributes that are recomputed for each batch, besides the gradients of the parameters. A subclass
+    # lists only those that it adds.
     caches: tuple[str, ...] = ("X", "DX", "Z", "DZ")
 
     def __init__(self) -> None:
@@ -62,48 +63,49 @@ class Layer:
         self.optimizer: Optimizer | None = None
 
     def feedforward(self, X: Matrix) -> Matrix:
-        """The outputs Y (N×K) for the inputs X (N×D), while training."""
+        """The outputs Y (N×K) for the inputs X (N×D) during training."""
         raise NotImplementedError
 
     def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
-        """Computes DX and the parameters' gradients from the last outputs Y and the gradient DY, both N×K."""
+        """Compute DX and the gradients of the parameters from the last outputs Y and the gradient DY, both N×K."""
         raise NotImplementedError
 
     def evaluate(self, X: Matrix) -> Matrix:
-        """The outputs Y (N×K) for the inputs X (N×D), when the network is used and not trained.
+        """The outputs Y (N×K) for the inputs X (N×D) of a trained network.
 
-        Most layers do the same as while training, and keep these inputs: backpropagate before this, not after.
+        Most layers compute the same as during training. This replaces the values of the last batch, so
+        `backpropagate` must be called before.
         """
         return self.feedforward(X)
 
     def input_size(self) -> int:
-        """D."""
+        """The number of inputs, D."""
         raise NotImplementedError
 
     def output_size(self) -> int:
-        """K."""
+        """The number of outputs, K."""
         raise NotImplementedError
 
     def set_optimizer(self, optimizer: str) -> None:
-        """Gives each parameter an optimizer of its own, by a specification such as `Momentum(0.9)`."""
+        """Create an optimizer for each parameter, from a specification such as `Momentum(0.9)`."""
         make_optimizer = parse_optimizer(optimizer)
         self.optimizer = CompositeOptimizer(
             [make_optimizer(Attribute(self, name), Attribute(self, f"D{name}")) for name in self.parameters]
         )
 
     def optimize(self, eta: float) -> None:
-        """Lets the optimizer, if there is one, make a step with learning rate eta."""
+        """Update the parameters with learning rate eta, if the layer has an optimizer."""
         if self.optimizer:
             self.optimizer.update(eta)
 
     def _takes(self, X: Matrix) -> Matrix:
-        """X, if it has D columns; whole numbers, such as pixels, as float32."""
+        """Return X, with integers converted to float32. Raise a NervaError if X does not have D columns."""
         if X.ndim != 2 or X.shape[1] != self.input_size():
             raise NervaError(f"layer {self!r} takes N×{self.input_size()} inputs, not inputs of shape {X.shape}")
         return as_real(X)
 
     def _gave(self, DY: Matrix) -> Matrix:
-        """DY, if it has the shape of the last outputs."""
+        """Return DY. Raise a NervaError if it does not have the shape of the last outputs."""
         shape = (self.X.shape[0], self.output_size())
         if DY.shape != shape:
             raise NervaError(f"layer {self!r} gave outputs of shape {shape}, but DY has shape {DY.shape}")
@@ -152,11 +154,11 @@ class LinearLayer(Layer):
         return int(self.W.shape[0])
 
     def set_weights(self, weight_initializer: str, rng: Rng = None) -> None:
-        """Fills W as a specification such as `XavierNormal` says, and b with zeros.
+        """Initialize W by a specification such as `XavierNormal`, and b with zeros.
 
         Args:
             weight_initializer: the specification.
-            rng: where the randomness comes from. Without it, the weights can't be had again.
+            rng: the generator of the weights. Without it, they are not reproducible.
         """
         set_layer_weights(self, weight_initializer, rng)
 
@@ -251,7 +253,7 @@ class SReLULayer(ActivationLayer):
 
     @property
     def Dx(self) -> Matrix:
-        """Their gradients."""
+        """The gradients of these parameters."""
         return self.act.Dx
 
     @Dx.setter
@@ -262,7 +264,7 @@ class SReLULayer(ActivationLayer):
 class SoftmaxLayer(LinearLayer):
     """The softmax layer: Y = softmax(Z), Z = X Wᵀ + 1 b.
 
-    In the paper, DZ has diag(DY Yᵀ); rows_sum(DY ⊙ Y) is the same vector, without an N×N matrix.
+    The paper writes diag(DY Yᵀ) in DZ. rows_sum(DY ⊙ Y) is the same vector, without an N×N matrix.
     """
 
     def __init__(self, D: int, K: int) -> None:
@@ -346,10 +348,10 @@ class LogSoftmaxLayer(LinearLayer):
 class BatchNormalizationLayer(Layer):
     """The batch normalization layer: Y = 1 gamma ⊙ Z + 1 beta, where Z is X with mean 0 and variance 1 in each column.
 
-    A small epsilon is added to the variance: a constant column gives 0. Mean and variance are those of the batch.
-    `evaluate` uses them; without one, `evaluate` uses those of its batch, too.
+    The mean and the variance are those of the batch. A small epsilon is added to the variance, so that Z is 0 in a
+    constant column. With a momentum, `evaluate` uses running averages of both; without one, those of its batch.
 
-    In the paper, DX has (N 𝕀 - 1 1ᵀ) DZ and diag(Zᵀ DZ); here are the same, without an N×N matrix.
+    The paper writes (N 𝕀 - 1 1ᵀ) DZ and diag(Zᵀ DZ) in DX. The code computes the same without an N×N matrix.
     """
 
     parameters = ("beta", "gamma")
@@ -359,11 +361,11 @@ class BatchNormalizationLayer(Layer):
         """
         Args:
             D: the number of inputs, and of outputs.
-            momentum: the part of a batch's mean and variance in the new running averages; None: none are kept.
+            momentum: the weight of a batch in the running averages, 0 < momentum ≤ 1; None: no averages are kept.
         """
         super().__init__()
         if momentum is not None and not 0 < momentum <= 1:
-            raise NervaError(f"momentum is the part of a batch in the running averages: 0 to 1, not {momentum}")
+            raise NervaError(f"momentum should be greater than 0 and at most 1, not {momentum}")
         self.Z: Any = None
         self.DZ: Any = None
         self.gamma = ones(D)
@@ -392,7 +394,7 @@ class BatchNormalizationLayer(Layer):
         self.inv_sqrt_Sigma = assign(self.inv_sqrt_Sigma, inv_sqrt_Sigma)
         self.Z = Z
         if self.momentum is not None:
-            # The variance of the population is estimated with N - 1.
+            # N / (N - 1) makes the estimate of the variance unbiased.
             self.running_mean = (1 - self.momentum) * self.running_mean + self.momentum * mean
             self.running_Sigma = (1 - self.momentum) * self.running_Sigma + self.momentum * Sigma * N / max(N - 1, 1)
         return Y
@@ -436,9 +438,9 @@ class BatchNormalizationLayer(Layer):
 
 
 class DropoutLayer(Layer):
-    """The dropout layer: Y = X ⊙ R / (1 - p), where each element of R is 0 with probability p, and else 1.
+    """The dropout layer: Y = X ⊙ R / (1 - p), where each element of R is 0 with probability p, and 1 otherwise.
 
-    Divided by 1 - p while training, so that `evaluate` gives X as it is (inverted dropout).
+    The outputs are divided by 1 - p during training, so that `evaluate` returns X unchanged (inverted dropout).
     """
 
     state = ("rng",)
@@ -448,12 +450,12 @@ class DropoutLayer(Layer):
         """
         Args:
             D: the number of inputs, and of outputs.
-            p: the probability with which an element is dropped, 0 ≤ p < 1.
-            rng: where the randomness comes from. Without it, the same elements can't be dropped again.
+            p: the probability that an element is dropped, 0 ≤ p < 1.
+            rng: the generator of R. Without it, R is not reproducible.
         """
         super().__init__()
         if not 0 <= p < 1:
-            raise NervaError(f"p is the probability of dropping an element: 0 or more and less than 1, not {p}")
+            raise NervaError(f"p should be 0 or more and less than 1, not {p}")
         self.D = D
         self.p = p
         self.rng = generator(rng)
@@ -491,8 +493,8 @@ class DropoutLayer(Layer):
         return f"Dropout(p={float(self.p)})"
 
 
-# Layers by name. A layer that takes D and K has weights; one that takes only D has as many outputs as inputs. The name
-# of an activation stands for a layer with that activation: it is registered here only if that layer has its own class.
+# A layer with the parameters D and K has weights; a layer with D alone has D outputs. The name of an activation denotes
+# a layer with that activation. It is registered here only if that layer has its own class.
 LAYERS: Registry[Layer] = Registry("layer", given=("D", "K", "rng"))
 LAYERS.add("Linear", LinearLayer)
 LAYERS.add("Softmax", SoftmaxLayer)
@@ -535,7 +537,7 @@ def parse_layer(text: str, D: int, K: int, rng: Rng = None) -> Layer:
             `SReLU(al=0, tl=0, ar=0, tr=1)`, or an activation such as `ReLU`.
         D: the number of inputs.
         K: the number of outputs; a layer without weights has D outputs.
-        rng: the generator for a layer that is random.
+        rng: the generator of a layer with randomness, such as Dropout.
 
     Raises:
         NervaError: if the specification cannot be parsed, a name is unknown, or a value is out of range.

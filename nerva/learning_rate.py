@@ -1,6 +1,6 @@
 """Learning-rate schedules, and the parser of their specifications.
 
-A schedule is a pure function of the epoch, which counts from 0. A rate that is too large for a number is inf.
+A schedule is a pure function of the epoch, which counts from 0. A rate that overflows is inf.
 """
 
 import math
@@ -14,7 +14,7 @@ from nerva.utilities import not_negative, positive
 class LearningRateScheduler:
     """A learning rate for each epoch."""
 
-    # The names of what must be kept to resume training, of a schedule that is not a pure function of the epoch.
+    # The names of attributes that are needed to resume training, if a schedule is not a pure function of the epoch.
     state: tuple[str, ...] = ()
 
     def __call__(self, epoch: int) -> float:
@@ -70,7 +70,7 @@ class StepBasedScheduler(LearningRateScheduler):
 
 
 class MultiStepLRScheduler(LearningRateScheduler):
-    """lr, times gamma for each milestone that the epoch has reached. Milestones are epochs in ascending order."""
+    """lr, multiplied by gamma at each milestone. Milestones are epochs in ascending order."""
 
     def __init__(self, lr: float, milestones: list[int], gamma: float) -> None:
         self.lr = positive("lr", lr)
@@ -105,7 +105,7 @@ class ExponentialScheduler(LearningRateScheduler):
 
 
 class CosineScheduler(LearningRateScheduler):
-    """From lr at epoch 0 along half a cosine to final at epoch `epochs` (Loshchilov and Hutter 2017); then final."""
+    """Half a cosine from lr at epoch 0 to final at epoch `epochs`, then final (Loshchilov and Hutter 2017)."""
 
     def __init__(self, lr: float, epochs: int, final: float = 0.0) -> None:
         self.lr = positive("lr", lr)
@@ -121,7 +121,7 @@ class CosineScheduler(LearningRateScheduler):
 
 
 class WarmUpScheduler(LearningRateScheduler):
-    """Another schedule, times (epoch + 1) / epochs in the first epochs: a linear warm-up (Goyal et al. 2017)."""
+    """Another schedule, multiplied by min((epoch + 1) / epochs, 1): a linear warm-up (Goyal et al. 2017)."""
 
     def __init__(self, schedule: LearningRateScheduler, epochs: int) -> None:
         self.schedule = schedule
@@ -153,7 +153,7 @@ def parse_learning_rate(text: str) -> LearningRateScheduler:
     return LEARNING_RATES.parse(text)
 
 
-# The number of epochs at which `check_schedule` evaluates a schedule, at most.
+# The largest number of epochs at which `check_schedule` evaluates a schedule.
 _CHECKED = 100
 
 

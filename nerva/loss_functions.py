@@ -1,10 +1,10 @@
 """Loss functions and their gradients, and the parser of their specifications.
 
-Y holds the outputs of a network and T the targets, one sample a row, both N×K. A loss is the sum over the samples; a
-gradient has the shape of Y. Names of functions on vectors (y and t, or matrices of one row) are written small.
+Y holds the outputs of a network and T the targets (N×K, one sample per row). A loss is the sum over the samples, and
+its gradient has the shape of Y. Functions of vectors (y and t, or matrices with one row) have lowercase names.
 
-The losses with a softmax are computed in their stable form under either name: it is the same function, and finite
-wherever the logits are.
+The softmax losses have two names each, with and without `stable`. Both compute the stable form, which is finite for all
+finite logits.
 """
 
 from typing import Any
@@ -82,7 +82,7 @@ def stable_softmax_cross_entropy_loss_gradient(y: Matrix, t: Matrix) -> Matrix:
 
 
 def stable_softmax_cross_entropy_loss_gradient_one_hot(y: Matrix, t: Matrix) -> Matrix:
-    """softmax(y) - t: the gradient where t sums to 1."""
+    """softmax(y) - t: the gradient if t sums to 1."""
     return stable_softmax(_row(y)).reshape(y.shape) - t
 
 
@@ -98,7 +98,7 @@ def Stable_softmax_cross_entropy_loss_gradient(Y: Matrix, T: Matrix) -> Matrix:
 
 
 def Stable_softmax_cross_entropy_loss_gradient_one_hot(Y: Matrix, T: Matrix) -> Matrix:
-    """softmax(Y) - T: the gradient where each row of T sums to 1."""
+    """softmax(Y) - T: the gradient if each row of T sums to 1."""
     return stable_softmax(Y) - T
 
 
@@ -154,7 +154,7 @@ def Negative_log_likelihood_loss_gradient(Y: Matrix, T: Matrix) -> Matrix:
 class LossFunction:
     """A loss of the outputs Y for the targets T, both N×K, and its gradient with respect to Y."""
 
-    # The names of what must be kept to resume training.
+    # The names of attributes that are needed to resume training.
     state: tuple[str, ...] = ()
 
     def __call__(self, Y: Matrix, T: Matrix) -> Any:
@@ -179,7 +179,7 @@ class SquaredErrorLossFunction(LossFunction):
 
 
 class CrossEntropyLossFunction(LossFunction):
-    """The cross entropy of Y and T: for outputs that are probabilities, as a softmax layer's are."""
+    """The cross entropy of Y and T: for outputs that are probabilities, such as those of a softmax layer."""
 
     def __call__(self, Y: Matrix, T: Matrix) -> Any:
         return Cross_entropy_loss(Y, T)
@@ -192,7 +192,7 @@ class CrossEntropyLossFunction(LossFunction):
 
 
 class StableSoftmaxCrossEntropyLossFunction(LossFunction):
-    """The cross entropy of softmax(Y) and T: for outputs that are logits, as a linear layer's are."""
+    """The cross entropy of softmax(Y) and T: for outputs that are logits, such as those of a linear layer."""
 
     def __call__(self, Y: Matrix, T: Matrix) -> Any:
         return Stable_softmax_cross_entropy_loss(Y, T)
@@ -205,11 +205,11 @@ class StableSoftmaxCrossEntropyLossFunction(LossFunction):
 
 
 class SoftmaxCrossEntropyLossFunction(StableSoftmaxCrossEntropyLossFunction):
-    """The same, under its plain name."""
+    """The same loss under the name without `Stable`."""
 
 
 class LogisticCrossEntropyLossFunction(LossFunction):
-    """The cross entropy of σ(Y) and T: for logits, where each target is 1 in one column."""
+    """The cross entropy of σ(Y) and T: for outputs that are logits, and targets that are one-hot."""
 
     def __call__(self, Y: Matrix, T: Matrix) -> Any:
         return Logistic_cross_entropy_loss(Y, T)
@@ -246,6 +246,6 @@ def parse_loss_function(text: str) -> LossFunction:
     """The loss function that a specification such as `SoftmaxCrossEntropy` names.
 
     Raises:
-        NervaError: if the specification has another shape, or names no known loss.
+        NervaError: if the specification cannot be parsed, or names no known loss.
     """
     return LOSSES.parse(text)

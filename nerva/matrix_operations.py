@@ -1,12 +1,12 @@
-"""The matrix operations of which every equation of this package is composed.
+"""The matrix operations in which the equations of this package are written.
 
 Matrices have one sample per row. A vector is one-dimensional and is used as a row or as a column, as an operation
 requires. Every operation preserves the dtype of its arguments: float32 stays float32 and float64 stays float64, also
 together with Python numbers. Repeated rows and columns are views, not copies.
 
-This is the only module that depends on the library that computes. Matrices of numbers are NumPy arrays. A matrix of
-SymPy expressions (of dtype object) goes through the same operations, so that the equations of layers, activations and
-losses can be run on symbols without change, and proved: see `nerva.proof`.
+This is the only module that depends on the numerical library. Matrices of numbers are NumPy arrays. The operations also
+work on matrices of SymPy expressions (of dtype object), so that the equations of layers, activations and losses can be
+run on symbols unchanged, and proved: see `nerva.proof`.
 
 The operations and their notation are those of "Batch Matrix-form Equations and Implementation of Multilayer
 Perceptrons" (arXiv:2511.11918).
@@ -26,7 +26,7 @@ epsilon = 1e-7
 
 
 def _symbolic(X: Any) -> bool:
-    """Whether X is made of SymPy expressions."""
+    """Whether the elements of X are SymPy expressions."""
     return bool(np.asarray(X).dtype == object)
 
 
@@ -37,7 +37,7 @@ def _each(f: Callable[..., Any], *arguments: Any) -> Matrix:
 
 
 def _sympy() -> Any:
-    # Imported here: computing with numbers does not need it.
+    # Imported late, because only proofs need it.
     import sympy
 
     return sympy
@@ -80,7 +80,7 @@ def zeros(m: int, n: int | None = None, dtype: npt.DTypeLike = np.float32) -> Ma
 
 
 def vector(elements: Sequence[Any], dtype: npt.DTypeLike = np.float32) -> Matrix:
-    """The vector of some numbers, or of some numbers and SymPy expressions."""
+    """The vector with the given elements, which are numbers or SymPy expressions."""
     symbolic = any(type(element).__module__.startswith("sympy") for element in elements)
     return np.array(elements, dtype=object if symbolic else dtype)
 
@@ -252,14 +252,14 @@ def normal_pdf(X: Matrix) -> Matrix:
 
 
 def xlogy(X: Matrix, Y: Matrix) -> Matrix:
-    """X ⊙ log(Y), but 0 where x is 0, whatever y is: the limit of x log x."""
+    """X ⊙ log(Y), but 0 where x is 0, for every y: the limit of x log x."""
     if _symbolic(X):
         return hadamard(X, log(Y))
     return np.multiply(X, np.log(Y, where=X != 0, out=np.zeros_like(Y)))
 
 
 def divide(X: Matrix, Y: Matrix) -> Matrix:
-    """X ⊘ Y, the element-wise quotient, but 0 where x is 0, whatever y is."""
+    """X ⊘ Y, the element-wise quotient, but 0 where x is 0, for every y."""
     if _symbolic(X):
         return hadamard(X, reciprocal(Y))
     return np.divide(X, Y, where=X != 0, out=np.zeros_like(Y))
@@ -298,7 +298,7 @@ def abs(X: Matrix) -> Matrix:
 
 
 def clip(X: Matrix, a_min: float, a_max: float) -> Matrix:
-    """Each element, but no less than a_min and no more than a_max."""
+    """min(max(x, a_min), a_max) of each element."""
     return minimum(maximum(X, a_min), a_max)
 
 
@@ -345,7 +345,7 @@ def as_real(X: Matrix) -> Matrix:
 
 
 def bernoulli(p: float, rng: np.random.Generator, like: Matrix) -> Matrix:
-    """A random matrix of the shape and dtype of `like`, whose elements are 1 with probability p, and else 0."""
+    """A random matrix of the shape and dtype of `like`, whose elements are 1 with probability p, and 0 otherwise."""
     if _symbolic(like):
         return _each(lambda _: _sympy().Dummy("random"), like)
     return (rng.random(like.shape, dtype=np.float32) < p).astype(like.dtype)
@@ -369,7 +369,7 @@ def assign(X: Matrix, Y: Matrix) -> Matrix:
     return X
 
 
-# The number of elements that stay in the fast caches while scale_add works on them.
+# The number of elements that fit in the fast caches while scale_add works on them.
 _CHUNK = 16384
 
 

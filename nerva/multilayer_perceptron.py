@@ -31,7 +31,7 @@ class MultilayerPerceptron:
         """The outputs (N×K) of the network for the inputs X (N×D) during training.
 
         Raises:
-            NervaError: if the input of a layer has the wrong shape or, with `check`, is not finite; it names the layer.
+            NervaError: if a layer's input has the wrong shape or, with `check`, is not finite. The message names it.
         """
         for index, layer in enumerate(self.layers, 1):
             self._check(index, layer, X)
@@ -59,7 +59,7 @@ class MultilayerPerceptron:
         """Compute the gradients of all parameters from the last outputs Y and the gradient DY, both N×K.
 
         Raises:
-            NervaError: if DY has the wrong shape or, with `check`, a gradient is not finite; it names the layer.
+            NervaError: if DY has the wrong shape or, with `check`, a gradient is not finite. The message names it.
         """
         for index, layer in reversed(list(enumerate(self.layers, 1))):
             if self.check:
@@ -164,15 +164,15 @@ class MultilayerPerceptron:
         save_dict_to_npz(filename, self.to_dict())
 
 
-# The size of the text of an architecture, at most.
+# The largest size of an architecture, in bytes.
 _MAX_ARCHITECTURE = 1 << 20
 
 
 def read_architecture(filename: str | PathLike[str]) -> list[tuple[str, int, int]]:
-    """The specification, the number of inputs and the number of outputs of each layer that a network file has.
+    """The specification, the number of inputs and the number of outputs of each layer in a network file.
 
     Raises:
-        NervaError: if the file is damaged, or is not one that `MultilayerPerceptron.save` wrote.
+        NervaError: if the file is damaged, or was not written by `MultilayerPerceptron.save`.
     """
     text = load_dict_from_npz(filename, {"architecture": None}, _MAX_ARCHITECTURE)["architecture"]
     try:
@@ -196,7 +196,7 @@ def load_multilayer_perceptron(filename: str | PathLike[str], rng: Rng = None) -
         rng: the generator of dropout layers.
 
     Raises:
-        NervaError: if the file cannot be read, is not one of a network, or has an unknown layer.
+        NervaError: if the file cannot be read, holds no whole network, or has an unknown layer.
     """
     layers = read_architecture(filename)
     try:
@@ -212,7 +212,7 @@ def load_multilayer_perceptron(filename: str | PathLike[str], rng: Rng = None) -
 
 
 def _check_specification(index: int, layer: Layer) -> None:
-    """Raise a NervaError if parsing what a layer prints does not give a layer of its class."""
+    """Raise a NervaError if the specification that a layer prints does not describe a layer of its class."""
     try:
         again: Layer | None = parse_layer(repr(layer), layer.input_size(), layer.output_size())
     except NervaError:

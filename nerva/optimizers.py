@@ -1,6 +1,6 @@
-"""Optimizers, which turn gradients into new parameters, and the parser of their specifications.
+"""Optimizers, which update parameters by their gradients, and the parser of their specifications.
 
-x is a parameter of any shape, Dx its gradient, eta the learning rate. All keep the dtype of x.
+x is a parameter of any shape, Dx its gradient, and eta the learning rate. The dtype of x is kept.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,10 +13,9 @@ from nerva.utilities import not_negative, positive
 
 
 class Attribute:
-    """A parameter or gradient by its owner and name, `Attribute(layer, "W")`.
+    """A parameter or gradient, given by its owner and its name: `Attribute(layer, "W")`.
 
-    An optimizer that is given attributes instead of arrays finds the array that its owner has now, so that it
-    goes on working after `layer.W = ...`.
+    An optimizer of attributes looks up the arrays in each step, so that it still works after `layer.W = ...`.
     """
 
     def __init__(self, owner: object, name: str) -> None:
@@ -25,20 +24,21 @@ class Attribute:
 
 
 class Optimizer:
-    """Adjusts parameters, by their gradients."""
+    """An update rule of one or more parameters."""
 
-    # The names of what must be kept to resume training, besides the parameter. A subclass lists what it adds.
+    # The names of attributes that are needed to resume training, besides the parameter. A subclass lists only those
+    # that it adds.
     state: tuple[str, ...] = ()
-    # The names of what is computed anew in each step. Likewise.
+    # The names of attributes that are recomputed in each step. A subclass lists only those that it adds.
     caches: tuple[str, ...] = ()
 
     def update(self, eta: float) -> None:
-        """Makes one step with learning rate eta."""
+        """Make one step with learning rate eta."""
         raise NotImplementedError
 
 
 class CompositeOptimizer(Optimizer):
-    """Several optimizers as one, each for a parameter of its own."""
+    """Several optimizers as one, each for a different parameter."""
 
     def __init__(self, optimizers: Sequence[Optimizer]) -> None:
         self.optimizers = list(optimizers)
@@ -98,7 +98,7 @@ class MomentumOptimizer(GradientDescentOptimizer):
     def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, mu: float) -> None:
         super().__init__(x, Dx)
         if not 0 <= mu <= 1:
-            raise NervaError(f"mu is the part of the last step that is kept: 0 to 1, not {mu}")
+            raise NervaError(f"mu should be 0 to 1, not {mu}")
         self.mu = mu
         self.delta_x = zeros_like(self.x)
 
@@ -165,7 +165,7 @@ class AdamOptimizer(GradientDescentOptimizer):
 
 
 class AdamWOptimizer(AdamOptimizer):
-    """x := (1 - eta decay) x, and then as Adam (Loshchilov and Hutter 2019)."""
+    """x := (1 - eta decay) x, followed by the step of Adam (Loshchilov and Hutter 2019)."""
 
     def __init__(
         self,
@@ -210,7 +210,7 @@ class RMSPropOptimizer(GradientDescentOptimizer):
 
 
 class ChangedGradientOptimizer(GradientDescentOptimizer):
-    """Another optimizer, which is given a gradient that is made from Dx."""
+    """Another optimizer, applied to a gradient that is computed from Dx."""
 
     caches = ("gradient",)
 
@@ -220,7 +220,7 @@ class ChangedGradientOptimizer(GradientDescentOptimizer):
         self.optimizer = OPTIMIZERS.bind(optimizer)(x, Attribute(self, "gradient"))
 
     def changed(self, Dx: Matrix) -> Matrix:
-        """The gradient that the other optimizer gets."""
+        """The gradient to which the other optimizer is applied."""
         raise NotImplementedError
 
     def update(self, eta: float) -> None:
@@ -229,7 +229,7 @@ class ChangedGradientOptimizer(GradientDescentOptimizer):
 
 
 class WeightDecayOptimizer(ChangedGradientOptimizer):
-    """Another optimizer, with Dx + decay x for Dx: the gradient of the loss plus decay/2 ‖x‖²."""
+    """Another optimizer, applied to Dx + decay x: the gradient of the loss plus decay/2 ‖x‖²."""
 
     def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, optimizer: Specification, decay: float) -> None:
         super().__init__(x, Dx, optimizer)
@@ -243,7 +243,7 @@ class WeightDecayOptimizer(ChangedGradientOptimizer):
 
 
 class ClipNormOptimizer(ChangedGradientOptimizer):
-    """Another optimizer, with Dx norm / max(norm, ‖Dx‖) for Dx: no gradient of a parameter is longer than norm."""
+    """Another optimizer, applied to Dx norm / max(norm, ‖Dx‖): the gradient, scaled down to norm if it is longer."""
 
     def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, optimizer: Specification, norm: float) -> None:
         super().__init__(x, Dx, optimizer)
@@ -268,13 +268,13 @@ OPTIMIZERS.add("ClipNorm", ClipNormOptimizer)
 
 
 def parse_optimizer(text: str) -> Callable[[Any, Any], Optimizer]:
-    """What makes the optimizer that a specification such as `Momentum(mu=0.9)` names, from x and Dx.
+    """The function of x and Dx that creates the optimizer named by a specification such as `Momentum(mu=0.9)`.
 
-    Weight decay and clipping go around another optimizer: `WeightDecay(Momentum(0.9), 0.0001)`.
+    Weight decay and clipping wrap another optimizer: `WeightDecay(Momentum(0.9), 0.0001)`.
 
     Raises:
-        NervaError: if the specification has another shape, names no known optimizer, or a value is out of range.
+        NervaError: if the specification cannot be parsed, names no known optimizer, or a value is out of range.
     """
     make = OPTIMIZERS.bind(text)
-    make(zeros(0), zeros(0))  # values out of range are told now, not when a layer is built
+    make(zeros(0), zeros(0))  # so that values out of range are reported now
     return make

@@ -1,7 +1,7 @@
 """Softmax and log-softmax of each row, with their Jacobians.
 
-The plain forms are the equations as they are usually written, and overflow for large inputs. The stable forms
-subtract the maximum of each row first, which changes nothing in exact arithmetic.
+The plain forms are the usual equations, which overflow for large inputs. The stable forms first subtract the maximum of
+each row, which makes no difference in exact arithmetic.
 """
 
 from nerva.matrix_operations import (

@@ -1,9 +1,9 @@
 """Initial weights and biases, and the parser of their specifications.
 
-W is a K×D matrix (D inputs, K outputs) and b a vector of K. A function fills them, in their dtype, and returns the
-array that holds them, which callers keep: see `matrix_operations.assign`.
-Randomness comes from a `numpy.random.Generator` that is passed. The same generator state gives the same weights.
-Without a generator, one with fresh entropy is used, and the weights are not reproducible.
+W is a K×D matrix (D inputs, K outputs), and b is a vector of size K. A function fills the array, keeps its dtype, and
+returns the result, which callers assign: see `matrix_operations.assign`.
+The weights are drawn from a `numpy.random.Generator`. The same generator state gives the same weights. Without a
+generator, one with fresh entropy is used, and the weights are not reproducible.
 """
 
 import inspect
@@ -22,7 +22,7 @@ Rng = np.random.Generator | None
 
 
 def generator(rng: Rng) -> np.random.Generator:
-    """The generator itself, or one with fresh entropy."""
+    """The generator itself, or one with fresh entropy if it is None."""
     return np.random.default_rng() if rng is None else rng
 
 

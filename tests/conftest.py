@@ -10,7 +10,7 @@ from nerva.experiment.config import numerics
 # Before NumPy is imported: runs then train in the tests' own process.
 USERS = dict(os.environ)
 numerics.pin_for(())
-# What a shell starts in the background ignores SIGINT, and so would all that the tests start.
+# A process that a shell starts in the background ignores SIGINT, and so would the processes that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
@@ -23,7 +23,7 @@ helpers.USERS.update(USERS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest tests go first: at the end, one worker would wait for the other."""
+    """Run the longest tests first: at the end, one worker would wait for the other."""
     items.sort(key=lambda item: not item.nodeid.startswith(("tests/docs", "tests/test_ui", "tests/workflow")))
 
 
@@ -33,12 +33,12 @@ def mnist_dir() -> Path:
     for folder in (os.environ.get("NERVA_DATA_DIR"), ROOT.parent / "shared" / "data"):
         if folder and (Path(folder) / "mnist" / "train-images-idx3-ubyte.gz").exists():
             return Path(folder)
-    pytest.skip("MNIST's files are not there; NERVA_DATA_DIR can say where they are")
+    pytest.skip("MNIST's files are missing; set NERVA_DATA_DIR to the folder that contains mnist/")
 
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory) -> Path:
-    """A database of MLflow's without runs; making one takes seconds, so it is made once."""
+    """An MLflow database without runs. Creating one takes seconds, so it is created once."""
     from nerva.experiment.tracking.store import MlflowClient
 
     folder = tmp_path_factory.getbasetemp()
@@ -54,7 +54,7 @@ def empty_store(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def prepared(tmp_path: Path, empty_store: Path) -> Path:
-    """The test's folder, with a database of MLflow's in its results."""
+    """The test's folder, with an MLflow database in its results."""
     (tmp_path / "results").mkdir(exist_ok=True)
     shutil.copy(empty_store, tmp_path / "results")
     return tmp_path
@@ -62,5 +62,5 @@ def prepared(tmp_path: Path, empty_store: Path) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Command:
-    """Runs a command in a folder of the test's own."""
+    """A function that runs a command in the test's folder."""
     return command_in(tmp_path)

@@ -1,4 +1,4 @@
-"""What the tests share: the command line as a subprocess, short runs, and gradients by differences."""
+"""Helpers of the tests: the command line as a subprocess, short runs, and gradients by finite differences."""
 
 import os
 import pty
@@ -26,23 +26,23 @@ from nerva.experiment.run.run import run
 ROOT = Path(__file__).parent.parent
 SCRIPTS = Path(sys.executable).parent
 
-# The environment of whoever started the tests, before numerics were pinned.
+# The environment in which the tests were started, before numerics were pinned.
 USERS: dict[str, str] = {}
 
-# Seconds after which a process hangs: far more than a slow machine needs.
+# Seconds after which a process is considered to hang: far more than a slow machine needs.
 HANGS = 1800.0
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def environment(home: Path, **changes: str) -> dict[str, str]:
-    """The environment of a new user: an empty home, and nothing of nerva's or MLflow's set."""
+    """The environment of a new user: an empty home, and no variables of nerva or MLflow."""
     kept = {k: v for k, v in USERS.items() if not k.startswith(("NERVA_", "MLFLOW_", "HYDRA_", "XDG_"))}
     return {**kept, "HOME": str(home), "PATH": f"{SCRIPTS}:{os.environ['PATH']}", **changes}
 
 
 def command_in(folder: Path) -> Command:
-    """What runs a command in a folder, with an empty home, and returns how it ended."""
+    """A function that runs a command in a folder, with an empty home, and returns its result."""
     home = folder / "home"
     home.mkdir(exist_ok=True)
 
@@ -63,7 +63,7 @@ def command_in(folder: Path) -> Command:
 def started(
     folder: Path, *arguments: str | Path, stdin: int | None = None, stdout: Any = subprocess.PIPE, **changes: str
 ) -> subprocess.Popen[str]:
-    """A command that has been started in a folder, with an empty home, in a session of its own."""
+    """Start a command in a folder, with an empty home, in a new session."""
     (folder / "home").mkdir(exist_ok=True)
     return subprocess.Popen(
         list(map(str, arguments)),
@@ -78,13 +78,13 @@ def started(
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """Kills a process, and those that it has started."""
+    """Kill a process, and those that it has started."""
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
 def until(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = HANGS) -> None:
-    """Waits for something that a process brings about."""
+    """Wait for a condition, as long as a process runs."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()[0]
@@ -93,7 +93,7 @@ def until(condition: Callable[[], object], process: subprocess.Popen[str], secon
 
 
 def can_mount() -> bool:
-    """Whether this system lets a process mount a file system in a namespace of its own."""
+    """Whether this system lets a process mount a file system in a new namespace."""
     if not shutil.which("unshare"):
         return False
     return subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode == 0
@@ -107,7 +107,7 @@ def free_port() -> int:
 
 
 def served(url: str) -> bool:
-    """Whether something answers there."""
+    """Whether a server answers at an address."""
     try:
         urllib.request.urlopen(url, timeout=5).close()
     except OSError:
@@ -116,7 +116,7 @@ def served(url: str) -> bool:
 
 
 def in_terminal(folder: Path, *arguments: str | Path, **changes: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command as a person does, in a terminal; all that it shows is in stdout."""
+    """Run a command in a terminal, as a person does. All that the terminal shows is in stdout."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (30, 110))
     process = started(folder, *arguments, stdin=theirs, stdout=theirs, **changes)
@@ -126,7 +126,7 @@ def in_terminal(folder: Path, *arguments: str | Path, **changes: str) -> subproc
         while True:
             try:
                 new = os.read(ours, 1 << 16)
-            except OSError:  # how Linux tells that whoever wrote is gone
+            except OSError:  # on Linux: the other end is closed
                 break
             if not new:
                 break
@@ -138,7 +138,7 @@ def in_terminal(folder: Path, *arguments: str | Path, **changes: str) -> subproc
 
 
 def failed_plainly(result: subprocess.CompletedProcess[str], *words: str, code: int = 1) -> None:
-    """Asserts that a command told of a user's mistake: in one message with these words, without a traceback."""
+    """Assert that a command reported a user's mistake, in a message with these words and without a traceback."""
     output = result.stdout + result.stderr
     assert result.returncode == code, output
     assert "Traceback" not in output, output
@@ -157,7 +157,7 @@ def differences(f: Callable[[np.ndarray], float], X: np.ndarray, h: float = 1e-6
 
 
 def assert_gradient(computed: np.ndarray, f: Callable[[np.ndarray], float], X: np.ndarray) -> None:
-    """Asserts that a gradient is that of f at X."""
+    """Assert that a gradient is that of f at X."""
     expected = differences(f, X)
     message = f"computed:\n{computed}\nby differences:\n{expected}"
     assert computed.shape == X.shape, message
@@ -169,7 +169,7 @@ EXPERIMENTS = options("experiment")
 
 
 def configured(*overrides: str) -> Config:
-    """A short run on digits."""
+    """The configuration of a short run on digits."""
     return compose([*DIGITS, *overrides])
 
 
@@ -232,13 +232,13 @@ def client_of(uri: str):
 
 
 def logged_in(client, title: str = "digits-test") -> dict:
-    """The runs of an experiment, by nerva's ids; the sweep's own has none."""
+    """The runs of an experiment in MLflow, by run id. The run of the sweep has the key "sweep"."""
     experiment = client.get_experiment_by_name(title)
     return {r.data.tags.get("nerva.run_id", "sweep"): r for r in client.search_runs([experiment.experiment_id])}
 
 
 class EndError(BaseException):
-    """The process ends here."""
+    """Stands for the end of the process."""
 
 
 def end(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""Activations, softmax functions and losses: values, gradients by differences, dtypes, far ends."""
+"""Activations, softmax functions and losses: values, gradients by finite differences, dtypes, extreme inputs."""
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ def test_softmax_jacobian(name: str) -> None:
     np.testing.assert_allclose(function.jacobian(row), expected, rtol=1e-5, atol=1e-8)
 
 
-def test_softmax_rows_sum_to_one_also_far_out() -> None:
+def test_softmax_rows_sum_to_one_for_extreme_inputs() -> None:
     X = np.array([[1000, -1000, 0], [1, 2, 3]], dtype=np.float32)
     Y = sf.stable_softmax(X)
     assert Y.dtype == np.float32
@@ -83,7 +83,7 @@ def test_jacobian_needs_one_row() -> None:
         sf.softmax_jacobian(POINTS)
 
 
-# Where the logarithms of these are defined, so that they can be outputs of a softmax layer, too.
+# Valid outputs for every loss: logarithms are defined, and rows sum to 1.
 PROBABILITIES = sf.softmax(POINTS)
 
 
@@ -104,7 +104,7 @@ def test_loss_keeps_the_dtype(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["SquaredError", "SoftmaxCrossEntropy", "LogisticCrossEntropy"])
-def test_losses_of_logits_are_finite_far_out(name: str) -> None:
+def test_losses_of_extreme_logits_are_finite(name: str) -> None:
     loss = parse_loss_function(name)
     Y = np.array([[1000, -1000, 0.5]], dtype=np.float32)
     for T in np.eye(3, dtype=np.float32):
@@ -134,7 +134,7 @@ VECTOR_FORMS = [
 @pytest.mark.parametrize("name", VECTOR_FORMS)
 @pytest.mark.parametrize("row", [False, True])
 def test_forms_for_vectors_and_matrices_agree(name: str, row: bool) -> None:
-    """Vectors, and matrices of one row, which is what nerva-numpy takes for one."""
+    """A vector may also be a matrix with one row, as in nerva-numpy."""
     y, t = (PROBABILITIES[:1], TARGETS[:1]) if row else (PROBABILITIES[0], TARGETS[0])
     capital = name[0].upper() + name[1:]
     value, gradient = getattr(lf, f"{name}_loss"), getattr(lf, f"{name}_loss_gradient")

@@ -70,10 +70,10 @@ PARSERS: dict[str, tuple[Callable[[str], object], Registry]] = {
 
 
 def parse(kind: str, text: str) -> str:
-    """Parse a text in all ways. Only a NervaError may be raised; its message is returned."""
+    """Parse a text in all ways, and return the messages. Only a NervaError may be raised."""
     parser, registry = PARSERS[kind]
     messages = []
-    for way in (parse_function_call, registry.canonical, registry.modules, parser):
+    for way in (parse_function_call, registry.canonical, registry.named, parser):
         try:
             way(text)
         except NervaError as error:
@@ -134,7 +134,7 @@ HOSTILE = {
     "a long number": ("learning rate", f"Constant({'9' * 9900})", "should be greater than 0 and finite, not inf"),
     "a long whole number": ("learning rate", f"Cosine(1, {'9' * 9900})", '"epochs" should be a whole number'),
     "many epochs": ("learning rate", f"Cosine(1, {'9' * 4000})", "epochs should be greater than 0 and finite"),
-    "a milestone far away": ("learning rate", f"MultiStepLR(1; {'9' * 4000}; 2)", ""),
+    "a very late milestone": ("learning rate", f"MultiStepLR(1; {'9' * 4000}; 2)", ""),
     "rates that overflow": ("learning rate", "StepBased(0.1,2,0.0001)", "is inf at epoch 0"),
     "numbers that are too large": ("weights", "Normal(-1e300, 1)", "too large for float32"),
     "large weights": ("weights", "Uniform(1e299, 1e300)", "too large for float32"),

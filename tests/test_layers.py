@@ -45,13 +45,13 @@ SHAPES = [(3, 4, 2), (1, 1, 1), (1, 5, 3), (6, 1, 1)]
 def make(layer: str, D: int, K: int, dtype: type, optimizer: str = "GradientDescent") -> Layer:
     """A layer with random parameters."""
     rng = np.random.default_rng(1)
-    made = parse_layer(layer, D, K, rng)
-    for name in made.parameters:
+    built = parse_layer(layer, D, K, rng)
+    for name in built.parameters:
         if name != "x":
-            setattr(made, name, rng.normal(size=getattr(made, name).shape))
-        setattr(made, name, getattr(made, name).astype(dtype))
-    made.set_optimizer(optimizer)
-    return made
+            setattr(built, name, rng.normal(size=getattr(built, name).shape))
+        setattr(built, name, getattr(built, name).astype(dtype))
+    built.set_optimizer(optimizer)
+    return built
 
 
 def test_every_component_is_tested() -> None:
@@ -126,7 +126,7 @@ def test_float32_stays_float32(specification: str, optimizer: str, eta: float) -
 
 
 @pytest.mark.parametrize("specification", LAYERS)
-def test_shapes_that_do_not_fit_are_named_with_the_layer(specification: str) -> None:
+def test_wrong_shapes_are_reported_with_the_layer(specification: str) -> None:
     layer = make(specification, 4, 3, np.float32)
     name = specification.split("(")[0]
     for X in (np.ones((2, 5), np.float32), np.ones(4, np.float32)):
@@ -151,7 +151,7 @@ def test_dropout() -> None:
         DropoutLayer(3, 1)
 
 
-def test_batch_normalization_by_the_batch_and_by_running_averages() -> None:
+def test_batch_normalization_with_and_without_running_averages() -> None:
     rng = np.random.default_rng(0)
     by_batch, by_average = BatchNormalizationLayer(3), BatchNormalizationLayer(3, momentum=0.2)
     for _ in range(60):
@@ -165,11 +165,11 @@ def test_batch_normalization_by_the_batch_and_by_running_averages() -> None:
     one = np.array([[1.5, 2, 3]], np.float32)
     np.testing.assert_allclose(by_average.evaluate(one), [[1, 0, 0]], atol=0.15)
     np.testing.assert_array_equal(by_batch.evaluate(one), 0)  # a batch of one has only its own mean
-    with pytest.raises(NervaError, match="0 to 1, not 2"):
+    with pytest.raises(NervaError, match="momentum should be greater than 0 and at most 1, not 2"):
         BatchNormalizationLayer(3, momentum=2)
 
 
-def test_updates() -> None:
+def test_update_rules() -> None:
     x, Dx = np.array([1.0, 2.0]), np.array([0.5, -1.0])
     descent = parse_optimizer("GradientDescent")(x.copy(), Dx)
     descent.update(0.1)
@@ -396,6 +396,6 @@ def test_only_layers_with_weights_are_linear() -> None:
         parse_linear_layer("Dropout", 2, 2, "Adam", "HeNormal")
 
 
-def test_sizes() -> None:
+def test_input_and_output_sizes() -> None:
     layer = ActivationLayer(3, 2, make("ReLU", 3, 2, np.float32).act)
     assert (layer.input_size(), layer.output_size()) == (3, 2)

@@ -53,7 +53,7 @@ def test_every_schedule_is_tested() -> None:
         "WarmUp(Constant(-1), 3)",
     ],
 )
-def test_schedules_out_of_range(text: str) -> None:
+def test_values_out_of_range_are_refused(text: str) -> None:
     with pytest.raises(NervaError, match="should be"):
         parse_learning_rate(text)
 
@@ -126,7 +126,7 @@ def test_rates_that_are_not_finite_are_reported_with_their_epoch(rate: object, m
     ),
     st.integers(1, 1500),
 )
-def test_a_check_finds_what_going_through_all_epochs_finds(text: str, epochs: int) -> None:
+def test_a_check_agrees_with_the_check_of_all_epochs(text: str, epochs: int) -> None:
     schedule = parse_learning_rate(text)
     finite = all(math.isfinite(schedule(epoch)) for epoch in range(epochs))
     try:

@@ -1,4 +1,4 @@
-"""The operations: their values, and that each keeps the dtype it is given."""
+"""Matrix operations: their values and dtypes."""
 
 import numpy as np
 import pytest
@@ -51,9 +51,9 @@ def test_value_and_dtype(name: str, dtype: type) -> None:
     np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
-def test_constants_are_float32_unless_said_otherwise() -> None:
-    for made in (mo.zeros(2), mo.zeros(2, 3), mo.ones(2, 3), mo.identity(3)):
-        assert made.dtype == np.float32
+def test_constants_are_float32_by_default() -> None:
+    for constant in (mo.zeros(2), mo.zeros(2, 3), mo.ones(2, 3), mo.identity(3)):
+        assert constant.dtype == np.float32
     assert mo.zeros(2, dtype=np.float64).dtype == np.float64
     np.testing.assert_array_equal(mo.identity(2), [[1, 0], [0, 1]])
     assert mo.ones(2, 3).shape == (2, 3)
@@ -84,14 +84,14 @@ def test_kinds_of_vectors() -> None:
     assert mo.vector_size(x) == 3
 
 
-def test_sigmoid_at_the_far_ends() -> None:
-    far = np.array([-1000, 1000], dtype=np.float32)
-    np.testing.assert_array_equal(mo.sigmoid(far), [0, 1])
-    np.testing.assert_array_equal(mo.log_sigmoid(far), [-1000, 0])
+def test_sigmoid_of_extreme_inputs() -> None:
+    extreme = np.array([-1000, 1000], dtype=np.float32)
+    np.testing.assert_array_equal(mo.sigmoid(extreme), [0, 1])
+    np.testing.assert_array_equal(mo.log_sigmoid(extreme), [-1000, 0])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_what_is_not_taken_from_the_c_library_is_as_exact(dtype: type) -> None:
+def test_functions_that_avoid_the_c_library_are_accurate(dtype: type) -> None:
     rng = np.random.default_rng(0)
     X = np.concatenate([rng.standard_normal(2000) * scale for scale in (1e-6, 1e-3, 0.1, 1, 5, 30)]).astype(dtype)
     exact = X.astype(np.longdouble)
@@ -103,11 +103,11 @@ def test_what_is_not_taken_from_the_c_library_is_as_exact(dtype: type) -> None:
         )
     for computed, expected in pairs:
         assert computed.dtype == dtype
-        held = (abs(expected) > np.finfo(dtype).tiny) & (abs(expected) < np.finfo(dtype).max)
-        np.testing.assert_allclose(computed[held], expected[held], rtol=4 * np.finfo(dtype).eps)
+        representable = (abs(expected) > np.finfo(dtype).tiny) & (abs(expected) < np.finfo(dtype).max)
+        np.testing.assert_allclose(computed[representable], expected[representable], rtol=4 * np.finfo(dtype).eps)
 
 
-def test_exponentials_at_the_far_ends() -> None:
+def test_exponentials_of_extreme_inputs() -> None:
     X = np.array([-np.inf, -1000, 0, 1000, np.inf, np.nan], np.float32)
     with np.errstate(over="ignore"):
         np.testing.assert_array_equal(mo.expm1(X), [-1, -1, 0, np.inf, np.inf, np.nan])

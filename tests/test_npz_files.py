@@ -67,7 +67,7 @@ def refusal(way: Callable[[], object]) -> str:
 
 
 def load(kind: str, path: Path) -> None:
-    """Load a file in the ways in which its kind is used. Only a NervaError may be raised."""
+    """Load a file in all ways in which files of its kind are used. Only a NervaError may be raised."""
     ways: list[Callable[[], object]] = [lambda: load_dict_from_npz(path)]
     if "dataset" in kind:
         shapes = {"Xtrain": (12, 4), "Ttrain": (12,), "Xtest": (5, 4), "Ttest": (5,)}
@@ -150,7 +150,7 @@ def member(
     size: int | None = None,
     packed: bytes | None = None,
 ) -> tuple[bytes, bytes]:
-    """A member of a zip archive and its entry in the directory, which may say something else than the content."""
+    """A member of a zip archive and its entry in the directory, which may contradict the content."""
     if packed is None:
         packed = content if method == STORED else zlib.compress(content, wbits=-15)
     sizes = (zlib.crc32(content), len(packed), len(content) if size is None else size)
@@ -182,7 +182,7 @@ HOSTILE = {
     "text": (one(b"hello"), "W1 is not an array: EOF: reading magic string"),
     "long text": (one(b"hello" * 100), "W1 is not an array: the magic string is not correct"),
     "an image": (one(bytes(1000), name="image.png"), "image.png is not an array"),
-    "nothing in it": (one(b""), "W1 is not an array"),
+    "an empty member": (one(b""), "W1 is not an array"),
     "a folder": (one(b"", name="W1/"), "W1/ is not an array"),
     "no members": (archive(), "has no W1; it has nothing"),
     "an unknown version": (one(header("{}", (9, 9))), r"its format has version \(9, 9\)"),
@@ -194,9 +194,9 @@ HOSTILE = {
     "signs": (one(header("-" * 1500 + "1")), "W1 is not an array"),
     "a long header": (one(header("[" + "0," * 1500 + "]")), r"Header info length \(3003\) is large"),
     "no dictionary": (one(header("3")), "Header is not a dictionary"),
-    "keys that are no keys": (one(header("{[]: 1}")), "W1 is not an array"),
+    "keys that are not hashable": (one(header("{[]: 1}")), "W1 is not an array"),
     "keys of several types": (one(header("{1: 2, 'a': 3}")), "W1 is not an array"),
-    "bytes that are no text": (one(header("\xff\xfe{")), "W1 is not an array"),
+    "bytes that are not text": (one(header("\xff\xfe{")), "W1 is not an array"),
     "a header of 4 GiB": (one(header("{}", (2, 0), 2**32 - 1)), "EOF: reading array header, expected 4294967295"),
     "an object": (one(described("|O", ()) + bytes(8)), "W1 holds Python objects"),
     "objects within": (one(described([("a", "|O")], (1,)) + bytes(8)), "W1 holds Python objects"),
@@ -267,16 +267,16 @@ NETWORKS = {
     "an array of another shape": (damaged(W1=np.zeros((3, 5))), r"W1 has shape \(3, 5\), but \(3, 4\) is expected"),
     "complex numbers": (damaged(W1=np.zeros((3, 4), complex)), "W1 should hold real numbers"),
     "numbers that are too large": (damaged(W1=np.full((3, 4), 1e300)), "W1 has a number that is too large for float32"),
-    "no JSON": (architecture("{"), "not a file of a whole network"),
+    "not JSON": (architecture("{"), "not a file of a whole network"),
     "deep JSON": (architecture("[" * 100_000), "not a file of a whole network"),
     "a dictionary": (architecture('{"a": 1}'), "not a file of a whole network"),
     "a number": (architecture("3"), "not a file of a whole network"),
-    "two words": (architecture('[["Linear", 3]]'), "not a file of a whole network"),
+    "a layer without an output size": (architecture('[["Linear", 3]]'), "not a file of a whole network"),
     "a size that is text": (architecture('[["Linear", "3", 4]]'), "a specification and two sizes"),
-    "a size that is no whole number": (architecture('[["Linear", 3.0, 4]]'), "a specification and two sizes"),
+    "a size that is not an integer": (architecture('[["Linear", 3.0, 4]]'), "a specification and two sizes"),
     "a truth value": (architecture('[["Linear", true, 4]]'), "a specification and two sizes"),
     "a size of 0": (architecture('[["Linear", 0, 4]]'), "a specification and two sizes"),
-    "a layer that is no text": (architecture('[[["Linear"], 3, 4]]'), "a specification and two sizes"),
+    "a layer that is not text": (architecture('[[["Linear"], 3, 4]]'), "a specification and two sizes"),
     "an unknown layer": (architecture('[["Unknown", 3, 4]]'), 'unknown layer "Unknown"'),
     "a large layer": (architecture('[["Linear", 1000000, 1000000]]'), "its layers would take 4000000000000 bytes"),
     "a large size": (architecture(f'[["BatchNormalization", 1{"0" * 100}, 1]]'), "its layers would take 40000"),
@@ -289,7 +289,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("case", NETWORKS)
-def test_files_that_hold_no_whole_network(tmp_path, case: str) -> None:
+def test_files_without_a_valid_network_are_refused(tmp_path, case: str) -> None:
     arrays, reason = NETWORKS[case]
     path = tmp_path / "network.npz"
     np.savez_compressed(path, **arrays)
@@ -318,7 +318,7 @@ def test_datasets_with_unusual_arrays(tmp_path) -> None:
         load("dataset", path)
 
 
-# A compressed mebibyte of zeros can be repeated within a stream, which makes a large stream quickly.
+# Repeating a compressed mebibyte of zeros within a stream creates a large stream quickly.
 BOMBS = """
 import resource, sys, zlib
 from pathlib import Path
@@ -358,7 +358,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def test_zip_bombs_take_little_memory(tmp_path) -> None:
-    """Each is 3 GB large when it is unpacked."""
+    """Each file is 3 GB when it is unpacked."""
     command = [sys.executable, "-c", BOMBS, str(tmp_path)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
@@ -366,7 +366,7 @@ def test_zip_bombs_take_little_memory(tmp_path) -> None:
     assert peak < 500e6
 
 
-def test_what_is_written_can_be_read(tmp_path) -> None:
+def test_written_arrays_can_be_read(tmp_path) -> None:
     rng = np.random.default_rng(0)
     arrays = {
         "a": rng.normal(size=(3, 4)),
@@ -391,7 +391,7 @@ def test_what_is_written_can_be_read(tmp_path) -> None:
             assert loaded[key].flags.aligned
 
 
-def test_only_what_is_expected_is_read(tmp_path) -> None:
+def test_only_expected_arrays_are_read(tmp_path) -> None:
     path = tmp_path / "file.npz"
     path.write_bytes(archive(("W1.npy", member("W1.npy", ONE)), ("other.npy", member("other.npy", b"garbage"))))
     assert list(load_dict_from_npz(path, {"W1": (1,)})) == ["W1"]

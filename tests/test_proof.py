@@ -1,4 +1,4 @@
-"""The proofs: that all equations are proved, and that a wrong sign anywhere in a gradient is noticed."""
+"""Proofs: all equations are proved, and a wrong sign anywhere in a gradient is detected."""
 
 import ast
 import copy
@@ -42,7 +42,7 @@ def test_every_equation_is_proved(results) -> None:
 
 
 @pytest.mark.xdist_group("proofs")
-def test_nothing_is_left_out(results) -> None:
+def test_every_component_and_gradient_is_proved(results) -> None:
     proved = {result.what for result in results}
     assert proved >= {f"{name} layer" for name in activation_functions.ACTIVATIONS.components}
     assert proved >= set(activation_functions.ACTIVATIONS.components)
@@ -87,7 +87,7 @@ def sites(function: ast.FunctionDef) -> Iterator[tuple[ast.AST, str]]:
 
 
 def change(node: ast.AST, how: str) -> None:
-    """Changes one sign."""
+    """Change one sign."""
     if how == "swap":
         node.op = ast.Sub() if isinstance(node.op, ast.Add) else ast.Add()
     elif how == "drop":
@@ -99,7 +99,7 @@ def change(node: ast.AST, how: str) -> None:
 
 
 def mutants(module: types.ModuleType) -> Iterator[tuple[str, str, types.ModuleType]]:
-    """A module with one sign of a gradient changed, for each sign: with the place, and the function's class or name."""
+    """For each sign in a gradient: its place, the class or name of the function, and the module with it changed."""
     tree = ast.parse(inspect.getsource(module))
     owners = {
         f: node.name
@@ -145,7 +145,7 @@ def of_layers(owner: str, mutant: types.ModuleType) -> Iterator[Result]:
             yield from prove_layer(layer, N)
 
 
-# What only raises NotImplementedError.
+# Base classes, whose gradients raise NotImplementedError.
 ABSTRACT = ("ActivationFunction", "LossFunction", "Layer")
 
 MODULES = {
@@ -157,20 +157,20 @@ MODULES = {
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_wrong_sign_is_noticed(name: str) -> None:
+def test_a_wrong_sign_is_detected(name: str) -> None:
     module, proofs, at_least = MODULES[name]
-    unnoticed, changed = [], 0
+    undetected, changed = [], 0
     for where, owner, mutant in mutants(module):
         if owner in ABSTRACT:
             continue
         changed += 1
         if all(result.proved for result in proofs(owner, mutant)):
-            unnoticed.append(where)
-    assert unnoticed == []
+            undetected.append(where)
+    assert undetected == []
     assert changed >= at_least
 
 
-# --- what the proofs rest on ------------------------------------------------------------------------------------
+# --- what the proofs are based on -------------------------------------------------------------------------------
 
 x, y = sp.symbols("x y", real=True)
 ZERO = [
@@ -230,8 +230,8 @@ WRONG = {
     "an accumulated gradient": (layers, "assign(self.DW, DW)", "assign(self.DW, self.DW + DW)"),
     "a transpose": (layers, "DX = DZ @ W", "DX = DZ @ W.T"),
     "a sum of rows for one of columns": (layers, "Db = columns_sum(DZ)", "Db = rows_sum(DZ)"),
-    "N left out": (layers, "N * DZ - row", "2 * DZ - row"),
-    "N for two samples": (layers, "inv_sqrt_Sigma / N, N)", "inv_sqrt_Sigma / 2, N)"),
+    "a factor of 2 for N": (layers, "N * DZ - row", "2 * DZ - row"),
+    "a divisor of 2 for N": (layers, "inv_sqrt_Sigma / N, N)", "inv_sqrt_Sigma / 2, N)"),
     "another loss's gradient": (loss_functions, "return Cross_entropy_loss_gradient(Y, T)", "return 2 * (Y - T)"),
     "another loss": (loss_functions, "return Negative_log_likelihood_loss(Y, T)", "return Cross_entropy_loss(Y, T)"),
     "a product of matrices": (activation_functions, "hadamard(X, normal_pdf(X))", "X @ normal_pdf(X)"),
@@ -247,7 +247,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_other_mistakes_are_noticed(what: str) -> None:
+def test_other_mistakes_are_detected(what: str) -> None:
     module, old, new = WRONG[what]
     engine = Engine(**{module.__name__.rpartition(".")[2]: wrong(module, old, new)})
     if module is layers:

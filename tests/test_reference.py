@@ -97,7 +97,7 @@ def test_attributes_of_layers() -> None:
     from nerva.activation_functions import ReLUActivation, SReLUActivation
 
     ours, theirs = importlib.import_module("nerva.layers"), importlib.import_module("nerva_numpy.layers")
-    made = [
+    built = [
         [
             module.LinearLayer(2, 3),
             module.ActivationLayer(2, 3, relu()),
@@ -108,7 +108,7 @@ def test_attributes_of_layers() -> None:
         ]
         for module, relu, srelu in ((ours, ReLUActivation, SReLUActivation), (theirs, TheirReLU, TheirSReLU))
     ]
-    for one, other in zip(*made, strict=True):
+    for one, other in zip(*built, strict=True):
         assert set(vars(other)) <= set(vars(one)), type(one)
         for name, value in vars(other).items():
             if isinstance(value, np.ndarray):
@@ -116,7 +116,7 @@ def test_attributes_of_layers() -> None:
                 assert getattr(one, name).dtype == value.dtype
 
 
-def test_weights_go_both_ways_bit_for_bit(tmp_path, capsys) -> None:
+def test_weights_are_exchanged_bit_for_bit(tmp_path, capsys) -> None:
     from nerva_numpy.multilayer_perceptron import parse_multilayer_perceptron as parse_theirs
 
     from nerva.multilayer_perceptron import parse_multilayer_perceptron
@@ -153,7 +153,7 @@ def test_networks_train_alike(tmp_path, index: int) -> None:
         assert agree(one, other), f"theirs {one}, ours {other}"
 
 
-def test_the_networks_have_everything() -> None:
+def test_the_networks_cover_all_components() -> None:
     from tests.checks.compare_reference import NETWORKS
 
     text = " ".join(map(str, NETWORKS))

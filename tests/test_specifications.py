@@ -29,7 +29,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("text", GOOD)
-def test_calls(text: str) -> None:
+def test_accepted_calls(text: str) -> None:
     call = parse_function_call(text)
     assert (call.name, call.arguments, call.values) == GOOD[text]
 
@@ -86,7 +86,7 @@ def test_mistakes_are_reported(text: str) -> None:
     assert MISTAKES[text] in str(raised.value)
 
 
-def test_an_argument_twice() -> None:
+def test_an_argument_given_twice_is_refused() -> None:
     with pytest.raises(NervaError, match=r"follows one|twice"):
         parse_learning_rate("TimeBased(0.1, lr=0.2)")
 
@@ -139,7 +139,7 @@ def test_the_default_of_a_nested_component() -> None:
         == registry.canonical("Half(Momentum(mu=0.90))")
         == "Half(optimizer=Momentum(mu=0.9))"
     )
-    assert registry.modules("Half") == {__name__}
+    assert registry.named("Half") == [half, momentum]
 
 
 def test_a_component_with_two_names() -> None:

@@ -55,7 +55,7 @@ def test_the_ui_lists_and_compares_the_runs(ui) -> None:
         page.on("request", lambda request: requests.append(request.url))
         page.set_default_timeout(60_000)
 
-        # The table groups by sweep: its points are seen when it is opened.
+        # The table groups runs by sweep. Opening a sweep shows its runs.
         page.goto(f"{address}/#/experiments/{experiment}/runs?compareRunsMode=CHART")
         page.get_by_text("13 matching runs").wait_for()
         page.get_by_text("Which optimizer, and which learning rate?").wait_for()
@@ -74,7 +74,7 @@ def test_the_ui_lists_and_compares_the_runs(ui) -> None:
         chart.wait_for()
         chart.locator(".scatterlayer .trace").nth(11).wait_for(state="attached")
 
-        # The champion is in the registry, with the reason.
+        # The registry has the champion, and why it is the champion.
         page.goto(f"{address}/#/models/digits-quick/versions/1")
         page.get_by_text("the first champion").first.wait_for()
         page.goto(f"{address}/#/models/digits-quick")

@@ -33,7 +33,7 @@ def write(files: dict[str, str]) -> None:
         Path(name).write_text(text)
 
 
-def test_the_path_is_as_before() -> None:
+def test_the_path_is_unchanged() -> None:
     write({"mine.py": "import helper", "helper.py": ""})
     before = list(sys.path)
     import_here("mine")
@@ -41,7 +41,7 @@ def test_the_path_is_as_before() -> None:
 
 
 @pytest.mark.parametrize("text", ["import nosuch", "1 / 0", "1 +", "raise SystemError"])
-def test_the_path_is_as_before_after_an_error(text: str) -> None:
+def test_the_path_is_unchanged_after_an_error(text: str) -> None:
     write({"mine.py": text})
     before = list(sys.path)
     with pytest.raises(NervaError):
@@ -49,7 +49,7 @@ def test_the_path_is_as_before_after_an_error(text: str) -> None:
     assert sys.path == before
 
 
-def test_what_a_module_adds_to_the_path_stays(monkeypatch, tmp_path) -> None:
+def test_folders_that_a_module_adds_to_the_path_stay(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path])
     write({"mine.py": "import sys; sys.path.insert(0, 'elsewhere')"})
     import_here("mine")
@@ -77,7 +77,7 @@ def test_packages_without_an_init_file() -> None:
 
 
 def test_files_of_the_working_directory_do_not_shadow_other_modules(tmp_path) -> None:
-    """In a process of its own: neither module may have been imported before."""
+    """In a new process, because neither module may have been imported before."""
     write({"mine.py": "", "wave.py": "1 / 0", "results/x.txt": ""})
     code = """
 from nerva.utilities import import_here

@@ -7,7 +7,7 @@ from click.shell_completion import get_completion_class
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    """Print what makes a shell complete nerva's commands, and the choices of a configuration.
+    """Print the script that lets a shell complete nerva's commands, and the choices of a configuration.
 
     In ~/.bashrc: eval "$(nerva completion bash)"
     """
@@ -16,6 +16,6 @@ def command(shell: str) -> None:
     completion = get_completion_class(shell)
     assert completion is not None
     if shell == "bash":
-        # Or bash would take optimizer=momentum for three words.
+        # By default, bash splits optimizer=momentum into three words.
         click.echo("COMP_WORDBREAKS=${COMP_WORDBREAKS//=}")
     click.echo(completion(nerva, {}, "nerva", "_NERVA_COMPLETE").source())

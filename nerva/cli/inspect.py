@@ -6,7 +6,7 @@ import click
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 def command(files: tuple[str, ...]) -> None:
-    """Show what .npz FILES hold: datasets, weights, whole networks."""
+    """Show what is in .npz FILES: datasets, weights, whole networks."""
     import numpy as np
 
     from nerva.multilayer_perceptron import read_architecture

@@ -6,7 +6,7 @@ import click
 
 
 def _list(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
-    """The parts of a text between semicolons."""
+    """The parts of a text that semicolons separate."""
     return [part.strip() for part in value.split(";")] if value else []
 
 
@@ -27,7 +27,9 @@ def _list(ctx: click.Context, param: click.Parameter, value: str | None) -> list
 @click.option("--load-weights", default="", help="An .npz file with initial weights and biases.")
 @click.option("--save-weights", default="", help="The .npz file to which the trained network is written.")
 @click.option(
-    "--seed", type=click.IntRange(0), help="The seed of weights and order; without it, results are not reproducible."
+    "--seed",
+    type=click.IntRange(0),
+    help="The seed of the weights and of the order; without it, they are not reproducible.",
 )
 @click.option("--check", is_flag=True, help="Stop at the first number that is not finite, and name it.")
 @click.option("--import", "imports", multiple=True, help="A module that registers user-defined components.")
@@ -74,5 +76,5 @@ def command(**options: Any) -> None:
 
 
 def _for_each(values: list[str], count: int) -> list[str]:
-    """Repeat a single value, which stands for all."""
+    """The values, where a single one is repeated."""
     return values * count if len(values) == 1 else values

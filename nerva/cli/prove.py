@@ -5,10 +5,10 @@ import click
 
 @click.command()
 def command() -> None:
-    """Prove the engine's equations, by running them on symbols.
+    """Prove the engine's equations by running them on symbols.
 
-    Every layer, loss, activation and softmax function is run as it stands on matrices of symbols, for several numbers
-    of samples, inputs and outputs, and each gradient is compared with the exact derivative, entry by entry.
+    Every layer, loss, activation and softmax function runs unchanged on matrices of symbols, for several numbers of
+    samples, inputs and outputs. Each gradient is compared with the exact derivative, entry by entry.
     """
     import itertools
     import sys

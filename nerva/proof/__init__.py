@@ -1,9 +1,9 @@
 """Proofs of the engine's equations, by running them on symbols.
 
-What trains a network is run here as it stands, on matrices of SymPy symbols, and what comes out is compared with exact
-derivatives, entry by entry. For a layer, the loss is the sum of DY ⊙ Y with a matrix DY of symbols: gradients depend on
-the loss by its derivative DY alone, so that what holds for this loss holds for all. A proof is for one shape; the
-equations are the same for all shapes. What a layer does when it is evaluated has no gradient, and is not looked at.
+The code that trains a network runs here unchanged, on matrices of SymPy symbols. Its gradients are compared with exact
+derivatives, entry by entry. For a layer, the loss is the sum of DY ⊙ Y, where DY is a matrix of symbols. The gradients
+depend on the loss only through its derivative DY, so that a proof for this loss holds for every loss. A proof is for
+one shape; the equations are the same for all shapes. `evaluate` has no gradient, so it is not proved.
 """
 
 import inspect
@@ -20,26 +20,26 @@ from nerva import activation_functions, layers, loss_functions, softmax_function
 from nerva.matrix_operations import Matrix
 from nerva.proof.exact import coefficients, is_zero, symbols, without_maxima
 
-# Samples, inputs and outputs. In the second and third a matrix can't be taken for its transpose; and it takes three
-# samples to tell batch normalization from what it comes to for two, which are then each other's negative.
+# Samples, inputs and outputs. In the second and third shapes, a matrix can't be mistaken for its transpose. Batch
+# normalization needs three samples: with two, the normalized samples are each other's negative, which hides errors.
 SHAPES = ((1, 1, 1), (2, 1, 3), (3, 2, 1), (2, 3, 2))
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one equation."""
+    """The result of one proof."""
 
     what: str  # the layer or function
     equation: str  # the gradient that is proved
     shape: tuple[int, ...]
     proved: bool
     seconds: float
-    difference: str = ""  # the first entry that differs, if one does
+    difference: str = ""  # the first entry that differs, if any
 
 
 @dataclass(frozen=True)
 class Engine:
-    """The modules whose equations are proved; tests put changed ones in their place."""
+    """The modules whose equations are proved. Tests replace them with modified ones."""
 
     activation_functions: ModuleType = activation_functions
     softmax_functions: ModuleType = softmax_functions
@@ -51,11 +51,11 @@ class Engine:
 
 
 def prove(shapes: tuple[tuple[int, int, int], ...] = SHAPES, engine: Engine | None = None) -> Iterator[Result]:
-    """Proves every activation, softmax function, loss and layer, one gradient after the other.
+    """Prove every activation, softmax function, loss and layer, one gradient after the other.
 
     Args:
-        shapes: for which (N, D, K) losses and layers are proved.
-        engine: the modules; those of nerva unless said otherwise.
+        shapes: the shapes (N, D, K) for which losses and layers are proved.
+        engine: the modules; those of nerva by default.
     """
     engine = engine or Engine()
     for act in activations(engine):
@@ -92,7 +92,7 @@ def activations(engine: Engine) -> list[Any]:
 
 
 def _symbols_for(component: Callable[..., Any]) -> list[Any]:
-    """A symbol for alpha, where there is one."""
+    """A symbol for the parameter alpha, if the component has it."""
     return [sp.Symbol("alpha", real=True)] if "alpha" in inspect.signature(component).parameters else []
 
 
@@ -103,7 +103,7 @@ def all_layers(D: int, K: int, engine: Engine) -> list[Any]:
     for name, component in module.LAYERS.components.items():
         sizes = (D, K) if module.has_weights(name) else (D,)
         made.append(component(*sizes))
-    # An activation whose parameters are trained has its own layer among LAYERS.
+    # An activation with trained parameters has its own layer among LAYERS.
     made += [module.ActivationLayer(D, K, act) for act in activations(engine) if not hasattr(act, "x")]
     for layer in made:
         for name in layer.parameters:
@@ -113,17 +113,16 @@ def all_layers(D: int, K: int, engine: Engine) -> list[Any]:
     return made
 
 
-# The losses by the names of their functions; each has a form for vectors and one for matrices.
 def loss_names(engine: Engine) -> list[str]:
-    """The names of the gradients of losses, for matrices (with a capital) and for vectors."""
+    """The names of the gradients of losses: capitalized for matrices, lowercase for vectors."""
     return [name for name in vars(engine.loss_functions) if "_loss_gradient" in name]
 
 
-# --- how ---------------------------------------------------------------------------------------------------------
+# --- how it is proved --------------------------------------------------------------------------------------------
 
 
 def prove_activation(act: Any) -> Iterator[Result]:
-    """act.gradient(X) has the derivatives of the elements of act(X), of which each depends on its own input only."""
+    """Prove that act.gradient(X) has the derivatives of act(X), whose elements depend on their own input only."""
     X = symbols("x", 2, 2)
 
     def both() -> tuple[Matrix, Matrix]:
@@ -138,7 +137,7 @@ def prove_activation(act: Any) -> Iterator[Result]:
 
 
 def prove_softmax(function: Any) -> Iterator[Result]:
-    """The Jacobian of a softmax function has the derivatives of its outputs, at a row and beside other rows."""
+    """Prove that the Jacobian has the derivatives of each row of a softmax function, which depends on no other row."""
     for K in (1, 2, 3):
         X = symbols("x", 2, K)
 
@@ -156,13 +155,13 @@ def prove_softmax(function: Any) -> Iterator[Result]:
 
 
 def prove_loss(loss: Any, N: int, K: int) -> Iterator[Result]:
-    """loss.gradient(Y, T) has the derivatives of loss(Y, T) with respect to Y."""
+    """Prove that loss.gradient(Y, T) has the derivatives of loss(Y, T) with respect to Y."""
     Y, T = symbols("y", N, K), symbols("t", N, K)
     yield _compare(f"{loss!r} loss", "gradient", (N, K), lambda: _loss_gradients(loss, loss.gradient, Y, T))
 
 
 def prove_loss_function(name: str, N: int, K: int, engine: Engine) -> Iterator[Result]:
-    """The same for a function by its name, such as Squared_error_loss_gradient; small letters are for vectors."""
+    """Prove the same for a function by its name, such as Squared_error_loss_gradient; see `loss_names`."""
     module = engine.loss_functions
     what = name.removesuffix("_one_hot").removesuffix("_gradient")
     shape = (K,) if name[0].islower() else (N, K)
@@ -180,16 +179,16 @@ def _loss_gradients(loss: Any, gradient: Any, Y: Matrix, T: Matrix) -> tuple[Mat
 
 
 def prove_layer(layer: Any, N: int) -> Iterator[Result]:
-    """DX and the gradient of each parameter are the derivatives of the sum of DY ⊙ Y.
+    """Prove that DX and the gradient of each parameter are the derivatives of the sum of DY ⊙ Y.
 
-    It is the layer's second batch that is proved, so that nothing of the first may be left.
+    The proof is for the layer's second batch, so that it fails if a gradient depends on the first.
     """
     D, K = layer.input_size(), layer.output_size()
     X, DY = symbols("x", N, D), symbols("d", N, K)
     state: dict[str, Any] = {}
 
     def run() -> Any:
-        """Runs the layer once, for all of its gradients."""
+        """The loss. The layer runs once, for all of its gradients."""
         if not state:
             for inputs, gradient in ((symbols("u", N, D), symbols("e", N, K)), (X, DY)):
                 Y = layer.feedforward(inputs)
@@ -221,18 +220,18 @@ def _compare(
     both: Callable[[], tuple[Matrix, Matrix]],
     linear: Matrix | None = None,
 ) -> Result:
-    """Compares a computed gradient with the exact one, entry by entry; both may be linear in some symbols."""
+    """Compare a computed gradient with the exact one, entry by entry. `linear` has symbols in which both are linear."""
     start = time.perf_counter()
     try:
         computed, expected = both()
-    except Exception as error:  # whatever is wrong with an equation, it is not proved
+    except Exception as error:  # an equation that fails in any way is not proved
         return Result(what, equation, shape, False, time.perf_counter() - start, f"{type(error).__name__}: {error}")
     difference = ""
     if computed.shape != expected.shape:
         difference = f"shape {computed.shape}, expected {expected.shape}"
     for index in np.ndindex(*expected.shape) if not difference else ():
         rest = sp.sympify(computed[index] - expected[index])
-        # Each summand of a linear expression has kinks of its own: taken together, there are too many cases.
+        # Each summand of a linear expression has its own kinks. All summands together would have too many cases.
         parts = [rest] if linear is None or not rest.has(sp.Piecewise) else coefficients(rest, linear)
         if not all(is_zero(part) for part in parts):
             where = ", ".join(str(i + 1) for i in index)
@@ -242,7 +241,7 @@ def _compare(
 
 
 def _name(component: Any) -> str:
-    """A component's name, without its class's ending."""
+    """The name of a component: that of its class, without the suffix."""
     name = type(component).__name__
     if name == "ActivationLayer":
         return _name(component.act)

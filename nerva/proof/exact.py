@@ -1,4 +1,4 @@
-"""Matrices of symbols, and whether two expressions are the same function."""
+"""Matrices of symbols, and the test whether an expression is 0."""
 
 import itertools
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from nerva.matrix_operations import Matrix
 
 
 def symbols(name: str, *shape: int) -> Matrix:
-    """A matrix of real symbols: x11, x12, …, or a vector of them."""
+    """A matrix or vector of real symbols: x11, x12, …"""
     matrix = np.empty(shape, dtype=object)
     for index in np.ndindex(*shape):
         matrix[index] = sp.Symbol(name + "".join(str(i + 1) for i in index), real=True)
@@ -19,21 +19,20 @@ def symbols(name: str, *shape: int) -> Matrix:
 
 
 def without_maxima(Y: Matrix) -> Matrix:
-    """The expressions with every maximum replaced by 0, if they don't depend on them.
+    """The expressions with every maximum replaced by 0, which turns a stable softmax into the plain one.
 
-    `rows_max` gives symbols that say nothing of what they are the maximum of. What is left of a stable softmax after
-    this is the plain one, and it is the same function for every value of the maximum: its derivative with respect to
-    the maximum is 0.
+    `rows_max` returns symbols that are not related to the elements of the row. An expression whose derivative with
+    respect to a maximum is 0 is the same function for every value of the maximum, so 0 can replace it.
 
     Raises:
-        AssertionError: if an expression depends on a maximum; then it is not what the plain form computes.
+        AssertionError: if an expression depends on a maximum.
     """
     plain = np.empty(Y.shape, dtype=object)
     for index in np.ndindex(*Y.shape):
         y = sp.sympify(Y[index])
         maxima = [s for s in y.free_symbols if isinstance(s, sp.Dummy) and s.name == "maximum"]
         for maximum in maxima:
-            # A condition on the maximum has no derivative that would tell of it.
+            # The derivative does not show a dependence through a condition.
             if any(condition.has(maximum) for p in y.atoms(sp.Piecewise) for _, condition in p.args):
                 raise AssertionError(f"{y} depends on the maximum that is subtracted")
             if not is_zero(sp.diff(y, maximum)):
@@ -53,9 +52,9 @@ def is_zero(expression: Any) -> bool:
     if e.has(sp.Piecewise):
         conditions = {c for piecewise in e.atoms(sp.Piecewise) for _, c in piecewise.args if c is not sp.true}
         if not all(isinstance(c, sp.Gt | sp.Ge | sp.Lt | sp.Le) for c in conditions):
-            return False  # other conditions are not looked into
+            return False  # other conditions are not supported
         return all(is_zero(branch) for branch in _branches(e, conditions))
-    # Exponentials of sums as products, and then as variables of their own: what is left is a quotient of polynomials.
+    # Exponentials of sums become products, and exponentials become variables. The result is a quotient of polynomials.
     e = sp.expand(e.rewrite(sp.exp), power_exp=True, log=False)
     e = _exponentials_as_variables(e)
     numerator, _ = sp.fraction(sp.together(e))
@@ -65,10 +64,10 @@ def is_zero(expression: Any) -> bool:
 
 
 def _branches(e: Any, conditions: set[Any]) -> Iterator[Any]:
-    """What e is on each side of its conditions.
+    """The expression e on each side of its conditions.
 
-    Every condition compares an expression with another. Their difference is positive or negative; where it is 0 there
-    is a kink, and no derivative to compare with. A side that can't be is looked at as well, which does no harm.
+    Each condition compares two expressions, whose difference is positive or negative. Where it is 0, there is a kink,
+    and no derivative to compare. Combinations of sides that cannot occur are included, which is harmless.
     """
     sides: dict[Any, list[tuple[Any, bool]]] = {}
     for condition in conditions:
@@ -87,7 +86,7 @@ def _branches(e: Any, conditions: set[Any]) -> Iterator[Any]:
 
 
 def _decide(e: Any, decided: dict[Any, Any]) -> Any:
-    """e with the pieces that hold."""
+    """The expression e with each Piecewise replaced by the piece that holds."""
     if isinstance(e, sp.Piecewise):
         for value, condition in e.args:
             if decided.get(condition, condition) == True:  # noqa: E712
@@ -97,7 +96,7 @@ def _decide(e: Any, decided: dict[Any, Any]) -> Any:
 
 
 def coefficients(e: Any, linear: Matrix) -> list[Any]:
-    """The coefficients of an expression with respect to symbols in which it should be linear, and what is left.
+    """The coefficients of an expression with respect to symbols in which it should be linear, and the rest.
 
     The expression is 0 if all of them are.
     """
@@ -105,7 +104,7 @@ def coefficients(e: Any, linear: Matrix) -> list[Any]:
 
 
 def _exponentials_as_variables(e: Any) -> Any:
-    """e with exp(n a) replaced by vⁿ for whole numbers n, with one positive symbol v for each a."""
+    """The expression e with exp(n a) replaced by vⁿ for whole numbers n, with one positive symbol v for each a."""
     variables: dict[Any, Any] = {}
 
     def replaced(argument: Any) -> Any:

@@ -73,11 +73,11 @@ NETWORKS = [
     Network("ReLU;Linear", (128,), "Momentum(mu=0.9)", "LogisticCrossEntropy", "Exponential(0.01,0.1)"),
 ]
 
-Figures = list[tuple[float, float, float]]  # an epoch's training loss, training accuracy and test accuracy
+Metrics = list[tuple[float, float, float]]  # an epoch's training loss, training accuracy and test accuracy
 
 
-def train_both(network: Network, dataset: Path, epochs: int, batch_size: int) -> tuple[Figures, Figures]:
-    """The figures of nerva-numpy and of nerva, from epoch 0, which is before training.
+def train_both(network: Network, dataset: Path, epochs: int, batch_size: int) -> tuple[Metrics, Metrics]:
+    """The metrics of nerva-numpy and of nerva, from epoch 0, which is before training.
 
     nerva-numpy prints six digits, and these are read.
     """
@@ -108,7 +108,7 @@ def train_both(network: Network, dataset: Path, epochs: int, batch_size: int) ->
 
 
 def agree(theirs: tuple[float, ...], ours: tuple[float, ...]) -> bool:
-    """Whether the figures of an epoch agree within the tolerances."""
+    """Whether the metrics of an epoch agree within the tolerances."""
     loss = abs(ours[0] - theirs[0]) <= LOSS_TOLERANCE * abs(theirs[0]) + 1e-6
     return loss and all(abs(a - b) <= ACCURACY_TOLERANCE for a, b in zip(theirs[1:], ours[1:], strict=True))
 

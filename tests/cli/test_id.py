@@ -11,7 +11,7 @@ def test_each_line_has_an_id_and_its_overrides(run: Command, tmp_path) -> None:
     assert not (tmp_path / "results").exists()
 
 
-def test_explain(run: Command, tmp_path) -> None:
+def test_explain_lists_what_an_id_covers(run: Command, tmp_path) -> None:
     of_overrides = run("nerva", "id", "--explain", "data=digits", "train.epochs=1").stdout.splitlines()
     run_id = of_overrides[0].split()[0]
     assert "    optimizer: Momentum(mu=0.9)" in of_overrides

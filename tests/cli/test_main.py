@@ -28,7 +28,7 @@ def test_version(run: Command) -> None:
     assert run("nerva", "--version").stdout.startswith("nerva, version ")
 
 
-def test_mistakes(run: Command) -> None:
+def test_mistakes_are_reported(run: Command) -> None:
     failed_plainly(run("nerva", "trian"), "There is no command 'trian'", "train", code=2)
     failed_plainly(run("nerva", "prepare"), "Missing argument 'DATASET'", code=2)
     failed_plainly(run("nerva", "prepare", "mnits"), 'no "mnits" in conf/data; did you mean "mnist"?')
@@ -43,7 +43,7 @@ def test_mistakes(run: Command) -> None:
     )
 
 
-def test_missing_results(run: Command, tmp_path) -> None:
+def test_missing_results_are_reported(run: Command, tmp_path) -> None:
     failed_plainly(run("nerva", "ui"), "sqlite:///results/mlflow.db")
     failed_plainly(run("nerva", "ui", "tracking=off"), "tracking is off")
     failed_plainly(run("nerva", "ui", "--port", "99999"), "99999", code=2)
@@ -56,7 +56,7 @@ def test_missing_results(run: Command, tmp_path) -> None:
 
 
 def test_the_package_works_when_it_is_built_and_installed(tmp_path) -> None:
-    """A wheel contains conf/."""
+    """The wheel must contain conf/."""
     subprocess.run(
         ["python", "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
         cwd=ROOT,

@@ -16,19 +16,19 @@ class MineActivation(ReLUActivation):
 
 def test_user_defined_components(run: Command, tmp_path) -> None:
     (tmp_path / "mine.py").write_text(MODULE)
-    own = ("nerva", "train", "data=digits", "tracking=off", "train.epochs=1", "model.layers=[Mine,Linear]")
-    failed_plainly(run(*own), 'unknown layer "Mine"')
-    failed_plainly(run(*own, "imports=[yours]"), 'there is no module "yours" to import')
-    assert run(*own, "imports=[mine]").returncode == 0
+    command = ("nerva", "train", "data=digits", "tracking=off", "train.epochs=1", "model.layers=[Mine,Linear]")
+    failed_plainly(run(*command), 'unknown layer "Mine"')
+    failed_plainly(run(*command, "imports=[yours]"), 'there is no module "yours" to import')
+    assert run(*command, "imports=[mine]").returncode == 0
     (tmp_path / "mine.py").write_text(MODULE + "# a comment\n")
-    assert "already exists" in run(*own, "imports=[mine]").stdout
+    assert "already exists" in run(*command, "imports=[mine]").stdout
     (tmp_path / "mine.py").write_text(MODULE + "\ndef other(): pass\n")
-    assert "already exists" not in run(*own, "imports=[mine]").stdout
+    assert "already exists" not in run(*command, "imports=[mine]").stdout
     mlp = ("nerva", "mlp", "--layers", "Mine;Linear", "--layer-sizes", "64,8,10", "--epochs", "1")
     assert run(*mlp, "--load-dataset", "results/data/digits.npz", "--import", "mine").returncode == 0
 
 
-def test_missing_data_and_what_to_do(run: Command, tmp_path) -> None:
+def test_missing_data_are_reported_with_a_remedy(run: Command, tmp_path) -> None:
     # Nothing listens on port 9 of this machine.
     result = run("nerva", "train", "data=mnist", "data.mirrors=[http://127.0.0.1:9]")
     failed_plainly(
@@ -85,7 +85,7 @@ def test_tracking_off_does_not_import_mlflow(run: Command) -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_hydras_own_flags(run: Command) -> None:
+def test_flags_of_hydra(run: Command) -> None:
     result = run("nerva", "train", "data=digits", "--cfg", "job")
     assert "optimizer:\n  name: Momentum" in result.stdout
     assert "data: auto, cifar10, digits, fashion_mnist, mnist" in run("nerva", "train", "--help").stdout

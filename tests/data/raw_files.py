@@ -22,12 +22,12 @@ ARRAYS = {
     "test_labels": np.arange(10) % 5,
 }
 CONTENTS = {name: idx(array) for name, array in ARRAYS.items()}
-# mtime 0: so that archives have the same bytes each time.
+# With mtime=0, archives have the same bytes each time.
 ARCHIVES = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in CONTENTS.items()}
 
 
 def put(folder: Path, compressed: bool = True) -> Path:
-    """Writes the raw files into a folder."""
+    """Write the raw files into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for archive, content in ARCHIVES.items():
         path = folder / (archive if compressed else archive.removesuffix(".gz"))
@@ -58,12 +58,12 @@ class Mirror(ThreadingHTTPServer):
         self.files = dict(ARCHIVES)
         self.status = 200
         self.length: str | None = None
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         mirror = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                mirror.asked.append(self.path)
+                mirror.requested.append(self.path)
                 content = mirror.files.get(self.path.rpartition("/")[2])
                 self.send_response(mirror.status if content is not None else 404)
                 length = mirror.length or str(len(ARCHIVES.get(self.path.rpartition("/")[2], b"")))

@@ -20,7 +20,7 @@ def test_auto_takes_the_preferred_dataset_if_its_files_exist(dataset, tmp_path, 
 
 def test_auto_takes_the_preferred_dataset_if_it_can_be_downloaded(dataset, tmp_path, mirror, capsys) -> None:
     assert choose(replace(dataset, mirrors=[mirror.url]), "digits", tmp_path).chosen == "tiny"
-    assert mirror.asked == ["/data/train_labels.gz"]
+    assert mirror.requested == ["/data/train_labels.gz"]
     assert "it can be downloaded" in capsys.readouterr().err
 
 
@@ -67,7 +67,7 @@ def test_a_prediction_agrees_with_the_choice_without_network_and_writes_nothing(
     predicted = predict(replace(dataset, mirrors=[mirror.url]), "digits", folder)
     assert files_below(tmp_path) == before
     assert folder.exists() == (present != "nothing")
-    assert mirror.asked == []
+    assert mirror.requested == []
     expected = "tiny" if present in ("raw files", "prepared files") else "digits"
     assert predicted.chosen == expected
     reasons = {
@@ -101,7 +101,7 @@ DAMAGED = {
     '{"chosen": "auto", "reason": ""}': '"auto" is neither tiny nor digits',
     "[" * 100_000: "Invalid JSON",
     '{"reason": "", "chosen": ' + "[" * 100_000: "Invalid JSON",
-    " " * (2 << 20): "more than 1048576 bytes",
+    " " * (17 << 20): "more than 16777216 bytes",
 }
 
 

@@ -27,21 +27,21 @@ def test_raw_files_are_found(dataset, tmp_path, monkeypatch, compressed: bool, n
     assert {name: content for name, (_, content) in files.items()} == CONTENTS
 
 
-def test_the_named_folder_comes_first(dataset, tmp_path, monkeypatch) -> None:
+def test_nerva_data_dir_comes_first(dataset, tmp_path, monkeypatch) -> None:
     put(tmp_path / "data" / "raw" / "tiny")
     named = put(tmp_path / "named" / "tiny")
     monkeypatch.setenv("NERVA_DATA_DIR", str(tmp_path / "named"))
     assert {path.parent for path, _ in collect(dataset, tmp_path / "data").values()} == {named}
 
 
-def test_a_missing_named_folder_is_reported(dataset, tmp_path, monkeypatch) -> None:
+def test_a_missing_nerva_data_dir_is_reported(dataset, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("NERVA_DATA_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(NervaError, match=r"NERVA_DATA_DIR names .*nowhere, which is not a folder"):
         prepare(dataset, tmp_path / "data")
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_files_are_refused_by_name(dataset, tmp_path, damage: str) -> None:
+def test_damaged_files_are_refused_with_their_names(dataset, tmp_path, damage: str) -> None:
     raw = put(tmp_path / "raw" / "tiny")
     DAMAGES[damage](raw / "train_images.gz")
     with pytest.raises(NervaError, match=r"tiny/train_images\.gz is (damaged|not the right)"):
@@ -49,14 +49,14 @@ def test_damaged_files_are_refused_by_name(dataset, tmp_path, damage: str) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == [".tiny.lock", "raw"]
 
 
-def test_an_uncompressed_file_with_a_flipped_byte(dataset, tmp_path) -> None:
+def test_an_uncompressed_file_with_a_flipped_byte_is_refused(dataset, tmp_path) -> None:
     raw = put(tmp_path / "raw" / "tiny", compressed=False)
     (raw / "test_labels").write_bytes(flip(CONTENTS["test_labels"]))
     with pytest.raises(NervaError, match=r"tiny/test_labels is not the right file.*sha256 of the uncompressed"):
         prepare(dataset, tmp_path)
 
 
-def test_files_of_which_only_the_checksum_of_the_archive_is_known(dataset, tmp_path) -> None:
+def test_files_with_the_checksum_of_the_archive_only(dataset, tmp_path) -> None:
     md5 = {name: RawFile(f"{name}.gz", md5=hashlib.md5(ARCHIVES[f"{name}.gz"]).hexdigest()) for name in dataset.files}
     known = replace(dataset, files=md5)
     raw = put(tmp_path / "raw" / "tiny")
@@ -80,15 +80,15 @@ def test_a_download(dataset, tmp_path, mirror) -> None:
     dataset = replace(dataset, mirrors=[mirror.url])
     assert collect(dataset, tmp_path)["test_images"][1] == CONTENTS["test_images"]
     assert sorted(path.name for path in (tmp_path / "raw" / "tiny").iterdir()) == sorted(ARCHIVES)
-    asked = len(mirror.asked)
+    requested = len(mirror.requested)
     collect(dataset, tmp_path)
-    assert len(mirror.asked) == asked == 4
+    assert len(mirror.requested) == requested == 4
 
 
 def test_missing_files_are_downloaded(dataset, tmp_path, mirror) -> None:
     (put(tmp_path / "raw" / "tiny") / "test_images.gz").unlink()
     collect(replace(dataset, mirrors=[mirror.url]), tmp_path)
-    assert mirror.asked == ["/data/test_images.gz"]
+    assert mirror.requested == ["/data/test_images.gz"]
 
 
 @pytest.mark.parametrize("trouble", ["missing", "wrong", "cut off", "forbidden", "an odd length", "nobody"])

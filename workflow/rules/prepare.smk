@@ -14,7 +14,7 @@ rule prepare:
     resources:
         mem_mb=2000,
     params:
-        # The overrides that say where the data come from and where they are written.
+        # The overrides that determine the source of the data and their folder.
         arguments=shlex.join(
             [CONFIG.data.name, *(o for o in SWEEP.points[0].overrides if o.startswith(("data.", "results_dir=")))]
         ),

@@ -30,7 +30,7 @@ rule train:
     shell:
         # 3: the run diverged. That is a result, which the run's folder and the leaderboard show.
         # 28: the disk is full. No other job could write its results, so that Snakemake is asked to stop.
-        # Otherwise: a run with a record is complete, whatever happened to the process afterwards. If the job failed,
+        # Otherwise: a run with a record is complete, even if the process failed afterwards. If the job failed,
         # Snakemake would delete the run. With force=true, the record may be that of the run before.
         "nerva train {params.overrides} > {log:q} 2>&1 || case $? in"
         " 3) ;;"

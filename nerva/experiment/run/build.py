@@ -1,6 +1,6 @@
-"""From a configuration and a dataset to a run's figures and weights: all that determines them.
+"""The training of a run: the network, the batches and the epochs that a configuration and a dataset determine.
 
-The code of this module is part of a run's identity, as the engine's is.
+The code of this module is part of a run's identity, as that of the engine is.
 """
 
 import math
@@ -21,7 +21,7 @@ from nerva.training import EpochRecord, training_epochs
 
 @dataclass
 class Training:
-    """A network, what it is trained with, and what has come of that so far."""
+    """A network, the components that train it, and the results so far."""
 
     M: MultilayerPerceptron
     loss: LossFunction
@@ -35,16 +35,16 @@ class Training:
     best_weights: dict[str, Matrix] = field(default_factory=dict)
 
     def epochs(self, epochs: int) -> Iterator[EpochRecord]:
-        """Trains up to a number of epochs, and yields each record; goes on from the records that are there."""
+        """Train up to a number of epochs, continuing after the existing records, and yield each new record."""
         if self.records and self.diverged:
-            return  # it was interrupted between its last epoch and its end
+            return  # the run diverged, and was interrupted before it ended
         for record in training_epochs(
             self.M, epochs, self.loss, self.learning_rate,
             self.train_loader, self.test_loader, self.validation_loader, self.evaluation_loader,
             self.records[-1].epoch if self.records else None,
         ):  # fmt: skip
             self.records.append(record)
-            # The first of equals: it was had with less training.
+            # Of equally accurate epochs, the first counts: it took less training.
             better = not self.best or (record.validation_accuracy or 0) > (self.best.validation_accuracy or 0)
             if better and not self.diverged:
                 self.best = record
@@ -55,20 +55,20 @@ class Training:
 
     @property
     def diverged(self) -> bool:
-        """Whether the last losses are not finite; then nothing that follows can be."""
+        """Whether a loss of the last epoch is not finite. Later losses cannot be finite then."""
         last = self.records[-1]
         return not (math.isfinite(last.train_loss) and math.isfinite(last.validation_loss or 0))
 
 
 def build(config: Config, arrays: dict[str, Matrix]) -> Training:
-    """Makes the network and the batches of a run.
+    """Create the network and the batches of a run.
 
     Args:
         config: the run's configuration.
         arrays: Xtrain, Ttrain, Xtest and Ttest.
 
     Raises:
-        NervaError: if the configuration and the data don't fit.
+        NervaError: if the configuration and the data do not match.
     """
     # Two independent streams, so that one more draw for the weights does not change the order of the samples.
     weights, order = (np.random.default_rng(seed) for seed in np.random.SeedSequence(config.seed).spawn(2))

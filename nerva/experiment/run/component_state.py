@@ -26,7 +26,7 @@ class ComponentState:
     Attributes:
         declared: the component and the attribute of each declared name, such as `layers.0.act.x`.
         values: the value of each declared attribute that exists.
-        kinds: the kind of each of these values, and with which other it shares its memory.
+        kinds: the kind of each of these values, and the name with which it shares its memory, if any.
         fixed: a digest of each attribute that is not declared, and of each variable of a user-defined module.
     """
 
@@ -48,7 +48,7 @@ class ComponentState:
         self.kinds: dict[str, str] = {}
         self._labels = {name: name for name in roots}
         undeclared: dict[str, Any] = dict(roots)
-        # Digests show these objects by name: each has its own entries here.
+        # Digests show these objects by name, because each of them has its own entries.
         known = {id(x): f"{path}: {type(x).__module__}.{type(x).__qualname__}" for path, x in components.items()}
         first: dict[int, str] = {}  # the first declared name of each object that several names may share
         alive: list[Any] = []  # so that ids stay unique
@@ -108,7 +108,7 @@ class ComponentState:
 
 
 def kind(value: Any) -> str:
-    """What must be the same about a declared value when it is restored; `UNKNOWN` if a checkpoint can't hold it."""
+    """The properties of a declared value that a restored one must share; `UNKNOWN` if a checkpoint can't hold it."""
     if type(value) is np.ndarray and not value.dtype.hasobject:
         # The bits of a matrix product depend on the layout.
         return f"an array of {value.dtype} of shape {value.shape} and strides {value.strides}"

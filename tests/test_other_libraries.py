@@ -1,4 +1,4 @@
-"""Comparison with PyTorch for each layer, loss and optimizer, and with scikit-learn for a whole training."""
+"""Comparison with PyTorch for each layer, loss and optimizer, and with scikit-learn for a whole training run."""
 
 from collections.abc import Callable
 from typing import Any
@@ -144,7 +144,7 @@ def test_batch_normalization(torch) -> None:
 
 
 def test_dropout(torch) -> None:
-    """PyTorch drops other elements, but as many of them, and divides by the same number."""
+    """PyTorch drops different elements, but the same fraction, and divides by the same number."""
     ours = DropoutLayer(50, 0.4, np.random.default_rng(1)).feedforward(np.ones((400, 50)))
     theirs = torch.nn.functional.dropout(torch.ones(400, 50, dtype=torch.float64), 0.4).numpy()
     np.testing.assert_allclose(np.unique(ours), np.unique(theirs))
@@ -191,8 +191,8 @@ def test_clipping_by_norm(torch) -> None:
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(("activation", "layer"), [("relu", "ReLU"), ("tanh", "HyperbolicTangent")])
 @pytest.mark.parametrize(("nesterov", "optimizer"), [(False, "Momentum(0.9)"), (True, "Nesterov(0.9)")])
-def test_a_training_by_scikit_learn(activation: str, layer: str, nesterov: bool, optimizer: str) -> None:
-    """The same weights after three epochs as scikit-learn's classifier, from the same start."""
+def test_training_agrees_with_scikit_learn(activation: str, layer: str, nesterov: bool, optimizer: str) -> None:
+    """From the same initial weights, both have the same weights after three epochs."""
     inputs, labels = load_digits(return_X_y=True)
     inputs = inputs / 16
     theirs = MLPClassifier(
