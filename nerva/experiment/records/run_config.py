@@ -9,6 +9,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader
 
+from nerva.data.json_files import parse_json
 from nerva.errors import NervaError
 from nerva.experiment.config.nesting import DEEPEST, nesting
 from nerva.experiment.config.schema import Config
@@ -40,8 +41,6 @@ def from_yaml(text: str) -> Config:
     Raises:
         ValueError: if the text is not a configuration; the message names the key.
     """
-    from pydantic import TypeAdapter, ValidationError  # it takes a tenth of a second
-
     if (deepest := nesting(text)) > DEEPEST:
         raise ValueError(f"it has brackets nested {deepest} deep; {DEEPEST} is the most")
     try:
@@ -50,10 +49,7 @@ def from_yaml(text: str) -> Config:
             raise ValueError("it has aliases")
         content = yaml.load(text, get_yaml_loader())  # noqa: S506 - a subclass of SafeLoader
         # By way of JSON, which has no bytes, dates or halves of characters.
-        return TypeAdapter(Config).validate_json(json.dumps(content))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        return parse_json(json.dumps(content), Config)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
     except RecursionError:
