@@ -1,4 +1,4 @@
-# Everything runs in .venv, installed from locks with hashes. PYTHON chooses the interpreter to make it with.
+# Everything runs in .venv, which is installed from locks with hashes. PYTHON is the interpreter that creates it.
 PYTHON ?= python3
 CORES ?= 4
 BIN := .venv/bin
@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .PHONY: help run test test-slow ui lint docs format bench lock setup clean
-help: ## this list
+help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
 
 run: setup ## set up, then run the pipeline (CORES=4; ARGS="--config experiment=flagship data=mnist")
@@ -15,34 +15,34 @@ run: setup ## set up, then run the pipeline (CORES=4; ARGS="--config experiment=
 test: .venv/dev ## set up, then run the tests
 	pytest -n 2 -m "not slow" $(ARGS)
 
-test-slow: .venv/dev ## the tests that take minutes
+test-slow: .venv/dev ## set up, then run the tests that take minutes
 	pytest -m slow $(ARGS)
 
-ui: setup ## the MLflow UI on results/, on this machine only
+ui: setup ## open the MLflow UI on results/, for this machine only
 	nerva ui
 
-lint: .venv/dev ## formatting, style and types
+lint: .venv/dev ## check formatting, style, types, the workflow and the docs
 	ruff format --check
 	ruff check
 	mypy
 	snakefmt --check Snakefile workflow
 	python workflow/scripts/lint.py
-	$(MANUAL) --check manual.md
+	$(COG) --check engine.md
 
-MANUAL = cd docs && cog -P -p "from excerpts import *"
-docs: .venv/dev ## put the code into docs/manual.md
-	$(MANUAL) -r manual.md
+COG = cd docs && cog -P -p "from excerpts import *"
+docs: .venv/dev ## update the code in docs/engine.md
+	$(COG) -r engine.md
 
 format: .venv/dev ## format everything
 	ruff format
 	ruff check --fix
 	snakefmt Snakefile workflow
 
-bench: .venv/dev ## the engine's speed beside nerva-numpy's and scikit-learn's, and what tracking costs
+bench: .venv/dev ## measure the engine against nerva-numpy and scikit-learn, and the cost of tracking
 	python benchmarks/engine.py
 	python benchmarks/tracking.py
 
-setup: .venv/run ## make .venv
+setup: .venv/run ## install the locked packages into .venv
 
 .venv/run: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nerva needs Python 3.11 or newer; try: make PYTHON=python3.12")'
@@ -57,10 +57,10 @@ setup: .venv/run ## make .venv
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
        --no-header --no-emit-index-url --no-emit-find-links pyproject.toml --extra build
-lock: ## resolve the dependencies anew (needs uv)
+lock: ## resolve the dependencies again and write the locks (needs uv)
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 
-clean: ## remove .venv and caches; results/ stays
+clean: ## remove .venv and caches, but not results/
 	rm -rf .venv .snakemake .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

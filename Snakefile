@@ -23,6 +23,8 @@ include: "workflow/rules/progress.smk"
 rule all:
     default_target: True
     input:
+        # Otherwise, Snakemake would not notice that a run is missing after it has been compared.
+        RECORDS,
         TRACKED,
         *COMPARED.values(),
     message:

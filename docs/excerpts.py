@@ -1,4 +1,4 @@
-"""What docs/manual.md takes from the code; `make docs` puts it there with cog, and `make lint` checks that it is so."""
+"""Excerpts of the code for docs/engine.md: `make docs` inserts them, and `make lint` checks that they are current."""
 
 import ast
 import importlib
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def _find(name: str) -> Any:
-    """An object of nerva by its dotted name, such as `layers.SoftmaxLayer.feedforward`."""
+    """The object of nerva with a dotted name such as `layers.SoftmaxLayer.feedforward`."""
     module, _, rest = name.partition(".")
     found: Any = importlib.import_module(f"nerva.{module}")
     for part in rest.split("."):
@@ -17,7 +17,7 @@ def _find(name: str) -> Any:
 
 
 def code(*names: str) -> str:
-    """The source of functions, without their docstrings, as a code block."""
+    """The source of functions as a code block, without their docstrings."""
     parts = []
     for name in names:
         source = textwrap.dedent(inspect.getsource(_find(name)))
@@ -32,12 +32,12 @@ def code(*names: str) -> str:
 
 
 def layer(name: str, *methods: str) -> str:
-    """The source of a layer's methods."""
+    """The source of methods of a layer. Default: feedforward and backpropagate."""
     return code(*(f"layers.{name}.{method}" for method in methods or ("feedforward", "backpropagate")))
 
 
 def operations() -> str:
-    """The table of matrix operations: what each is called, and its mathematics, which its docstring begins with."""
+    """The table of matrix operations: their signatures, and the first paragraphs of their docstrings."""
     module = importlib.import_module("nerva.matrix_operations")
     rows = ["| operation | meaning |", "|---|---|"]
     for name, function in vars(module).items():
@@ -49,7 +49,7 @@ def operations() -> str:
 
 
 def components(module: str, registry: str) -> str:
-    """The table of a registry's components: how each is written, and what it is."""
+    """The table of the components in a registry: their specifications, and the first paragraphs of their docstrings."""
     rows = ["| specification | meaning |", "|---|---|"]
     known = getattr(importlib.import_module(f"nerva.{module}"), registry)
     for name, component in known.components.items():

@@ -5,4 +5,4 @@ nerva-numpy: `from nerva.layers import ActivationLayer`. `nerva.data` prepares d
 `nerva.experiment` turns a configuration into a tracked run.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -220,12 +220,17 @@ class SigmoidActivation(ActivationFunction):
         return "Sigmoid"
 
 
+FLOAT32_MAX = 3.4028234663852886e38
+
+
 class SReLUActivation(ActivationFunction):
     """The s-shaped rectified linear unit, whose slopes al, ar and thresholds tl ≤ tr a layer can train."""
 
     def __init__(self, al: float = 0.0, tl: float = 0.0, ar: float = 0.0, tr: float = 1.0) -> None:
         if tl > tr:
             raise NervaError(f"the threshold tl should be no more than tr, not {tl} and {tr}")
+        if largest := max((x for x in (al, tl, ar, tr) if abs(x) > FLOAT32_MAX), key=abs, default=None):
+            raise NervaError(f"a parameter of {largest} is too large for float32")
         self.x = vector([al, tl, ar, tr])
         self.Dx = zeros_like(self.x)
 

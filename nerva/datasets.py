@@ -8,19 +8,22 @@ import numpy as np
 
 from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix, as_real
-from nerva.utilities import load_dict_from_npz
+from nerva.npz_files import converted, load_dict_from_npz
 from nerva.weight_initializers import Rng
+
+# Bytes of one-hot targets that are never too many.
+_SMALL = 64 << 20
 
 
 def to_one_hot(x: Matrix, num_classes: int) -> Matrix:
-    """The N×num_classes float32 matrix with a 1 in each row, at the column that the label names.
+    """The N×num_classes float32 matrix whose rows have a 1 in the column of the label and 0 elsewhere.
 
     Args:
-        x: N labels, whole numbers from 0, as a vector or a matrix of one column.
+        x: N labels, integers from 0, as a vector or a matrix with one column.
         num_classes: the number of columns.
 
     Raises:
-        NervaError: if a label isn't a whole number from 0 to num_classes - 1.
+        NervaError: if a label is not an integer from 0 to num_classes - 1.
     """
     labels: Matrix = np.asarray(x).reshape(len(x), -1)
     if labels.shape[1] > 1:
@@ -43,15 +46,15 @@ def from_one_hot(one_hot: Matrix) -> Matrix:
 
 
 def has_labels(T: Matrix) -> bool:
-    """Whether targets are labels, a vector or a column of whole numbers, and not a matrix to be used as it is."""
+    """Whether targets are labels: a vector, or a column of integers. Other targets are used as they are."""
     return T.ndim == 1 or (T.shape[1] == 1 and T.dtype.kind in "iub")
 
 
 class DataLoader:
-    """Batches (X, T) of a dataset: inputs, and targets that are one-hot if the dataset has labels.
+    """An iterable over the batches (X, T) of a dataset: inputs and targets. Labels become one-hot targets.
 
-    Each iteration is one epoch. With a generator the samples come in a new random order each time; without one,
-    in the order of the dataset. The last batch may be smaller.
+    Each iteration is one epoch. With a generator, each epoch takes the samples in a new random order; without one, in
+    the order of the dataset. The last batch may be smaller.
     """
 
     state: tuple[str, ...] = ("rng",)  # the name of what must be kept to resume training
@@ -60,17 +63,17 @@ class DataLoader:
         """
         Args:
             Xdata: the inputs, N×D.
-            Tdata: the targets: N labels (whole numbers, a vector or one column), or a matrix of N rows that is used as
-                it is, such as one-hot rows, or a column of real numbers.
-            batch_size: the number of samples in a batch; one batch has all if there are fewer.
+            Tdata: the targets: N labels (integers, as a vector or one column), or a matrix with N rows that is used as
+                it is, such as one-hot rows or a column of real numbers.
+            batch_size: the number of samples in a batch; if there are fewer samples, one batch holds all of them.
             num_classes: the number of classes; by default, one more than the largest label.
-            rng: where the order of the samples comes from.
+            rng: the generator of the order of the samples.
 
         Raises:
-            NervaError: if the sizes don't fit, or a label is outside the classes.
+            NervaError: if the sizes do not match, or a label is outside the classes.
         """
         if len(Xdata) != len(Tdata):
-            raise NervaError(f"{len(Xdata)} inputs can't go with {len(Tdata)} targets")
+            raise NervaError(f"{len(Xdata)} inputs do not match {len(Tdata)} targets")
         if batch_size < 1:
             raise NervaError(f"batch size {batch_size} should be 1 or more")
         self.Xdata = as_real(Xdata)
@@ -95,7 +98,7 @@ class DataLoader:
             yield self.Xdata[batch], self._targets[batch]
 
     def in_order(self) -> Iterator[tuple[Matrix, Matrix]]:
-        """The batches in the order of the dataset. It takes nothing from the generator."""
+        """The batches in the order of the dataset. The generator is not used."""
         for start in range(0, self.dataset_size, self.batch_size):
             batch = slice(start, start + self.batch_size)
             yield self.Xdata[batch], self._targets[batch]
@@ -116,33 +119,37 @@ def max_(X: Matrix) -> int | float:
 
 
 def infer_num_classes(Ttrain: Matrix, Ttest: Matrix) -> int:
-    """The number of classes: the width of one-hot targets, or one more than the largest label of both."""
+    """The number of classes: the width of one-hot targets, or one more than the largest label in both sets."""
     for T in (Ttrain, Ttest):
         if not has_labels(T):
             return int(T.shape[1])
     return int(max(max_(Ttrain), max_(Ttest))) + 1
 
 
-def load_npz_dataset(filename: str | PathLike[str]) -> dict[str, Matrix]:
-    """Reads Xtrain, Ttrain, Xtest and Ttest from an `.npz` file; inputs become float32.
+def load_npz_dataset(
+    filename: str | PathLike[str], shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> dict[str, Matrix]:
+    """Read Xtrain, Ttrain, Xtest and Ttest from an `.npz` file. Inputs become float32.
+
+    Args:
+        filename: the file.
+        shapes: the shapes of the four arrays, if they are known. Without them, a compressed file may take as much
+            memory as `npz_files.unpacked_limit` says.
 
     Raises:
-        NervaError: if the file is missing or damaged, an array is missing, or the shapes don't fit.
+        NervaError: if the file is missing or damaged, an array is missing, or the shapes do not match.
     """
-    data = load_dict_from_npz(filename)
-    missing = [name for name in ("Xtrain", "Ttrain", "Xtest", "Ttest") if name not in data]
-    if missing:
-        raise NervaError(f"{filename} has no {' and no '.join(missing)}; it has {', '.join(data) or 'nothing'}")
+    data = load_dict_from_npz(filename, shapes or dict.fromkeys(("Xtrain", "Ttrain", "Xtest", "Ttest")))
     for part in ("train", "test"):
         X, T = data[f"X{part}"], data[f"T{part}"]
         for name, array in ((f"X{part}", X), (f"T{part}", T)):
             if array.dtype.kind not in "biuf":
                 raise NervaError(f"{filename}: {name} should hold numbers, not {array.dtype}")
-        if X.ndim != 2 or T.ndim == 0 or len(X) != len(T) or len(X) == 0:
-            raise NervaError(f"{filename}: X{part} {X.shape} and T{part} {T.shape} should have a row a sample")
-        data[f"X{part}"] = np.asarray(X, dtype=np.float32)
+        if X.ndim != 2 or T.ndim not in (1, 2) or len(X) != len(T) or 0 in X.shape + T.shape:
+            raise NervaError(f"{filename}: X{part} {X.shape} and T{part} {T.shape} should have one row per sample")
+        data[f"X{part}"] = converted(X, np.float32, f"{filename}: X{part}")
     if data["Xtrain"].shape[1] != data["Xtest"].shape[1]:
-        raise NervaError(f"{filename}: Xtrain and Xtest should have as many columns as each other")
+        raise NervaError(f"{filename}: Xtrain and Xtest should have the same number of columns")
     return data
 
 
@@ -154,21 +161,32 @@ def create_npz_dataloaders(
     Args:
         filename: the file.
         batch_size: the number of samples in a batch.
-        rng: where the order of the training samples comes from; without it they come in the file's order.
+        rng: the generator of the order of the training samples; without it they come in the order of the file.
 
     Raises:
-        NervaError: if the file is missing or damaged, the shapes don't fit, or a label is negative.
+        NervaError: if the file is missing or damaged, the shapes do not match, a label is negative, or a label is so
+            large that one-hot targets would take far more memory than the inputs.
     """
     data = load_npz_dataset(filename)
     num_classes = infer_num_classes(data["Ttrain"], data["Ttest"])
-    return (
-        DataLoader(data["Xtrain"], data["Ttrain"], batch_size, num_classes, rng),
-        DataLoader(data["Xtest"], data["Ttest"], min(batch_size, len(data["Xtest"])), num_classes),
-    )
+    for part in ("train", "test"):
+        X, T = data[f"X{part}"], data[f"T{part}"]
+        if has_labels(T) and 4 * num_classes * len(T) > max(_SMALL, 4 * X.nbytes):
+            raise NervaError(
+                f"{filename}: the labels go up to {num_classes - 1}, and one-hot targets with so many classes would "
+                f"take more than four times the memory of the inputs"
+            )
+    try:
+        return (
+            DataLoader(data["Xtrain"], data["Ttrain"], batch_size, num_classes, rng),
+            DataLoader(data["Xtest"], data["Ttest"], min(batch_size, len(data["Xtest"])), num_classes),
+        )
+    except NervaError as error:
+        raise NervaError(f"{filename}: {error}") from None
 
 
 def checksum(arrays: Mapping[str, Matrix]) -> str:
-    """The sha256 of named arrays: of names, dtypes, shapes and elements, whatever file they are in."""
+    """The sha256 of the names, dtypes, shapes and elements of arrays. It does not depend on their file."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

@@ -1,12 +1,12 @@
-"""The vocabulary in which every equation of this package is written.
+"""The matrix operations of which every equation of this package is composed.
 
-Matrices have one sample a row. A vector is one-dimensional and counts as a row or as a column, whichever an
-operation asks for. Every operation keeps the dtype that it is given: float32 stays float32, float64 stays
-float64, also next to Python numbers. Repeated rows and columns are views, not copies.
+Matrices have one sample per row. A vector is one-dimensional and is used as a row or as a column, as an operation
+requires. Every operation preserves the dtype of its arguments: float32 stays float32 and float64 stays float64, also
+together with Python numbers. Repeated rows and columns are views, not copies.
 
-This is the one module that knows which library computes. Matrices of numbers are NumPy's; a matrix of SymPy
-expressions (of dtype object) goes through the same operations, so that the equations of layers, activations and losses
-can be run on symbols as they stand, and proved: see `nerva.proof`.
+This is the only module that depends on the library that computes. Matrices of numbers are NumPy arrays. A matrix of
+SymPy expressions (of dtype object) goes through the same operations, so that the equations of layers, activations and
+losses can be run on symbols without change, and proved: see `nerva.proof`.
 
 The operations and their notation are those of "Batch Matrix-form Equations and Implementation of Multilayer
 Perceptrons" (arXiv:2511.11918).
@@ -37,7 +37,7 @@ def _each(f: Callable[..., Any], *arguments: Any) -> Matrix:
 
 
 def _sympy() -> Any:
-    # Imported here: whoever computes with numbers doesn't need it.
+    # Imported here: computing with numbers does not need it.
     import sympy
 
     return sympy
@@ -80,7 +80,7 @@ def zeros(m: int, n: int | None = None, dtype: npt.DTypeLike = np.float32) -> Ma
 
 
 def vector(elements: Sequence[Any], dtype: npt.DTypeLike = np.float32) -> Matrix:
-    """The vector of these numbers; of SymPy expressions, if there is one among them."""
+    """The vector of some numbers, or of some numbers and SymPy expressions."""
     symbolic = any(type(element).__module__.startswith("sympy") for element in elements)
     return np.array(elements, dtype=object if symbolic else dtype)
 
@@ -162,8 +162,8 @@ def rows_sum(X: Matrix) -> Matrix:
 def _maxima(X: Matrix) -> Matrix:
     """A symbol for the maximum of each row.
 
-    It says nothing of what it is the maximum of, so that a proof holds only if it cancels out, as it does where a
-    maximum is subtracted for the sake of overflow alone.
+    The symbol is not related to the row, so a proof holds only if the maximum cancels out. It does where a maximum is
+    subtracted just to avoid overflow.
     """
     return np.array([_sympy().Dummy("maximum", real=True) for _ in X], dtype=object)
 
@@ -199,7 +199,7 @@ def exp(X: Matrix) -> Matrix:
 
 
 def expm1(X: Matrix) -> Matrix:
-    """eˣ - 1 of each element; exact also where x is near 0."""
+    """eˣ - 1 of each element, accurate also for x near 0."""
     # NumPy's expm1 is the C library's, and so is its log(1 + x) in `_log1pexp`: their last bits depend on its version.
     return exp(X) - 1 if _symbolic(X) else np.tanh(X / 2) * (np.exp(X) + 1)
 
@@ -215,7 +215,7 @@ def tanh(X: Matrix) -> Matrix:
 
 
 def sigmoid(X: Matrix) -> Matrix:
-    """σ(x) = 1 / (1 + e⁻ˣ) of each element; 0 and 1 at the far ends."""
+    """σ(x) = 1 / (1 + e⁻ˣ) of each element, without overflow."""
     if _symbolic(X):
         return reciprocal(1 + exp(-X))
     with np.errstate(over="ignore"):  # where e⁻ˣ is infinite its reciprocal is the limit, 0
@@ -228,9 +228,9 @@ def softplus(X: Matrix) -> Matrix:
 
 
 def _log1pexp(X: Matrix) -> Matrix:
-    """log(1 + eˣ) = max(x, 0) + log(1 + u), u = e^-|x|, with log(1 + u) as Kahan has it, exact also for a small u."""
+    """log(1 + eˣ) = max(x, 0) + log(1 + u), u = e^-|x|, with log(1 + u) by Kahan's method, accurate for small u."""
     U = np.exp(-np.abs(X))
-    V = 1 + U  # rounded, which the quotient below makes up for
+    V = 1 + U  # rounded; the quotient below compensates for it
     return np.maximum(X, 0) + np.where(V == 1, U, np.log(V) * np.divide(U, V - 1, where=V != 1, out=np.ones_like(U)))
 
 
@@ -238,7 +238,7 @@ def normal_cdf(X: Matrix) -> Matrix:
     """Φ(x) of each element, the cumulative distribution function of the standard normal distribution."""
     if _symbolic(X):
         return _each(lambda x: (1 + _sympy().erf(x / _sympy().sqrt(2))) / 2, X)
-    from scipy.special import ndtr  # NumPy has no error function; imported here, for the few who need it
+    from scipy.special import ndtr  # NumPy has no error function; imported here, because few networks need it
 
     result: Matrix = ndtr(X)
     return result
@@ -340,7 +340,7 @@ def indicator(condition: Matrix, like: Matrix) -> Matrix:
 
 
 def as_real(X: Matrix) -> Matrix:
-    """X, but whole numbers and truth values as float32."""
+    """X, with integers and booleans converted to float32."""
     return X.astype(np.float32) if X.dtype.kind in "biu" else X
 
 
@@ -352,17 +352,16 @@ def bernoulli(p: float, rng: np.random.Generator, like: Matrix) -> Matrix:
 
 
 def first_not_finite(X: Matrix) -> tuple[int, ...] | None:
-    """Where the first element is that is infinite or not a number; None if there is no such element."""
+    """The index of the first element that is infinite or not a number; None if there is no such element."""
     if np.isfinite(X).all():
         return None
     return tuple(int(i) for i in np.argwhere(~np.isfinite(X))[0])
 
 
 def assign(X: Matrix, Y: Matrix) -> Matrix:
-    """X ← Y: gives X the elements of Y, and returns the array that holds them.
+    """X ← Y: copy the elements of Y into X, and return X, so that all users of X see the change.
 
-    That is X itself, so that whoever shares X sees the change, unless Y has another shape or dtype: then it is
-    Y. Callers keep what is returned, `X = assign(X, Y)`, so that an array which can't be changed will do as well.
+    If Y has another shape or dtype, return Y instead. Callers keep the result: `X = assign(X, Y)`.
     """
     if X.shape != Y.shape or X.dtype != Y.dtype:
         return Y
@@ -370,15 +369,15 @@ def assign(X: Matrix, Y: Matrix) -> Matrix:
     return X
 
 
-# As many elements as stay in the fast caches while scale_add works on them.
+# The number of elements that stay in the fast caches while scale_add works on them.
 _CHUNK = 16384
 
 
 def scale_add(a: float, X: Matrix, b: float, Y: Matrix) -> Matrix:
-    """X ← aX + bY: computes it in the place and dtype of X, and returns the array that holds it.
+    """X ← aX + bY, computed in place and in the dtype of X. Return the array that holds the result.
 
-    Callers keep what is returned, as with `assign`. Large matrices are done piece by piece: whole temporary
-    matrices would go through main memory, which takes twice the time.
+    Callers keep the result, as with `assign`. Large matrices are processed in parts: temporary matrices of full size
+    would go through main memory, which takes twice the time.
     """
     if _symbolic(X) or _symbolic(Y):
         return a * X + b * Y

@@ -1,4 +1,4 @@
-"""The multilayer perceptron: layers, one after the other."""
+"""The multilayer perceptron: a sequence of layers."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ import numpy as np
 from nerva.errors import NervaError
 from nerva.layers import Layer, LinearLayer, has_weights, parse_layer
 from nerva.matrix_operations import Matrix, assign, first_not_finite
-from nerva.utilities import load_dict_from_npz, pp, save_dict_to_npz
+from nerva.npz_files import converted, load_dict_from_npz, save_dict_to_npz, unpacked_limit
+from nerva.utilities import pp
 from nerva.weight_initializers import Rng
 
 
@@ -19,18 +20,18 @@ class MultilayerPerceptron:
     def __init__(self, layers: Sequence[Layer] | None = None, check: bool = False) -> None:
         """
         Args:
-            layers: the layers, the first of which gets the input.
-            check: whether every input, parameter and gradient is looked through, so that the first that isn't finite is
-                named.
+            layers: the layers, from input to output.
+            check: whether all inputs, parameters and gradients are checked to be finite; the first one that is not
+                raises an error that names it.
         """
         self.layers: list[Layer] = list(layers or [])
         self.check = check
 
     def feedforward(self, X: Matrix) -> Matrix:
-        """The network's outputs (N×K) for the inputs X (N×D), while training.
+        """The outputs (N×K) of the network for the inputs X (N×D) during training.
 
         Raises:
-            NervaError: if a layer's input has the wrong shape or, with `check`, isn't finite; it names the layer.
+            NervaError: if the input of a layer has the wrong shape or, with `check`, is not finite; it names the layer.
         """
         for index, layer in enumerate(self.layers, 1):
             self._check(index, layer, X)
@@ -40,14 +41,14 @@ class MultilayerPerceptron:
         return X
 
     def _check(self, index: int, layer: Layer, X: Matrix) -> None:
-        """With `check`, looks through the parameters and the input of a layer."""
+        """With `check`, raise a NervaError if a parameter or the input of a layer is not finite."""
         if self.check:
             for name in layer.parameters:
                 _check_finite(getattr(layer, name), f"{name} of layer {index} ({layer!r})")
             _check_finite(X, f"the input of layer {index} ({layer!r})")
 
     def evaluate(self, X: Matrix) -> Matrix:
-        """The network's outputs (N×K) for the inputs X (N×D), when it is used and not trained."""
+        """The outputs (N×K) of the trained network for the inputs X (N×D)."""
         for index, layer in enumerate(self.layers, 1):
             self._check(index, layer, X)
             # A layer written for nerva-numpy has no `evaluate`.
@@ -55,10 +56,10 @@ class MultilayerPerceptron:
         return X
 
     def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
-        """Computes the gradients of all parameters from the last outputs Y and the gradient DY, both N×K.
+        """Compute the gradients of all parameters from the last outputs Y and the gradient DY, both N×K.
 
         Raises:
-            NervaError: if DY has the wrong shape or, with `check`, a gradient isn't finite; it names the layer.
+            NervaError: if DY has the wrong shape or, with `check`, a gradient is not finite; it names the layer.
         """
         for index, layer in reversed(list(enumerate(self.layers, 1))):
             if self.check:
@@ -70,7 +71,7 @@ class MultilayerPerceptron:
             Y, DY = layer.X, layer.DX
 
     def optimize(self, eta: float) -> None:
-        """Lets every layer make a step with learning rate eta."""
+        """Update the parameters of every layer with learning rate eta."""
         for layer in self.layers:
             layer.optimize(eta)
 
@@ -79,12 +80,12 @@ class MultilayerPerceptron:
         return [layer for layer in self.layers if isinstance(layer, LinearLayer)]
 
     def info(self) -> None:
-        """Prints the weights and biases."""
+        """Print the weights and biases."""
         for name, x in self.weights_and_bias().items():
             pp(name, x)
 
     def _names(self, weights_only: bool = False) -> dict[str, tuple[Layer, str]]:
-        """Where the array of each name is: weights and biases are W1, b1, …, and what else layer 2 has is 2.gamma, …"""
+        """The layer and the attribute of each named array: weights and biases are W1, b1, ..., others 2.gamma, ..."""
         names: dict[str, tuple[Layer, str]] = {}
         for index, layer in enumerate(self.linear_layers(), 1):
             names |= {f"{name}{index}": (layer, name) for name in ("W", "b")}
@@ -99,44 +100,48 @@ class MultilayerPerceptron:
     def _load(
         self, names: dict[str, tuple[Layer, str]], data: dict[str, Matrix], filename: str | PathLike[str]
     ) -> None:
-        """Gives layers the arrays of a file, in the place of their own where dtypes agree."""
+        """Copy arrays into those of the layers, or replace these if the dtypes differ."""
         for key, (layer, name) in names.items():
             x = getattr(layer, name)
             if key not in data:
                 raise NervaError(f"{filename} has no {key}; it has {', '.join(data)}")
             if data[key].shape != x.shape:
-                raise NervaError(f"{filename}: {key} is {data[key].shape}, but the network's is {x.shape}")
-            setattr(layer, name, assign(x, data[key].astype(x.dtype)))
+                raise NervaError(f"{filename}: {key} has shape {data[key].shape}, but {x.shape} is expected")
+            setattr(layer, name, assign(x, converted(data[key], x.dtype, f"{filename}: {key}")))
+
+    def _load_file(self, names: dict[str, tuple[Layer, str]], filename: str | PathLike[str]) -> None:
+        shapes = {key: getattr(layer, name).shape for key, (layer, name) in names.items()}
+        self._load(names, load_dict_from_npz(filename, shapes), filename)
 
     def weights_and_bias(self) -> dict[str, Matrix]:
-        """The weights and biases themselves, as W1, b1, W2, b2, …"""
+        """The weights and biases (not copies), as W1, b1, W2, b2, ..."""
         return {key: getattr(layer, name) for key, (layer, name) in self._names(weights_only=True).items()}
 
     def load_weights_and_bias(self, filename: str | PathLike[str]) -> None:
-        """Reads the weights and biases from an `.npz` file with the names W1, b1, W2, b2, …
+        """Read the weights and biases from an `.npz` file with the names W1, b1, W2, b2, ...
 
         Raises:
-            NervaError: if the file can't be read, or an array is missing or has another shape.
+            NervaError: if the file cannot be read, or an array is missing or has another shape.
         """
-        self._load(self._names(weights_only=True), load_dict_from_npz(filename), filename)
+        self._load_file(self._names(weights_only=True), filename)
 
     def save_weights_and_bias(self, filename: str | PathLike[str]) -> None:
-        """Writes the weights and biases to a compressed `.npz` file with the names W1, b1, W2, b2, …
+        """Write the weights and biases to a compressed `.npz` file with the names W1, b1, W2, b2, ...
 
-        Only those: see `save` for all that a network has learned.
+        Other parameters are not written; see `save`.
         """
         save_dict_to_npz(filename, self.weights_and_bias())
 
     def state(self) -> dict[str, Matrix]:
-        """All that the network has learned: weights and biases as W1, b1, …, and what else layer 2 has as 2.gamma, …"""
+        """All parameters and statistics: weights and biases as W1, b1, ..., those of layer 2 as 2.gamma, ..."""
         return {key: getattr(layer, name) for key, (layer, name) in self._names().items()}
 
     def load_state(self, data: dict[str, Matrix], filename: str | PathLike[str] = "the state") -> None:
-        """Takes over what `state` gave.
+        """Set all parameters and statistics.
 
         Args:
-            data: the arrays, by their names.
-            filename: where they come from, for messages.
+            data: the arrays, as `state` returns them.
+            filename: the origin of the arrays, for messages.
 
         Raises:
             NervaError: if an array is missing or has another shape.
@@ -144,10 +149,10 @@ class MultilayerPerceptron:
         self._load(self._names(), data, filename)
 
     def to_dict(self) -> dict[str, Matrix]:
-        """The whole network as arrays: its state, and its layers' specifications and sizes as `architecture`.
+        """The whole network as arrays: its state, and the specifications and sizes of its layers as `architecture`.
 
         Raises:
-            NervaError: if a layer is not what its specification says, so that it could not be made again.
+            NervaError: if the specification that a layer prints does not describe the layer.
         """
         for index, layer in enumerate(self.layers, 1):
             _check_specification(index, layer)
@@ -155,32 +160,59 @@ class MultilayerPerceptron:
         return {"architecture": np.array([json.dumps(layers)]), **self.state()}
 
     def save(self, filename: str | PathLike[str]) -> None:
-        """Writes the whole network to a compressed `.npz` file; `load_weights_and_bias` can read it, too."""
+        """Write the whole network to a compressed `.npz` file. `load_weights_and_bias` can read it as well."""
         save_dict_to_npz(filename, self.to_dict())
 
 
+# The size of the text of an architecture, at most.
+_MAX_ARCHITECTURE = 1 << 20
+
+
+def read_architecture(filename: str | PathLike[str]) -> list[tuple[str, int, int]]:
+    """The specification, the number of inputs and the number of outputs of each layer that a network file has.
+
+    Raises:
+        NervaError: if the file is damaged, or is not one that `MultilayerPerceptron.save` wrote.
+    """
+    text = load_dict_from_npz(filename, {"architecture": None}, _MAX_ARCHITECTURE)["architecture"]
+    try:
+        layers = [(specification, D, K) for specification, D, K in json.loads(str(text[0]))]
+    except (IndexError, ValueError, TypeError, RecursionError) as error:
+        raise NervaError(f"{filename} is not a file of a whole network: its architecture: {error}") from None
+    for specification, D, K in layers:
+        if type(specification) is not str or type(D) is not int or type(K) is not int or D < 1 or K < 1:
+            raise NervaError(
+                f"{filename} is not a file of a whole network: a layer of its architecture should be a specification "
+                "and two sizes, which are 1 or more"
+            )
+    return layers
+
+
 def load_multilayer_perceptron(filename: str | PathLike[str], rng: Rng = None) -> MultilayerPerceptron:
-    """The network that `MultilayerPerceptron.save` wrote; it has no optimizers.
+    """The network that `MultilayerPerceptron.save` wrote, without optimizers.
 
     Args:
         filename: the file.
-        rng: where the randomness of dropout layers comes from.
+        rng: the generator of dropout layers.
 
     Raises:
-        NervaError: if the file can't be read, isn't one of a network, or has a layer that is not known here.
+        NervaError: if the file cannot be read, is not one of a network, or has an unknown layer.
     """
-    data = load_dict_from_npz(filename)
+    layers = read_architecture(filename)
     try:
-        layers = json.loads(str(data["architecture"][0]))
-        M = MultilayerPerceptron([parse_layer(text, D, K, rng) for text, D, K in layers])
-    except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise NervaError(f"{filename} is not a file that holds a whole network: {error}") from None
-    M.load_state(data, filename)
+        # The layers are created before their arrays are read, so that their sizes are checked here.
+        size = 4 * sum(D * K if has_weights(specification) else D for specification, D, K in layers)
+        if size > (limit := unpacked_limit(filename)):
+            raise NervaError(f"its layers would take {size} bytes, and {limit} are allowed for a file of its size")
+        M = MultilayerPerceptron([parse_layer(specification, D, K, rng) for specification, D, K in layers])
+    except NervaError as error:
+        raise NervaError(f"{filename} is not a file of a whole network: {error}") from None
+    M._load_file(M._names(), filename)
     return M
 
 
 def _check_specification(index: int, layer: Layer) -> None:
-    """Raises a NervaError if parsing what a layer prints does not give a layer of its kind."""
+    """Raise a NervaError if parsing what a layer prints does not give a layer of its class."""
     try:
         again: Layer | None = parse_layer(repr(layer), layer.input_size(), layer.output_size())
     except NervaError:
@@ -209,15 +241,16 @@ def parse_multilayer_perceptron(
     """The network that specifications describe.
 
     Args:
-        layer_specifications: one a layer, such as `["ReLU", "BatchNormalization", "Linear"]`.
-        linear_layer_sizes: the number of inputs, and then the number of outputs of each layer with weights.
-        optimizers: one for each layer that has parameters, such as `["Momentum(0.9)", "Adam", "GradientDescent"]`;
-            all but Dropout have.
-        linear_layer_weight_initializers: one for each layer with weights, such as `["HeNormal", "XavierNormal"]`.
-        rng: where the randomness of weights and of dropout comes from.
+        layer_specifications: one specification per layer, such as `["ReLU", "BatchNormalization", "Linear"]`.
+        linear_layer_sizes: the number of inputs, followed by the number of outputs of each layer with weights.
+        optimizers: one specification per layer with parameters, such as
+            `["Momentum(0.9)", "Adam", "GradientDescent"]`; of the layers above, all but Dropout have parameters.
+        linear_layer_weight_initializers: one specification per layer with weights, such as
+            `["HeNormal", "XavierNormal"]`.
+        rng: the generator of the weights and of dropout.
 
     Raises:
-        NervaError: if the numbers of specifications don't fit, or a specification can't be parsed.
+        NervaError: if the numbers of specifications do not match, or a specification cannot be parsed.
     """
     sized = [has_weights(text) for text in layer_specifications]
     sizes, initializers = list(linear_layer_sizes), list(linear_layer_weight_initializers)

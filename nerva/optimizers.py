@@ -217,7 +217,7 @@ class ChangedGradientOptimizer(GradientDescentOptimizer):
     def __init__(self, x: Matrix | Attribute, Dx: Matrix | Attribute, optimizer: Specification) -> None:
         super().__init__(x, Dx)
         self.gradient = self.Dx
-        self.optimizer = parse_optimizer(optimizer)(x, Attribute(self, "gradient"))
+        self.optimizer = OPTIMIZERS.bind(optimizer)(x, Attribute(self, "gradient"))
 
     def changed(self, Dx: Matrix) -> Matrix:
         """The gradient that the other optimizer gets."""

@@ -1,4 +1,4 @@
-"""Registries: what the names in textual specifications such as `Momentum(mu=0.9)` stand for."""
+"""Registries of components, which textual specifications such as `Momentum(mu=0.9)` name."""
 
 import difflib
 import functools
@@ -7,24 +7,24 @@ from collections.abc import Callable
 from typing import Any, Generic, NewType, TypeVar, get_type_hints
 
 from nerva.errors import NervaError
-from nerva.utilities import parse_function_call
+from nerva.utilities import parse_function_call, shown
 
 T = TypeVar("T")
 
-# The annotation of a parameter that takes the text of another component of the same registry.
+# The annotation of a parameter that takes the specification of another component of the same registry, as text.
 Specification = NewType("Specification", str)
 
 
 class Registry(Generic[T]):
-    """The known components of one kind.
+    """The components of one kind, by name.
 
-    A component is a class or function. Its parameters are the arguments that its specification takes; their
-    annotations (`float`, `int`, `str`, `list[int]`) say how the text is read; without one, the default's type does.
-    `given` names the parameters that don't come from the text, such as the matrix that an optimizer updates. A
-    parameter whose annotation is `of` takes another component of this registry: `WarmUp(Constant(0.1), 5)`; one whose
-    annotation is `Specification`, the text of one.
+    A component is a class or a function. Its parameters are the arguments of its specification. The annotation of a
+    parameter (`float`, `int`, `str`, `list[int]`) determines how the text of an argument is read; without an
+    annotation, the type of the default does. `given` names the parameters that are not arguments, such as the matrix
+    that an optimizer updates. A parameter with the annotation `of` takes another component of this registry, as in
+    `WarmUp(Constant(0.1), 5)`; one with the annotation `Specification` takes the text of one.
 
-    A component of one's own is added by its name:
+    A user-defined component is registered by name:
 
         @ACTIVATIONS.register("Cube")
         class CubeActivation(ActivationFunction): ...
@@ -37,17 +37,17 @@ class Registry(Generic[T]):
         self.components: dict[str, Callable[..., T]] = {}
 
     def add(self, name: str, component: Callable[..., T]) -> None:
-        """Makes a component known under a name.
+        """Register a component under a name.
 
         Raises:
-            NervaError: if the name is taken, or isn't a word.
+            NervaError: if the name is taken, or is not an identifier.
         """
         if name in self.components or not name.isidentifier():
-            raise NervaError(f'the {self.kind} name "{name}" is taken, or isn\'t a word')
+            raise NervaError(f'the {self.kind} name "{name}" is taken, or is not an identifier')
         self.components[name] = component
 
     def register(self, name: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
-        """`add`, as a decorator."""
+        """Register a component under a name, as a decorator."""
 
         def decorate(component: Callable[..., T]) -> Callable[..., T]:
             self.add(name, component)
@@ -56,10 +56,10 @@ class Registry(Generic[T]):
         return decorate
 
     def bind(self, text: str) -> Callable[..., T]:
-        """The component that a specification names, with its arguments filled in, still to be called with `given`.
+        """The component that a specification names, with its arguments bound. A call still takes those of `given`.
 
         Raises:
-            NervaError: if the name is unknown, or an argument is unknown, missing, or not of its type.
+            NervaError: if the name is unknown, or an argument is unknown, missing, or of another type.
         """
         component, texts, parameters = self._call(text)
         return functools.partial(
@@ -71,19 +71,21 @@ class Registry(Generic[T]):
         return self.bind(text)()
 
     def check(self, name: str, *others: "Registry[Any]") -> None:
-        """Raises a NervaError if neither this registry nor one of the others knows a name: it lists those that they do.
+        """Raise a NervaError if neither this registry nor another one has a name.
 
-        The most similar come first.
+        The message lists the known names, the most similar ones first.
         """
         known = list(dict.fromkeys(name for registry in (self, *others) for name in registry.components))
         if name not in known:
-            nearest = sorted(known, key=lambda word: -difflib.SequenceMatcher(None, word.lower(), name.lower()).ratio())
-            raise NervaError(f'unknown {self.kind} "{name}"; known: {", ".join(nearest)}')
+            word = name[:100].lower()
+            nearest = sorted(known, key=lambda other: -difflib.SequenceMatcher(None, other.lower(), word).ratio())
+            raise NervaError(f'unknown {self.kind} "{shown(name)}"; known: {", ".join(nearest)}')
 
     def canonical(self, text: str) -> str:
-        """A specification in one form for each meaning: arguments by name, in their types, defaults among them.
+        """The canonical form of a specification: all arguments by name and in their types, including defaults.
 
-        It comes from the registry and the signature alone, and not from what a component says of itself.
+        Specifications with the same meaning have the same canonical form. It depends on the registry and on the
+        signature of the component only, not on how the component prints itself.
 
         Raises:
             NervaError: as `bind` does.
@@ -96,7 +98,7 @@ class Registry(Generic[T]):
             elif key in texts:
                 arguments[key] = self._read(key, texts[key], parameter.annotation, text)
             elif parameter.annotation in _READERS:
-                # A default may be a whole number where numbers are read.
+                # The default of a float may be an integer.
                 number = parameter.annotation in (float, float | None) and parameter.default is not None
                 arguments[key] = float(parameter.default) if number else parameter.default
         inside = ", ".join(f"{key}={value}" for key, value in arguments.items() if value is not None)
@@ -121,34 +123,35 @@ class Registry(Generic[T]):
             for name, parameter in inspect.signature(component).parameters.items()
             if name not in self.given
         }
+        where = f'{self.kind} "{shown(text)}"'
         if len(call.values) > len(parameters):
-            raise NervaError(f'{self.kind} "{text}": {call.name} takes {_listed(parameters)}')
+            raise NervaError(f"{where}: {call.name} takes {_listed(parameters)}")
         named = {key: value for key, value in call.arguments.items() if key}
         arguments = dict(zip(parameters, call.values, strict=False))
         for key, value in named.items():
             if key not in parameters:
-                raise NervaError(f'{self.kind} "{text}": there is no "{key}"; {call.name} takes {_listed(parameters)}')
+                raise NervaError(f'{where}: there is no "{shown(key)}"; {call.name} takes {_listed(parameters)}')
             if key in arguments:
-                raise NervaError(f'{self.kind} "{text}": "{key}" is given twice')
+                raise NervaError(f'{where}: "{key}" is given twice')
             arguments[key] = value
         for key, parameter in parameters.items():
             if parameter.default is parameter.empty and key not in arguments:
-                raise NervaError(f'{self.kind} "{text}": {call.name} needs a value for "{key}"')
+                raise NervaError(f'{where}: {call.name} needs a value for "{key}"')
         return component, arguments, parameters
 
     def _nested(self, texts: dict[str, str], parameter: inspect.Parameter) -> str:
-        """The text of the other component that a parameter takes; "" if it takes none, or is not given as text."""
+        """The specification of the component that a parameter takes; "" if it takes none or has no such default."""
         if parameter.annotation not in (self.of, Specification):
             return ""
         default = parameter.default if isinstance(parameter.default, str) else ""
         return texts.get(parameter.name, default)
 
     def _read(self, key: str, value: str, type_: Any, text: str) -> Any:
-        """The text of an argument in the type of its parameter."""
+        """The value of an argument, in the type of its parameter."""
         if type_ is self.of:
             return self.parse(value)
         if type_ not in _READERS:
-            raise NervaError(f'"{text}": "{key}" has the type {type_}, which can\'t be read from a text')
+            raise NervaError(f'"{shown(text)}": "{key}" has the type {type_}, which cannot be read from text')
         what, read = _READERS[type_]
         try:
             result = read(value)
@@ -156,10 +159,10 @@ class Registry(Generic[T]):
                 raise ValueError("not a number")
             return result
         except ValueError:
-            raise NervaError(f'"{text}": "{key}" should be {what}, not "{value}"') from None
+            raise NervaError(f'"{shown(text)}": "{key}" should be {what}, not "{shown(value)}"') from None
 
 
-# How the text of a value is read, by the type of its parameter, and what is expected there.
+# For each type of parameter: what is expected, for messages, and a function that reads it from text.
 _READERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
     float: ("a number", float),
     float | None: ("a number", float),
@@ -171,7 +174,7 @@ _READERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
 
 
 def _type_of(parameter: inspect.Parameter) -> Any:
-    """The type of a parameter without annotation: that of its default, else a number."""
+    """The type of a parameter without annotation: that of its default, or else float."""
     return float if parameter.default in (parameter.empty, None) else type(parameter.default)
 
 

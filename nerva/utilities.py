@@ -1,27 +1,26 @@
-"""Errors, specifications, printing, timing and `.npz` files."""
+"""Imports of user-defined modules, checks of numbers, printing, timing, and the parser of specifications."""
 
 import importlib
 import math
-import os
 import re
 import sys
 import time
 import traceback
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from os import PathLike
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix
+
+# nerva-numpy has these names in this module.
+from nerva.npz_files import load_dict_from_npz as load_dict_from_npz
+from nerva.npz_files import save_dict_to_npz as save_dict_to_npz
+from nerva.whole_files import whole_or_absent as whole_or_absent
 
 
 class _Fallback(MetaPathFinder):
@@ -85,36 +84,36 @@ def _is_finite(value: float) -> bool:
 def positive(name: str, value: float) -> float:
     """Return the value. Raise a NervaError unless it is finite and greater than 0."""
     if not (value > 0 and _is_finite(value)):
-        raise NervaError(f"{name} should be greater than 0 and finite, not {value}")
+        raise NervaError(f"{name} should be greater than 0 and finite, not {shown(str(value))}")
     return value
 
 
 def not_negative(name: str, value: float) -> float:
     """Return the value. Raise a NervaError unless it is finite and 0 or more."""
     if not (value >= 0 and _is_finite(value)):
-        raise NervaError(f"{name} should be 0 or more and finite, not {value}")
+        raise NervaError(f"{name} should be 0 or more and finite, not {shown(str(value))}")
     return value
 
 
 def set_numpy_options() -> None:
-    """Makes NumPy print matrices on few lines, without exponents."""
+    """Let NumPy print matrices on few lines and without exponents."""
     np.set_printoptions(precision=8, edgeitems=3, threshold=5, suppress=True, linewidth=160)
 
 
 def pp_numpy(name: str, arr: Matrix) -> None:
-    """Prints a name, a shape and the elements."""
+    """Print a name, a shape and the elements."""
     shape = "x".join(map(str, arr.shape)) if arr.ndim in (1, 2) else str(arr.shape).strip("()")
     print(f"{name} ({shape})")
     print(arr)
 
 
 def pp(name: str, x: Matrix) -> None:
-    """Prints a name, a shape and the elements."""
+    """Print a name, a shape and the elements."""
     pp_numpy(name, x)
 
 
 class StopWatch:
-    """Measures seconds of wall time since it was made or reset."""
+    """Measures wall time, in seconds."""
 
     def __init__(self) -> None:
         self.start = time.perf_counter()
@@ -124,15 +123,15 @@ class StopWatch:
         return time.perf_counter() - self.start
 
     def reset(self) -> None:
-        """Starts again from 0."""
+        """Restart from 0."""
         self.start = time.perf_counter()
 
 
 class FunctionCall:
-    """A parsed specification: a name, and its arguments as text.
+    """A parsed specification: a name and its arguments, as text.
 
-    `values` are the arguments written without a key, `arguments` those with one. A single value stands for
-    whichever key is asked for, and is in `arguments` too, under "".
+    `values` holds the arguments without a key, `arguments` those with a key. A single argument without a key may stand
+    for any key, so it is also in `arguments`, under "".
     """
 
     def __init__(self, name: str, arguments: dict[str, str], values: tuple[str, ...] = ()) -> None:
@@ -141,11 +140,11 @@ class FunctionCall:
         self.values = values
 
     def has_key(self, key: str) -> bool:
-        """Whether an argument with this key was written."""
+        """Whether there is an argument with this key."""
         return key in self.arguments
 
     def get_value(self, key: str) -> str:
-        """The argument's text; a single value without key stands for any key; "" where there is none."""
+        """The text of an argument: that with this key or a single one without a key; "" if there is none."""
         if key in self.arguments:
             return self.arguments[key]
         if len(self.arguments) == 1:
@@ -156,7 +155,7 @@ class FunctionCall:
         """The argument as a number.
 
         Raises:
-            NervaError: if it is missing and has no default, or if it isn't a number.
+            NervaError: if it is missing and has no default, or if it is not a number.
         """
         value = self.get_value(key)
         if not value:
@@ -182,107 +181,70 @@ class FunctionCall:
         return value
 
 
-_CALL = re.compile(r"\s*(\w+)\s*(?:\((.*)\))?\s*", re.DOTALL)
-_ARGUMENT = re.compile(r"\s*(?:([A-Za-z_]\w*)\s*=)?\s*([^\s=](?:.*[^\s])?)\s*", re.DOTALL)
+# Longer or deeper specifications are mistakes, and parsing them would take long.
+MAX_LENGTH = 10_000
+MAX_DEPTH = 20
+
+_CALL = re.compile(r"(\w+)\s*(?:\((.*)\))?", re.DOTALL)
+_ARGUMENT = re.compile(r"(?:([A-Za-z_]\w*)\s*=\s*)?([^\s=].*)", re.DOTALL)
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """The parts of a text between separators that stand outside all brackets."""
-    parts, depth = [""], 0
-    for character in text:
+    """The parts of a text between the separators that are outside all brackets."""
+    parts, start, depth = [], 0, 0
+    for position, character in enumerate(text):
         depth += (character in "([") - (character in ")]")
         if depth < 0:
             break
+        if depth > MAX_DEPTH:
+            raise NervaError(f'"{shown(text)}": brackets are nested more than {MAX_DEPTH} deep')
         if character == separator and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
+            parts.append(text[start:position])
+            start = position + 1
     if depth != 0:
-        raise NervaError(f'"{text}": the brackets do not match')
-    return parts
+        raise NervaError(f'"{shown(text)}": the brackets do not match')
+    return [*parts, text[start:]]
+
+
+def shown(text: str) -> str:
+    """A text as it is shown in a message: the middle of a long one is left out."""
+    return text if len(text) <= 200 else f"{text[:100]} ... {text[-90:]}"
 
 
 def parse_function_call(text: str) -> FunctionCall:
-    """Parses `Name`, `Name(value, …)` or `Name(key=value, …)`, and nothing else.
+    """Parse `Name`, `Name(value, ...)` or `Name(key=value, ...)`.
 
-    A value is anything without a comma or `=`, or something in brackets. Where a semicolon stands between the
-    arguments, as in `MultiStepLR(0.1;1,3,5;0.1)`, commas belong to the values.
+    A value is a text without commas and `=` outside brackets. If there is a semicolon between the arguments, as in
+    `MultiStepLR(0.1;1,3,5;0.1)`, arguments are separated by semicolons, and values may have commas.
 
     Raises:
-        NervaError: if the text has any other shape; the message says which part is wrong.
+        NervaError: if the text has another form, or is too long or too deeply nested; the message says what is wrong.
     """
-    match = _CALL.fullmatch(text)
+    if len(text) > MAX_LENGTH:
+        raise NervaError(f'"{shown(text)}" has {len(text)} characters; a specification may have {MAX_LENGTH}')
+    match = _CALL.fullmatch(text.strip())
     if not match:
-        raise NervaError(f'could not parse "{text}": expected Name, Name(value) or Name(key=value, ...)')
+        raise NervaError(f'could not parse "{shown(text)}": expected Name, Name(value) or Name(key=value, ...)')
     name, inside = match.group(1), match.group(2)
     if inside is None or not inside.strip():
         return FunctionCall(name, {})
     values: list[str] = []
     arguments: dict[str, str] = {}
     for part in _split(inside, ";" if len(_split(inside, ";")) > 1 else ","):
-        argument = _ARGUMENT.fullmatch(part)
+        argument = _ARGUMENT.fullmatch(part.strip())
         if not argument or len(_split(argument.group(2), "=")) > 1:
-            raise NervaError(f'could not parse "{text}": "{part.strip()}" should be a value or key=value')
+            raise NervaError(f'could not parse "{shown(text)}": "{shown(part.strip())}" should be a value or key=value')
         key, value = argument.groups()
         if key is None:
             if arguments:
-                raise NervaError(f'could not parse "{text}": "{value}" has no key, but stands behind one that has')
+                raise NervaError(
+                    f'could not parse "{shown(text)}": "{shown(value)}" has no key, but follows one that has'
+                )
             values.append(value)
         elif key in arguments:
-            raise NervaError(f'could not parse "{text}": "{key}" is given twice')
+            raise NervaError(f'could not parse "{shown(text)}": "{shown(key)}" is given twice')
         else:
             arguments[key] = value
     if len(values) == 1 and not arguments:
         arguments[""] = values[0]
     return FunctionCall(name, arguments, tuple(values))
-
-
-@contextmanager
-def whole_or_absent(path: str | PathLike[str]) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, and renames it to `path` at the end, unless there was an error.
-
-    Whoever reads `path` finds the old file or the whole new one, also after a crash or a power cut.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The process id keeps apart two processes that write the same file.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        # A full disk does not say which file has no place, and the temporary one's name means nothing to anybody.
-        error.filename = str(path) if error.filename in (None, str(temporary)) else error.filename
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def load_dict_from_npz(filename: str | PathLike[str]) -> dict[str, Matrix]:
-    """Reads the arrays of an `.npz` file. Never unpickles.
-
-    Raises:
-        NervaError: if the file is missing, isn't a whole `.npz` file, or holds Python objects.
-    """
-    try:
-        # Opened here, because NumPy does not close a file that it can't read.
-        with Path(filename).open("rb") as file, np.load(file, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
-    except FileNotFoundError:
-        raise NervaError(f"{filename}: there is no such file") from None
-    except (ValueError, TypeError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        # NumPy's advice is to unpickle, which is never done here.
-        reason = "it holds Python objects" if "allow_pickle" in str(error) else error
-        raise NervaError(f"{filename} is not a readable .npz file of plain arrays ({reason})") from error
-
-
-def save_dict_to_npz(filename: str | PathLike[str], data: dict[str, Matrix]) -> None:
-    """Writes arrays to a compressed `.npz` file, whole or not at all; adds the suffix if it is missing."""
-    path = Path(filename)
-    if path.suffix != ".npz":
-        path = path.with_name(path.name + ".npz")
-    with whole_or_absent(path) as temporary:
-        arrays: dict[str, Any] = data
-        np.savez_compressed(temporary, **arrays)

@@ -2,8 +2,8 @@
 
 W is a K×D matrix (D inputs, K outputs) and b a vector of K. A function fills them, in their dtype, and returns the
 array that holds them, which callers keep: see `matrix_operations.assign`.
-Randomness comes from the `numpy.random.Generator` that is passed: the same generator state, the same weights.
-Without one, a generator of fresh entropy is used, and the weights can't be had again.
+Randomness comes from a `numpy.random.Generator` that is passed. The same generator state gives the same weights.
+Without a generator, one with fresh entropy is used, and the weights are not reproducible.
 """
 
 import inspect
@@ -22,8 +22,17 @@ Rng = np.random.Generator | None
 
 
 def generator(rng: Rng) -> np.random.Generator:
-    """The generator itself, or one of fresh entropy."""
+    """The generator itself, or one with fresh entropy."""
     return np.random.default_rng() if rng is None else rng
+
+
+def _fill(W: Matrix, samples: Matrix) -> Matrix:
+    """W := samples, in the dtype of W."""
+    try:
+        with np.errstate(over="raise"):
+            return assign(W, samples.astype(W.dtype))
+    except FloatingPointError:
+        raise NervaError(f"an initial weight of {abs(samples).max():.6g} is too large for {W.dtype}") from None
 
 
 def set_bias_zero(b: Matrix) -> Matrix:
@@ -45,7 +54,7 @@ def set_weights_uniform(W: Matrix, a: float = 0.0, b: float = 1.0, rng: Rng = No
     """W := samples of the uniform distribution on [a, b)."""
     if not (math.isfinite(a) and math.isfinite(b) and a <= b and math.isfinite(b - a)):
         raise NervaError(f"the uniform distribution on [a, b) needs finite numbers a ≤ b, not {a} and {b}")
-    return assign(W, generator(rng).uniform(a, b, size=W.shape).astype(W.dtype))
+    return _fill(W, generator(rng).uniform(a, b, size=W.shape))
 
 
 def set_weights_normal(W: Matrix, mean: float = 0.0, std: float = 1.0, rng: Rng = None) -> Matrix:
@@ -53,7 +62,7 @@ def set_weights_normal(W: Matrix, mean: float = 0.0, std: float = 1.0, rng: Rng 
     if not math.isfinite(mean):
         raise NervaError(f"the mean of a normal distribution should be finite, not {mean}")
     not_negative("the standard deviation", std)
-    return assign(W, generator(rng).normal(mean, std, size=W.shape).astype(W.dtype))
+    return _fill(W, generator(rng).normal(mean, std, size=W.shape))
 
 
 def set_weights_xavier_uniform(W: Matrix, rng: Rng = None) -> Matrix:
@@ -89,7 +98,7 @@ def set_weights_lecun_normal(W: Matrix, rng: Rng = None) -> Matrix:
 
 
 def set_weights_zero(W: Matrix) -> Matrix:
-    """W := 0. All neurons of a layer then learn the same: of use for tests and for single-layer networks."""
+    """W := 0. All neurons of a layer then learn the same: useful for tests and for single-layer networks."""
     return assign(W, zeros_like(W))
 
 
@@ -120,7 +129,7 @@ def parse_weight_initializer(text: str) -> Callable[..., Matrix]:
     """The function of W and rng that a specification such as `XavierNormal` or `Uniform(a=-1, b=1)` names.
 
     Raises:
-        NervaError: if the specification has another shape, or names no known initializer.
+        NervaError: if the specification cannot be parsed, or names no known initializer.
     """
     make = INITIALIZERS.bind(text)
     random = "rng" in inspect.signature(make).parameters
@@ -128,7 +137,7 @@ def parse_weight_initializer(text: str) -> Callable[..., Matrix]:
     def initialize(W: Matrix, rng: Rng = None) -> Matrix:
         return make(W, rng=rng) if random else make(W)
 
-    initialize(zeros(1, 1), np.random.default_rng(0))  # values out of range are told now
+    initialize(zeros(1, 1), np.random.default_rng(0))  # so that values out of range are reported now
     return initialize
 
 
@@ -140,10 +149,10 @@ class HasWeights(Protocol):
 
 
 def set_layer_weights(layer: HasWeights, text: str, rng: Rng = None) -> None:
-    """Fills a layer's weights as a specification says, and its biases with zeros.
+    """Initialize the weights of a layer as specified, and its biases with zeros.
 
     Raises:
-        NervaError: if the specification has another shape, or names no known initializer.
+        NervaError: if the specification cannot be parsed, or names no known initializer.
     """
     layer.W = parse_weight_initializer(text)(layer.W, rng=rng)
     layer.b = set_bias_zero(layer.b)

@@ -24,7 +24,7 @@ helpers.USERS.update(USERS)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest tests go first: at the end, one worker would wait for the other."""
-    items.sort(key=lambda item: not item.nodeid.startswith(("tests/test_readme", "tests/test_ui", "tests/workflow")))
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/docs", "tests/test_ui", "tests/workflow")))
 
 
 @pytest.fixture(scope="session")

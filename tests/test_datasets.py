@@ -36,7 +36,7 @@ def test_one_hot_and_back() -> None:
         (np.zeros((2, 2), int), r"not a matrix of shape \(2, 2\)"),
     ],
 )
-def test_labels_that_are_refused(labels: np.ndarray, message: str) -> None:
+def test_invalid_labels_are_refused(labels: np.ndarray, message: str) -> None:
     with pytest.raises(NervaError, match=message):
         to_one_hot(labels, 3)
 
@@ -57,7 +57,7 @@ def test_batches_in_random_order() -> None:
     np.testing.assert_array_equal(epochs, again)
     assert (epochs[0] != epochs[1]).any()
     everything = np.hstack([X, to_one_hot(T, 3)])
-    for epoch in epochs:  # each sample once, with its own target
+    for epoch in epochs:  # each sample once, with its target
         np.testing.assert_array_equal(epoch[epoch[:, 0].argsort()], everything)
 
 
@@ -67,13 +67,13 @@ def test_evaluation_does_not_change_the_order() -> None:
     np.testing.assert_array_equal(next(iter(loader))[0], next(iter(same))[0])
 
 
-def test_targets_that_are_one_hot_already_stay() -> None:
+def test_one_hot_targets_are_used_as_they_are() -> None:
     loader = DataLoader(X, to_one_hot(T, 3), 7, num_classes=3)
     np.testing.assert_array_equal(next(iter(loader))[1], to_one_hot(T, 3))
 
 
 @pytest.mark.parametrize("size", [0, -1])
-def test_batch_sizes_that_are_refused(size: int) -> None:
+def test_batch_sizes_below_1_are_refused(size: int) -> None:
     with pytest.raises(NervaError, match=f"batch size {size} should be 1 or more"):
         DataLoader(X, T, size)
 
@@ -99,8 +99,8 @@ def test_a_column_of_real_numbers_is_a_target() -> None:
     np.testing.assert_allclose(next(iter(loader))[1], column, rtol=1e-6)
 
 
-def test_inputs_and_targets_must_fit() -> None:
-    with pytest.raises(NervaError, match="7 inputs can't go with 6 targets"):
+def test_inputs_and_targets_must_have_the_same_length() -> None:
+    with pytest.raises(NervaError, match="7 inputs do not match 6 targets"):
         DataLoader(X, T[:6], 3)
 
 
@@ -115,7 +115,7 @@ def test_npz(tmp_path, targets: np.ndarray) -> None:
     assert train.dataset_size == 7
 
 
-def test_npz_that_are_refused(tmp_path) -> None:
+def test_invalid_npz_files_are_refused(tmp_path) -> None:
     path = tmp_path / "data.npz"
     with pytest.raises(NervaError, match=r"data\.npz: there is no such file"):
         load_npz_dataset(path)
@@ -126,31 +126,31 @@ def test_npz_that_are_refused(tmp_path) -> None:
     with pytest.raises(NervaError, match=r"has no Ttest; it has Xtrain, Ttrain, Xtest"):
         load_npz_dataset(path)
     np.savez(path, Xtrain=X, Ttrain=T[:3], Xtest=X, Ttest=T)
-    with pytest.raises(NervaError, match=r"Xtrain \(7, 2\) and Ttrain \(3,\) should have a row a sample"):
+    with pytest.raises(NervaError, match=r"Xtrain \(7, 2\) and Ttrain \(3,\) should have one row per sample"):
         load_npz_dataset(path)
     np.savez(path, Xtrain=X, Ttrain=T, Xtest=X[:, :1], Ttest=T)
-    with pytest.raises(NervaError, match="as many columns"):
+    with pytest.raises(NervaError, match="the same number of columns"):
         load_npz_dataset(path)
-    np.savez(path, Xtrain=X, Ttrain=np.array([{}] * 7), Xtest=X, Ttest=T)  # only Python objects can be unpickled
+    np.savez(path, Xtrain=X, Ttrain=np.array([{}] * 7), Xtest=X, Ttest=T)  # an array of Python objects is pickled
     with pytest.raises(NervaError, match="not a readable"):
         load_npz_dataset(path)
 
 
 @pytest.mark.parametrize("bad", [np.array(3), np.array(["a"] * 7), np.ones(7, complex)])
-def test_npz_with_other_things_than_numbers(tmp_path, bad: np.ndarray) -> None:
+def test_npz_files_without_numbers_are_refused(tmp_path, bad: np.ndarray) -> None:
     np.savez(tmp_path / "data.npz", Xtrain=X, Ttrain=bad, Xtest=X, Ttest=T)
     with pytest.raises(NervaError, match=r"data\.npz: .*Ttrain.* should h"):
         load_npz_dataset(tmp_path / "data.npz")
 
 
-def test_an_npy_file_is_no_npz_file(tmp_path) -> None:
+def test_an_npy_file_is_not_an_npz_file(tmp_path) -> None:
     with (tmp_path / "data.npz").open("wb") as file:
         np.save(file, X)
     with pytest.raises(NervaError, match="not a readable"):
         load_npz_dataset(tmp_path / "data.npz")
 
 
-def test_a_flipped_byte_in_an_npz_is_noticed(tmp_path) -> None:
+def test_a_flipped_bit_in_an_npz_file_is_detected(tmp_path) -> None:
     path = tmp_path / "data.npz"
     np.savez(path, Xtrain=X, Ttrain=T, Xtest=X, Ttest=T)
     content = bytearray(path.read_bytes())

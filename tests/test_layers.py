@@ -1,4 +1,4 @@
-"""Layers and optimizers: gradients by differences, dtypes, shapes, parameters that are rebound."""
+"""Layers, optimizers and networks: gradients, dtypes, shapes, saving and loading."""
 
 import ast
 import inspect
@@ -43,7 +43,7 @@ SHAPES = [(3, 4, 2), (1, 1, 1), (1, 5, 3), (6, 1, 1)]
 
 
 def make(layer: str, D: int, K: int, dtype: type, optimizer: str = "GradientDescent") -> Layer:
-    """A layer with parameters that are neither 0 nor 1."""
+    """A layer with random parameters."""
     rng = np.random.default_rng(1)
     made = parse_layer(layer, D, K, rng)
     for name in made.parameters:
@@ -99,7 +99,7 @@ def test_gradients(specification: str, shape: tuple[int, int, int]) -> None:
         if name != "X":
             setattr(layer, name, value)
         inputs = value if name == "X" else X
-        # What was dropped stays so.
+        # The same elements are dropped again.
         Y = layer.feedforward(inputs) if dropped is None else inputs * dropped / (1 - layer.p)
         if name != "X":
             setattr(layer, name, old)
@@ -186,7 +186,7 @@ def test_updates() -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_parameter_that_is_rebound_goes_on_training(optimizer: str) -> None:
+def test_a_replaced_parameter_is_trained(optimizer: str) -> None:
     layer = make("Linear", 2, 2, np.float32, optimizer)
     layer.W = np.ones((2, 2), np.float32)
     layer.backpropagate(layer.feedforward(np.ones((1, 2), np.float32)), np.ones((1, 2), np.float32))
@@ -194,8 +194,8 @@ def test_a_parameter_that_is_rebound_goes_on_training(optimizer: str) -> None:
     assert (layer.W < 1).all()
 
 
-def test_an_optimizer_made_of_arrays_sees_new_gradients() -> None:
-    """The idiom of nerva-numpy: the optimizer shares the layer's arrays."""
+def test_an_optimizer_of_arrays_uses_new_gradients() -> None:
+    """In nerva-numpy, an optimizer shares the arrays of its layer."""
     layer = make("ReLU", 2, 2, np.float32)
     layer.optimizer = MomentumOptimizer(layer.W, layer.DW, 0.9)
     before = layer.W.copy()
@@ -227,9 +227,9 @@ def test_weights_are_saved_and_loaded_bit_for_bit(tmp_path) -> None:
     assert list(M.weights_and_bias()) == ["W1", "b1", "W2", "b2"]
 
 
-def test_weights_that_do_not_fit_are_refused(tmp_path) -> None:
+def test_weights_of_another_shape_are_refused(tmp_path) -> None:
     MultilayerPerceptron([LinearLayer(3, 2)]).save_weights_and_bias(tmp_path / "weights.npz")
-    with pytest.raises(NervaError, match=r"weights\.npz: W1 is \(2, 3\), but the network's is \(2, 4\)"):
+    with pytest.raises(NervaError, match=r"weights\.npz: W1 has shape \(2, 3\), but \(2, 4\) is expected"):
         MultilayerPerceptron([LinearLayer(4, 2)]).load_weights_and_bias(tmp_path / "weights.npz")
     with pytest.raises(NervaError, match="has no W2"):
         MultilayerPerceptron([LinearLayer(3, 2), LinearLayer(2, 2)]).load_weights_and_bias(tmp_path / "weights.npz")
@@ -264,7 +264,7 @@ def test_a_whole_network_is_saved_and_loaded_bit_for_bit(tmp_path) -> None:
         np.testing.assert_array_equal(x, other.state()[name])
     X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     np.testing.assert_array_equal(M.evaluate(X), other.evaluate(X))
-    # What only wants weights and biases finds them there.
+    # Weights and biases alone can be loaded from the file as well.
     third = everything(2)
     third.load_weights_and_bias(tmp_path / "network.npz")
     np.testing.assert_array_equal(third.layers[4].W, M.layers[4].W)
@@ -272,22 +272,22 @@ def test_a_whole_network_is_saved_and_loaded_bit_for_bit(tmp_path) -> None:
 
 
 class Doubled(LinearLayer):
-    """A layer that prints itself as one that it is not."""
+    """A layer that prints itself as another one."""
 
 
 class DoubledReLU(ReLUActivation):
-    """An activation that prints itself as one that it is not."""
+    """An activation that prints itself as another one."""
 
 
 @pytest.mark.parametrize("layer", [Doubled(3, 2), ActivationLayer(3, 2, DoubledReLU())])
-def test_a_layer_that_could_not_be_made_again_is_not_saved(tmp_path, layer: Layer) -> None:
+def test_a_layer_whose_specification_gives_another_layer_is_not_saved(tmp_path, layer: Layer) -> None:
     with pytest.raises(NervaError, match=r"layer 1 can't be saved: (Linear|ReLU) does not name a"):
         MultilayerPerceptron([layer]).save(tmp_path / "network.npz")
     assert not list(tmp_path.iterdir())
 
 
 class PlainLayer:
-    """A layer as one may have written it for nerva-numpy, without a base class."""
+    """A layer written for nerva-numpy, without a base class."""
 
     def feedforward(self, X: np.ndarray) -> np.ndarray:
         self.X = X
@@ -301,7 +301,7 @@ class PlainLayer:
 
 
 class PlainLoader:
-    """A loader as one may have written it for nerva-numpy."""
+    """A loader written for nerva-numpy."""
 
     dataset = np.ones((3, 4), np.float32)
 
@@ -337,7 +337,7 @@ def test_a_single_output() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, bool, np.int64])
 @pytest.mark.parametrize("specification", LAYERS)
-def test_whole_numbers_are_taken_as_float32(specification: str, dtype: type) -> None:
+def test_integers_are_converted_to_float32(specification: str, dtype: type) -> None:
     layer = make(specification, 4, 3, np.float32)
     X = np.ones((2, 4), dtype)
     Y = layer.feedforward(X)
@@ -345,10 +345,10 @@ def test_whole_numbers_are_taken_as_float32(specification: str, dtype: type) -> 
     assert (Y.dtype, layer.DX.dtype, layer.evaluate(X).dtype) == (np.float32,) * 3
 
 
-def test_files_that_hold_no_whole_network_are_refused(tmp_path) -> None:
+def test_files_without_a_whole_network_are_refused(tmp_path) -> None:
     M = everything(1)
     M.save_weights_and_bias(tmp_path / "weights.npz")
-    with pytest.raises(NervaError, match="not a file that holds a whole network"):
+    with pytest.raises(NervaError, match=r"weights\.npz has no architecture; it has W1, b1"):
         load_multilayer_perceptron(tmp_path / "weights.npz")
     arrays = M.to_dict()
     np.savez(tmp_path / "part.npz", **{name: x for name, x in arrays.items() if name != "2.gamma"})
@@ -360,12 +360,12 @@ def test_files_that_hold_no_whole_network_are_refused(tmp_path) -> None:
         load_multilayer_perceptron(tmp_path / "unknown.npz")
 
 
-def test_what_is_not_finite_is_named_before_it_spreads() -> None:
+def test_a_check_names_the_first_number_that_is_not_finite() -> None:
     M = everything(1)
     X = np.zeros((2, 3), np.float32)
     X[1, 2] = np.nan
     with np.errstate(invalid="ignore"):
-        M.feedforward(X)  # nobody looks, unless asked to
+        M.feedforward(X)  # not checked by default
     M.check = True
     with pytest.raises(NervaError, match=r"the input of layer 1 \(ReLU\) has nan in row 1, column 2"):
         M.feedforward(X)
@@ -384,7 +384,7 @@ def test_what_is_not_finite_is_named_before_it_spreads() -> None:
         M.backpropagate(Y, np.array([[0, np.inf], [0, 0]], np.float32))
 
 
-def test_numbers_of_specifications_must_fit() -> None:
+def test_the_numbers_of_specifications_must_match() -> None:
     with pytest.raises(NervaError, match="2 layers with weights need 3 sizes, not 2"):
         parse_multilayer_perceptron(["ReLU", "Linear"], [3, 2], ["GradientDescent"] * 2, ["Zero"] * 2)
     with pytest.raises(NervaError, match="1 layers with parameters need 1 optimizers, not 2"):

@@ -29,7 +29,7 @@ SCHEDULES = {
 @pytest.mark.parametrize("text", SCHEDULES)
 def test_schedules_are_functions_of_the_epoch(text: str) -> None:
     schedule = parse_learning_rate(text)
-    for _ in range(2):  # in nerva-numpy, TimeBased decays further each time that it is asked
+    for _ in range(2):  # in nerva-numpy, TimeBased decays with each call
         np.testing.assert_allclose([schedule(epoch) for epoch in range(4)], SCHEDULES[text])
     again = parse_learning_rate(str(schedule))
     assert [again(epoch) for epoch in range(4)] == [schedule(epoch) for epoch in range(4)]

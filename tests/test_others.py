@@ -1,4 +1,4 @@
-"""The same figures as others': PyTorch for each layer, loss and optimizer, scikit-learn for a whole training."""
+"""Comparison with PyTorch for each layer, loss and optimizer, and with scikit-learn for a whole training."""
 
 from collections.abc import Callable
 from typing import Any
@@ -144,7 +144,7 @@ def test_batch_normalization(torch) -> None:
 
 
 def test_dropout(torch) -> None:
-    """PyTorch drops others; but as many, and divides by as much."""
+    """PyTorch drops other elements, but as many of them, and divides by the same number."""
     ours = DropoutLayer(50, 0.4, np.random.default_rng(1)).feedforward(np.ones((400, 50)))
     theirs = torch.nn.functional.dropout(torch.ones(400, 50, dtype=torch.float64), 0.4).numpy()
     np.testing.assert_allclose(np.unique(ours), np.unique(theirs))
@@ -191,7 +191,7 @@ def test_clipping_by_norm(torch) -> None:
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(("activation", "layer"), [("relu", "ReLU"), ("tanh", "HyperbolicTangent")])
 @pytest.mark.parametrize(("nesterov", "optimizer"), [(False, "Momentum(0.9)"), (True, "Nesterov(0.9)")])
-def test_a_training_of_scikit_learns(activation: str, layer: str, nesterov: bool, optimizer: str) -> None:
+def test_a_training_by_scikit_learn(activation: str, layer: str, nesterov: bool, optimizer: str) -> None:
     """The same weights after three epochs as scikit-learn's classifier, from the same start."""
     inputs, labels = load_digits(return_X_y=True)
     inputs = inputs / 16
@@ -200,7 +200,7 @@ def test_a_training_of_scikit_learns(activation: str, layer: str, nesterov: bool
         momentum=0.9, nesterovs_momentum=nesterov, random_state=1, max_iter=1,
     )  # fmt: skip
     theirs.partial_fit(inputs[:100], labels[:100], classes=range(10))
-    del theirs._optimizer  # the step that made its arrays is forgotten
+    del theirs._optimizer  # its state after the step that created the arrays
     rng = np.random.default_rng(1)
     M = MultilayerPerceptron([parse_layer(layer, 64, 16), parse_layer("Linear", 16, 10)])
     for i, linear in enumerate(M.linear_layers()):

@@ -1,4 +1,4 @@
-"""What holds for all inputs, looked for with hypothesis."""
+"""Properties that hold for all inputs, tested with hypothesis."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""nerva-numpy 1.0.0: its public names are here, and its networks train alike."""
+"""Compatibility with nerva-numpy 1.0.0: its public names exist, and its networks train alike."""
 
 import importlib
 import inspect
@@ -25,7 +25,7 @@ MODULES = [
     "weight_initializers",
 ]
 
-# Public names of the reference that are not here, or have another signature, and why.
+# Public names of the reference that are missing or have another signature, and why.
 EXCEPTIONS: dict[str, str] = {}
 
 
@@ -45,7 +45,7 @@ def pairs() -> list[tuple[str, str]]:
 
 
 def accepts(ours: object, theirs: object) -> str:
-    """Why a call that the reference takes could fail here; "" if none could."""
+    """Why a call that the reference accepts could fail; "" if none could."""
     try:
         ours_takes = list(inspect.signature(ours).parameters.values())
         theirs_takes = list(inspect.signature(theirs).parameters.values())

@@ -1,4 +1,4 @@
-"""Specifications: what is accepted, and that everything else is refused with a message that helps."""
+"""Specifications: accepted forms, and helpful messages for all others."""
 
 import pytest
 
@@ -39,7 +39,7 @@ BAD += ["Momentum(mu=1, mu=2)", "Momentum(mu=1, 2)", "Momentum(mu=1=2)", "Re LU"
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_calls_that_are_refused(text: str) -> None:
+def test_malformed_calls_are_refused(text: str) -> None:
     with pytest.raises(NervaError):
         parse_function_call(text)
 
@@ -80,18 +80,18 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("text", MISTAKES)
-def test_mistakes_are_told(text: str) -> None:
+def test_mistakes_are_reported(text: str) -> None:
     with pytest.raises(NervaError) as raised:
         parse_optimizer(text)
     assert MISTAKES[text] in str(raised.value)
 
 
 def test_an_argument_twice() -> None:
-    with pytest.raises(NervaError, match=r"stands behind|twice"):
+    with pytest.raises(NervaError, match=r"follows one|twice"):
         parse_learning_rate("TimeBased(0.1, lr=0.2)")
 
 
-def test_a_component_of_ones_own() -> None:
+def test_a_user_defined_component() -> None:
     registry: Registry[ActivationFunction] = Registry("activation")
 
     @registry.register("Cube")
@@ -163,11 +163,11 @@ def test_types_of_parameters() -> None:
     registry.add("Plain", Plain)
     registry.add("Odd", Odd)
     assert registry.parse("Plain(3, n=4, name=y)").values == (3.0, 0.5, 4, "y")
-    with pytest.raises(NervaError, match=r'"a" has the type .*complex.*, which can\'t be read'):
+    with pytest.raises(NervaError, match=r'"a" has the type .*complex.*, which cannot be read'):
         registry.parse("Odd(1)")
 
 
-def test_errors_are_those_that_callers_of_the_reference_expect() -> None:
+def test_errors_have_the_types_that_nerva_numpy_raises() -> None:
     with pytest.raises(RuntimeError):
         parse_activation("Relu")
     with pytest.raises(ValueError, match="known: ReLU"):

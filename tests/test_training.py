@@ -50,8 +50,8 @@ def loaders(data: dict[str, np.ndarray], seed: int) -> tuple[DataLoader, DataLoa
 LOSS = StableSoftmaxCrossEntropyLossFunction()
 
 
-def test_the_example_of_nerva_numpys_readme(mnist_dir, tmp_path, capsys) -> None:
-    """As it stands there, but for its imports and a seed; on a part of MNIST, for one epoch."""
+def test_the_example_in_the_readme_of_nerva_numpy(mnist_dir, tmp_path, capsys) -> None:
+    """The example with other imports and a seed, on a part of MNIST, for one epoch."""
     import gzip
 
     def idx(name: str, header: int, samples: int) -> np.ndarray:

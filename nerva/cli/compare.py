@@ -13,24 +13,28 @@ from nerva.cli import arguments
 @click.option("--by", metavar="KEY", help="Compare the values of one key, such as optimizer.")
 @click.option("--top", type=click.IntRange(1), help="Show only the best N.", metavar="N")
 @click.option("--output", type=click.Path(path_type=Path), help="Write the table to this .csv or .json file.")
-def command(experiment: str, overrides: tuple[str, ...], by: str | None, top: int | None, output: Path | None) -> None:
+@click.option("--sweep", metavar="ID", help="Compare a recorded sweep, whose runs other code may have trained.")
+def command(
+    experiment: str, overrides: tuple[str, ...], by: str | None, top: int | None, output: Path | None, sweep: str | None
+) -> None:
     """Compare the runs of EXPERIMENT, a file of conf/experiment: leaderboard, plots, summary and report.
 
-    With an option, only the table is shown or written.
+    With --by, --top or --output, only the table is shown or written.
 
     OVERRIDES are those of Hydra with which the runs were trained.
     """
     from nerva.experiment.report import commands, tables
     from nerva.experiment.report.files import write_comparison
-    from nerva.experiment.report.ranking import load, require_trained
+    from nerva.experiment.report.ranking import load
     from nerva.experiment.report.summary import summary
+    from nerva.experiment.sweep.recorded import compared_runs
 
     if output:
         tables.check_format(output)
     plan = arguments.plan(experiment, overrides)
     config = plan.config
-    require_trained(plan.folders, config.title, commands.train_command(experiment, overrides))
-    comparison = load(plan.folders, config.title, config.data.note)
+    runs = compared_runs(plan, sweep, commands.train_command(experiment, overrides))
+    comparison = load(runs.folders, config.title, config.data.note)
     table = tables.comparison_table(comparison, by)[:top]
     click.echo(tables.format_table(table))
     if output:
@@ -38,8 +42,8 @@ def command(experiment: str, overrides: tuple[str, ...], by: str | None, top: in
     if not (by or top or output):
         ui = commands.ui_command(config)
         write_comparison(
-            comparison, plan.results, config.data_dir, sweep_id=plan.sweep.id, question=config.question, ui=ui,
+            comparison, runs.results, config.data_dir, sweep_id=runs.sweep_id, question=config.question, ui=ui,
             commands=commands.sweep_commands(experiment, overrides, config), trusted_imports=frozenset(config.imports),
         )  # fmt: skip
-        click.echo(f"\n{summary(comparison, plan.results, ui)}", nl=False)
+        click.echo(f"\n{summary(comparison, runs.results, ui)}", nl=False)
     comparison.require_whole()

@@ -13,23 +13,29 @@ def _list(ctx: click.Context, param: click.Parameter, value: str | None) -> list
 @click.command(context_settings={"show_default": True})
 @click.option("--layers", required=True, callback=_list, help='Layers, separated by semicolons: "ReLU;ReLU;Linear".')
 @click.option("--layer-sizes", required=True, help='Sizes of the inputs and of each layer: "784,1024,512,10".')
-@click.option("--layer-weights", default="XavierNormal", callback=_list, help="Initial weights: one a layer, or one.")
-@click.option("--optimizers", default="GradientDescent", callback=_list, help="Optimizers: one a layer, or one.")
+@click.option(
+    "--layer-weights", default="XavierNormal", callback=_list, help="Initial weights: one per layer, or one for all."
+)
+@click.option(
+    "--optimizers", default="GradientDescent", callback=_list, help="Optimizers: one per layer, or one for all."
+)
 @click.option("--learning-rate", default="Constant(0.01)", help="The learning-rate schedule.")
 @click.option("--loss", default="SoftmaxCrossEntropy", help="The loss function.")
-@click.option("--epochs", default=100, type=click.IntRange(1), help="How often to go over the training set.")
+@click.option("--epochs", default=100, type=click.IntRange(1), help="The number of passes over the training set.")
 @click.option("--batch-size", default=100, type=click.IntRange(1), help="The number of samples in a batch.")
 @click.option("--load-dataset", required=True, help="An .npz file with Xtrain, Ttrain, Xtest and Ttest.")
 @click.option("--load-weights", default="", help="An .npz file with initial weights and biases.")
-@click.option("--save-weights", default="", help="An .npz file for the network that was trained.")
-@click.option("--seed", type=click.IntRange(0), help="For weights and order; without it, nothing repeats.")
-@click.option("--check", is_flag=True, help="Name the first number that isn't finite, and end there.")
-@click.option("--import", "imports", multiple=True, help="A module that registers components of your own.")
+@click.option("--save-weights", default="", help="The .npz file to which the trained network is written.")
+@click.option(
+    "--seed", type=click.IntRange(0), help="The seed of weights and order; without it, results are not reproducible."
+)
+@click.option("--check", is_flag=True, help="Stop at the first number that is not finite, and name it.")
+@click.option("--import", "imports", multiple=True, help="A module that registers user-defined components.")
 @click.option("--debug", is_flag=True, help="Print every batch.")
 def command(**options: Any) -> None:
     """Train a network with the flags and the table of nerva-numpy's mlp.py.
 
-    With --seed the samples come in a new random order each epoch; without it, in the order of the file.
+    With --seed, each epoch takes the samples in a new random order; without it, in the order of the file.
     """
     import numpy as np
 
@@ -68,5 +74,5 @@ def command(**options: Any) -> None:
 
 
 def _for_each(values: list[str], count: int) -> list[str]:
-    """One value for each, where one was given for all."""
+    """Repeat a single value, which stands for all."""
     return values * count if len(values) == 1 else values

@@ -19,7 +19,7 @@ def command(port: int, overrides: tuple[str, ...]) -> None:
     from nerva.errors import NervaError
     from nerva.experiment.config.composition import compose
     from nerva.experiment.records.privacy import private
-    from nerva.experiment.tracking import prepare_store
+    from nerva.experiment.tracking import mlflow_environment, prepare_store
 
     config = compose(["data=digits", *overrides])  # the dataset does not matter
     uri = config.tracking.uri
@@ -29,9 +29,8 @@ def command(port: int, overrides: tuple[str, ...]) -> None:
         raise NervaError(f"{private(uri)} is a server with a UI of its own: open it in a browser")
     prepare_store(uri, config.results_dir)
     click.echo(
-        f"http://127.0.0.1:{port} shows {private(uri)}. The runs are under «Model training». Stop it with Ctrl-C.",
+        f'http://127.0.0.1:{port} shows {private(uri)}. The runs are under "Model training". Stop it with Ctrl-C.',
         err=True,
     )
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     arguments_ = ["-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
-    os.execv(sys.executable, [sys.executable, *arguments_])  # noqa: S606
+    os.execve(sys.executable, [sys.executable, *arguments_], mlflow_environment(os.environ))  # noqa: S606

@@ -118,9 +118,9 @@ def load_prepared(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], 
     """
     prepared = Prepared.of(dataset, data_dir)
     try:
-        arrays = load_npz_dataset(prepared.npz)
+        arrays = load_npz_dataset(prepared.npz, dataset.shapes)
     except NervaError as error:
-        raise NervaError(f"{error}; delete it, and it is prepared again") from None
+        raise NervaError(f"{error}; delete the file, and it is prepared again") from None
     provenance = read_provenance(prepared)
     sha256 = checksum(arrays)
     if provenance.name != dataset.name:

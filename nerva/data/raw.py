@@ -1,4 +1,4 @@
-"""The raw files of a dataset in MNIST's IDX format: found, checked, fetched and read."""
+"""The raw files of a dataset: finding, checking, downloading and reading them."""
 
 import gzip
 import hashlib
@@ -18,16 +18,16 @@ from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix
 from nerva.utilities import whole_or_absent
 
-# Seconds to connect, and between two packets.
+# Timeouts in seconds: to connect, and between two packets.
 PATIENT = (10.0, 60.0)
 HASTY = (3.0, 3.0)
 
 
 def folders(dataset: Dataset, data_dir: Path) -> list[Path]:
-    """Where raw files are looked for: the folder that NERVA_DATA_DIR names, then `raw` in data_dir.
+    """The folders that may hold raw files: the one in NERVA_DATA_DIR, and then `raw` in data_dir.
 
     Raises:
-        NervaError: if NERVA_DATA_DIR names something that isn't a folder.
+        NervaError: if NERVA_DATA_DIR does not name a folder.
     """
     found = []
     if named := os.environ.get("NERVA_DATA_DIR"):
@@ -41,7 +41,7 @@ def folders(dataset: Dataset, data_dir: Path) -> list[Path]:
 
 
 def locate(dataset: Dataset, data_dir: Path) -> dict[str, Path]:
-    """The raw files that are there, by their names in the dataset. They are not yet checked."""
+    """The raw files that exist, by their names in the dataset. Their content is not checked."""
     located: dict[str, Path] = {}
     for name, file in dataset.files.items():
         for folder in folders(dataset, data_dir):
@@ -55,13 +55,13 @@ def read_checked(path: Path, file: RawFile) -> bytes:
     """The uncompressed bytes of a raw file.
 
     Raises:
-        NervaError: if the file is damaged or not the one that the checksum says; the message names it.
+        NervaError: if the file is damaged, or does not have the declared checksum; the message names it.
     """
     content = path.read_bytes()
     compressed = content[:2] == b"\x1f\x8b"
     if file.sha256 is None:
         if not compressed:
-            raise NervaError(f"{path} can't be checked: only the checksum of the archive, {file.archive}, is known")
+            raise NervaError(f"{path} cannot be checked: only the checksum of the archive, {file.archive}, is known")
         _compare(path, "md5", hashlib.md5(content, usedforsecurity=False).hexdigest(), str(file.md5))
     if compressed:
         try:
@@ -82,18 +82,18 @@ def _compare(path: Path, what: str, found: str, expected: str) -> None:
 
 
 def fetch(dataset: Dataset, name: str, data_dir: Path, timeout: tuple[float, float] = PATIENT) -> Path:
-    """Downloads one raw file from the first mirror that gives the right one.
+    """Download a raw file from the first mirror that has it.
 
     Args:
         dataset: the dataset.
-        name: the file's name in the dataset.
+        name: the name of the file in the dataset.
         data_dir: the file is written to `raw` in this folder, whole or not at all.
         timeout: seconds to connect, and between two packets.
 
     Raises:
-        NervaError: if no mirror gives the right file; the message says why for each.
+        NervaError: if no mirror has the file; the message gives the reason for each mirror.
     """
-    # Imported here: a dataset whose files are there needs neither.
+    # Imported here: they are only needed for downloads.
     import requests
     from requests.adapters import HTTPAdapter, Retry
     from tqdm import tqdm
@@ -101,7 +101,7 @@ def fetch(dataset: Dataset, name: str, data_dir: Path, timeout: tuple[float, flo
     file = dataset.files[name]
     target = data_dir / "raw" / dataset.name / file.archive
     session = requests.Session()
-    # Where nobody answers, waiting does not help, and the next mirror may; where somebody does, it may be busy.
+    # A server that answers may be busy, so it is tried again. For one that does not answer, the next mirror is tried.
     total = 3 if timeout is PATIENT else 0
     retry = Retry(total, connect=min(total, 1), backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
     for scheme in ("http://", "https://"):
@@ -113,7 +113,8 @@ def fetch(dataset: Dataset, name: str, data_dir: Path, timeout: tuple[float, flo
             with whole_or_absent(target) as temporary, _errors_only("urllib3"):
                 with session.get(url, stream=True, timeout=timeout) as response, temporary.open("wb") as out:
                     response.raise_for_status()
-                    size = int(response.headers.get("Content-Length", 0)) or None
+                    length = response.headers.get("Content-Length", "")
+                    size = int(length) if length.isdecimal() else None
                     bar = tqdm(total=size, desc=file.archive, unit="B", unit_scale=True, disable=_no_terminal())
                     with bar:
                         for chunk in response.iter_content(1 << 16):
@@ -141,7 +142,7 @@ def _errors_only(name: str) -> Iterator[None]:
 
 
 def _cause(error: BaseException) -> str:
-    """The reason of a failed request, without the libraries' wrappings around it."""
+    """The reason of a failed request, without the exceptions that libraries wrap around it."""
     while error.args and isinstance(inner := getattr(error.args[-1], "reason", error.args[-1]), BaseException):
         error = inner
     return str(error).rpartition("): ")[2]
@@ -152,19 +153,19 @@ def _no_terminal() -> bool:
 
 
 def collect(dataset: Dataset, data_dir: Path) -> dict[str, tuple[Path, bytes]]:
-    """Every raw file of a dataset, checked and uncompressed; what isn't there is downloaded.
+    """The raw files of a dataset, checked and uncompressed. Missing files are downloaded.
 
     Args:
         dataset: the dataset.
-        data_dir: raw files are looked for, and downloaded to, `raw` in this folder; see `folders`.
+        data_dir: the folder with `raw`, to which files are downloaded; see `folders`.
 
     Returns:
-        For each file its path and its uncompressed bytes.
+        The path and the uncompressed bytes of each file.
 
     Raises:
-        NervaError: if a file is damaged, or is not there and can't be fetched; the message says what to do.
+        NervaError: if a file is damaged, or is missing and cannot be downloaded; the message says what to do.
     """
-    # Everything that is there is checked before anything is downloaded.
+    # All existing files are checked before any is downloaded.
     located = locate(dataset, data_dir)
     contents = {name: (path, read_checked(path, dataset.files[name])) for name, path in located.items()}
     for name in dataset.files:
@@ -187,10 +188,10 @@ def _archives(dataset: Dataset) -> str:
 
 
 def read_idx(content: bytes, path: Path) -> Matrix:
-    """The array of unsigned bytes that the content of an IDX file describes.
+    """The array of unsigned bytes in an IDX file.
 
     Raises:
-        NervaError: if it isn't in that format, or shorter or longer than its header says.
+        NervaError: if it is not in that format, or is shorter or longer than its header says.
     """
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
         raise NervaError(f"{path} is not an IDX file of unsigned bytes")
@@ -198,5 +199,5 @@ def read_idx(content: bytes, path: Path) -> Matrix:
     header = 4 + 4 * dimensions
     shape = struct.unpack(f">{dimensions}I", content[4:header]) if len(content) >= header else ()
     if not shape or len(content) != header + int(np.prod(shape, dtype=np.int64)):
-        raise NervaError(f"{path} has {len(content)} bytes, which does not fit its header")
+        raise NervaError(f"{path} has {len(content)} bytes, which does not match its header")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

@@ -37,9 +37,7 @@ def test_mistakes(run: Command) -> None:
         run("nerva", "train", "data=digits", "-m", "train.epochs=1,0"), "train.epochs should be 1 to 1000000, not 0"
     )
     failed_plainly(run("nerva", "track", "quik"), 'there is no experiment "quik"')
-    failed_plainly(
-        run("nerva", "compare", "quick", "data=digits"), "12 of 12 runs of digits-quick have not been trained yet"
-    )
+    failed_plainly(run("nerva", "compare", "quick", "data=digits"), "12 of 12 runs of digits-quick are not trained yet")
     failed_plainly(
         run("nerva", "train", "data=mnist", NERVA_DATA_DIR="/nowhere"), "NERVA_DATA_DIR names /nowhere", "mnist/"
     )

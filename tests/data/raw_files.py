@@ -52,11 +52,12 @@ DAMAGES = {
 
 
 class Mirror(ThreadingHTTPServer):
-    """A web server on this machine that gives files, and whatever else it is told to."""
+    """A web server on this machine, which serves files or answers as its attributes say."""
 
     def __init__(self) -> None:
         self.files = dict(ARCHIVES)
         self.status = 200
+        self.length: str | None = None
         self.asked: list[str] = []
         mirror = self
 
@@ -65,7 +66,8 @@ class Mirror(ThreadingHTTPServer):
                 mirror.asked.append(self.path)
                 content = mirror.files.get(self.path.rpartition("/")[2])
                 self.send_response(mirror.status if content is not None else 404)
-                self.send_header("Content-Length", str(len(ARCHIVES.get(self.path.rpartition("/")[2], b""))))
+                length = mirror.length or str(len(ARCHIVES.get(self.path.rpartition("/")[2], b"")))
+                self.send_header("Content-Length", length)
                 self.end_headers()
                 self.wfile.write(content or b"")
 

@@ -12,26 +12,26 @@ from nerva.errors import NervaError
 from tests.data.raw_files import DAMAGES, nowhere, put
 
 
-def test_auto_takes_what_is_there(dataset, tmp_path, capsys) -> None:
+def test_auto_takes_the_preferred_dataset_if_its_files_exist(dataset, tmp_path, capsys) -> None:
     put(tmp_path / "raw" / "tiny")
     assert choose(dataset, "digits", tmp_path).chosen == "tiny"
     assert "data=auto takes tiny: its files are in " in capsys.readouterr().err
 
 
-def test_auto_takes_what_can_be_fetched(dataset, tmp_path, mirror, capsys) -> None:
+def test_auto_takes_the_preferred_dataset_if_it_can_be_downloaded(dataset, tmp_path, mirror, capsys) -> None:
     assert choose(replace(dataset, mirrors=[mirror.url]), "digits", tmp_path).chosen == "tiny"
     assert mirror.asked == ["/data/train_labels.gz"]
     assert "it can be downloaded" in capsys.readouterr().err
 
 
-def test_auto_takes_the_other_and_says_so_once(dataset, tmp_path, capsys) -> None:
+def test_auto_takes_the_alternative_and_says_so_once(dataset, tmp_path, capsys) -> None:
     dataset = replace(dataset, mirrors=[nowhere()])
     choice = choose(dataset, "digits", tmp_path)
     assert choice.chosen == "digits"
     notice = capsys.readouterr().err
     assert "data=auto takes digits: Tiny is not in " in notice
     assert "say data=tiny" in notice
-    # The choice stays, also when the files are there later, until its file is deleted.
+    # The choice is kept until its file is deleted, even if the files are there later.
     put(tmp_path / "raw" / "tiny")
     assert choose(dataset, "digits", tmp_path) == choice
     assert capsys.readouterr().err == ""

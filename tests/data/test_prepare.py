@@ -34,14 +34,14 @@ def test_prepared_data(dataset, tmp_path) -> None:
     assert set(arrays) == {"Xtrain", "Ttrain", "Xtest", "Ttest"}
 
 
-def test_data_are_prepared_once(dataset, tmp_path) -> None:
+def test_a_dataset_is_prepared_once(dataset, tmp_path) -> None:
     raw = put(tmp_path / "raw" / "tiny")
     prepared = prepare(dataset, tmp_path)
     before = prepared.npz.stat().st_mtime_ns
     shutil.rmtree(raw)
     assert prepare(dataset, tmp_path) == prepared
     assert prepared.npz.stat().st_mtime_ns == before
-    # What was left half-done, without its provenance, is done again.
+    # Without its provenance, a file may be incomplete: it is prepared again.
     prepared.provenance.unlink()
     with pytest.raises(NervaError, match="Tiny is not there"):
         prepare(dataset, tmp_path)
@@ -55,14 +55,14 @@ def test_data_are_prepared_once(dataset, tmp_path) -> None:
         ({"sha256": "0" * 64}, "tiny: the sha256 is .*, but 0000000.* is declared"),
     ],
 )
-def test_data_that_are_not_what_is_declared(dataset, tmp_path, change: dict, message: str) -> None:
+def test_data_that_differ_from_the_declaration_are_refused(dataset, tmp_path, change: dict, message: str) -> None:
     put(tmp_path / "raw" / "tiny")
     with pytest.raises(NervaError, match=message):
         prepare(replace(dataset, **change), tmp_path)
     assert not list(tmp_path.glob("tiny.*"))
 
 
-def test_prepared_data_that_were_changed(dataset, tmp_path) -> None:
+def test_changed_data_are_refused(dataset, tmp_path) -> None:
     put(tmp_path / "raw" / "tiny")
     prepared = prepare(dataset, tmp_path)
     arrays = load_npz_dataset(prepared.npz)
@@ -159,6 +159,6 @@ def test_digits(tmp_path) -> None:
     digits = compose(["data=digits"]).data
     arrays, _ = load_prepared(digits, prepare(digits, tmp_path).npz.parent)
     assert (arrays["Xtrain"].min(), arrays["Xtrain"].max()) == (0, 1)
-    # Stratified: each part has of each class what its size promises.
+    # The split is stratified: the classes have the same proportions in both parts.
     counts = np.bincount(arrays["Ttest"]) / np.bincount(np.concatenate([arrays["Ttrain"], arrays["Ttest"]]))
     np.testing.assert_allclose(counts, 297 / 1797, atol=0.005)

@@ -34,7 +34,7 @@ def test_the_named_folder_comes_first(dataset, tmp_path, monkeypatch) -> None:
     assert {path.parent for path, _ in collect(dataset, tmp_path / "data").values()} == {named}
 
 
-def test_a_named_folder_that_is_not_there(dataset, tmp_path, monkeypatch) -> None:
+def test_a_missing_named_folder_is_reported(dataset, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("NERVA_DATA_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(NervaError, match=r"NERVA_DATA_DIR names .*nowhere, which is not a folder"):
         prepare(dataset, tmp_path / "data")
@@ -56,14 +56,14 @@ def test_an_uncompressed_file_with_a_flipped_byte(dataset, tmp_path) -> None:
         prepare(dataset, tmp_path)
 
 
-def test_files_that_only_have_the_archives_checksum(dataset, tmp_path) -> None:
+def test_files_of_which_only_the_checksum_of_the_archive_is_known(dataset, tmp_path) -> None:
     md5 = {name: RawFile(f"{name}.gz", md5=hashlib.md5(ARCHIVES[f"{name}.gz"]).hexdigest()) for name in dataset.files}
     known = replace(dataset, files=md5)
     raw = put(tmp_path / "raw" / "tiny")
     assert prepare(known, tmp_path).npz.exists()
     (raw / "train_labels.gz").unlink()
     (raw / "train_labels").write_bytes(CONTENTS["train_labels"])
-    with pytest.raises(NervaError, match=r"train_labels can't be checked: only the checksum of the archive"):
+    with pytest.raises(NervaError, match=r"train_labels cannot be checked: only the checksum of the archive"):
         collect(known, tmp_path)
     assert known.checksum != dataset.checksum
 
@@ -71,7 +71,7 @@ def test_files_that_only_have_the_archives_checksum(dataset, tmp_path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"\x00\x00\x08", b"\x01\x00\x08\x01\x00\x00\x00\x00", idx(np.zeros((2, 2))) + b"x"]
 )
-def test_contents_that_are_not_idx(content: bytes) -> None:
+def test_contents_in_another_format_are_refused(content: bytes) -> None:
     with pytest.raises(NervaError, match="somewhere"):
         read_idx(content, Path("somewhere"))
 
@@ -85,18 +85,18 @@ def test_a_download(dataset, tmp_path, mirror) -> None:
     assert len(mirror.asked) == asked == 4
 
 
-def test_what_is_missing_is_downloaded(dataset, tmp_path, mirror) -> None:
+def test_missing_files_are_downloaded(dataset, tmp_path, mirror) -> None:
     (put(tmp_path / "raw" / "tiny") / "test_images.gz").unlink()
     collect(replace(dataset, mirrors=[mirror.url]), tmp_path)
     assert mirror.asked == ["/data/test_images.gz"]
 
 
-@pytest.mark.parametrize("trouble", ["not there", "wrong", "cut off", "forbidden", "nobody"])
-def test_the_next_mirror_is_asked(dataset, tmp_path, mirror, trouble: str) -> None:
+@pytest.mark.parametrize("trouble", ["missing", "wrong", "cut off", "forbidden", "an odd length", "nobody"])
+def test_the_next_mirror_is_tried(dataset, tmp_path, mirror, trouble: str) -> None:
     bad = Mirror()
     thread = threading.Thread(target=bad.serve_forever)
     thread.start()
-    if trouble == "not there":
+    if trouble == "missing":
         bad.files.clear()
     elif trouble == "wrong":
         bad.files["train_images.gz"] = ARCHIVES["test_images.gz"]
@@ -104,6 +104,9 @@ def test_the_next_mirror_is_asked(dataset, tmp_path, mirror, trouble: str) -> No
         bad.files["train_images.gz"] = ARCHIVES["train_images.gz"][:-20]
     elif trouble == "forbidden":
         bad.status = 403
+    elif trouble == "an odd length":
+        bad.length = "many"
+        bad.files["train_images.gz"] = b""
     url = nowhere() if trouble == "nobody" else bad.url
     try:
         # Cut off: the server announces the whole length and then closes.
@@ -115,7 +118,7 @@ def test_the_next_mirror_is_asked(dataset, tmp_path, mirror, trouble: str) -> No
     assert contents["train_images"][1] == CONTENTS["train_images"]
 
 
-def test_no_mirror_gives_it(dataset, tmp_path, mirror) -> None:
+def test_no_mirror_has_the_file(dataset, tmp_path, mirror) -> None:
     mirror.files["train_images.gz"] = flip(ARCHIVES["train_images.gz"])
     nobody = nowhere()
     with pytest.raises(NervaError) as raised:

@@ -171,6 +171,23 @@ def test_a_run_that_diverges_is_reported_and_the_others_continue(run: Command, t
     assert not (tmp_path / "results" / "mlflow.db").exists()
 
 
+def test_a_damaged_run_is_named_and_the_others_are_compared(run: Command, tmp_path) -> None:
+    overrides = "overrides=optimizer=momentum,nesterov learning_rate.lr=0.1 train.epochs=1 seed=1 tracking=off"
+    assert pipeline(run, "data=digits", overrides).returncode == 0
+    damaged, other = tmp_path.glob("results/runs/*/provenance.json")
+    damaged.write_text('{"run_id": 3}')
+    next(tmp_path.glob("results/digits-quick-*/compared-*.txt")).unlink()
+    result = pipeline(run, "data=digits", overrides)
+    assert result.returncode == 0, result.stderr
+    assert f"left out     {damaged.parent.name}: {damaged.relative_to(tmp_path)} is damaged" in result.stdout
+    assert "digits-quick: 1 run of 1 configuration" in result.stdout
+    shutil.rmtree(damaged.parent)  # as the message says
+    result = pipeline(run, "data=digits", overrides)
+    assert trained(result) == 1
+    assert "digits-quick: 2 runs of 2 configurations" in result.stdout
+    assert other.exists()
+
+
 SMALL = "optimizer=momentum learning_rate.lr=0.1 seed=1 train.epochs=1"
 
 
@@ -336,7 +353,6 @@ def test_looking_changes_nothing(run: Command, tmp_path) -> None:
     for command in LOOKS:
         result = run(*command, **offline)
         assert "Traceback" not in result.stderr, result.stderr
-    assert "nerva" in result.stdout
     assert snapshot(tmp_path) == before
     assert not (tmp_path / "results").exists()
     config = ("--config", "data=digits", f"overrides={SMALL} tracking=off")
@@ -363,7 +379,7 @@ def test_the_lock_of_a_dead_process(run: Command, tmp_path, host: str) -> None:
     locks, processes = tmp_path / ".snakemake" / "locks", tmp_path / ".snakemake" / "nerva"
     locks.mkdir(parents=True)
     processes.mkdir()
-    (locks / "0.output.lock").write_text(f"{tmp_path}/results/data/digits.npz\n")
+    (locks / "0.output.lock").write_text("results/data/digits.npz\n")
     process = {"host": socket.gethostname(), "boot": "another boot", "pid": 1, "started": 0.0}
     if host == "another":
         process["host"] = "another.example.org"
@@ -374,7 +390,7 @@ def test_the_lock_of_a_dead_process(run: Command, tmp_path, host: str) -> None:
     result = run(*target)
     if host == "this":
         assert result.returncode == 0, result.stderr
-        assert not list(locks.iterdir())
+        assert not list(locks.glob("*"))
     else:
         failed_plainly(result, "cannot be locked")
         assert list(locks.iterdir())

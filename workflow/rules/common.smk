@@ -57,6 +57,8 @@ POINTS = {point.run_id: point for point in SWEEP.points}
 CONFIG = SWEEP.config
 if NOTE := numerics.note(CONFIG.numerics.mode):
     print(NOTE, file=sys.stderr)
+if CONFIG.data.note and workflow.is_main_process and not EXECUTING:
+    print(f"{CONFIG.data.title}, {CONFIG.data.note}", file=sys.stderr)
 # Snakemake's report shows these.
 config |= {"title": CONFIG.title, "question": CONFIG.question}
 RESULTS = Path(CONFIG.results_dir)

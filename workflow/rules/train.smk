@@ -35,6 +35,4 @@ rule train:
         "nerva train {params.overrides} > {log:q} 2>&1 || case $? in"
         " 3) ;;"
         " 28) kill -TERM $PPID; exit 28 ;;"
-        " *) "
-        + ("false" if CONFIG.force else "[ -e {output.record:q} ]")
-        + " ;; esac"
+        " *) " + ("false" if CONFIG.force else "[ -e {output.record:q} ]") + " ;; esac"

@@ -14,6 +14,8 @@ from nerva.utilities import whole_or_absent
 
 T = TypeVar("T")
 
+_LARGEST = 1 << 24  # bytes of a file of texts
+
 
 def read_record(path: Path, kind: type[T], repair_hint: str) -> T:
     """Read a JSON file as an object of a type, which may be a dataclass.
@@ -32,6 +34,24 @@ def read_record(path: Path, kind: type[T], repair_hint: str) -> T:
         raise NervaError(f"{path} can't be read ({error.strerror}); {repair_hint}") from None
     except ValueError as error:
         raise NervaError(f"{path} is damaged ({error}); {repair_hint}") from None
+
+
+def read_texts(path: Path, repair_hint: str) -> dict[str, str]:
+    """Read a JSON file of texts by name. A text may have surrogates, which stand for bytes that are not UTF-8.
+
+    Raises:
+        NervaError: if the file can't be read, or its content has another shape.
+    """
+    try:
+        with path.open("rb") as file:
+            content = json.loads(file.read(_LARGEST))
+    except OSError as error:
+        raise NervaError(f"{path} can't be read ({error.strerror}); {repair_hint}") from None
+    except (ValueError, RecursionError) as error:
+        raise NervaError(f"{path} is damaged ({error}); {repair_hint}") from None
+    if not isinstance(content, dict) or not all(isinstance(text, str) for text in content.values()):
+        raise NervaError(f"{path} is damaged (it should have one text per name); {repair_hint}")
+    return content
 
 
 def write_record(path: Path, record: Any) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
-from omegaconf._utils import get_yaml_loader
 
 from nerva.data.json_files import parse_json
 from nerva.errors import NervaError
@@ -47,7 +46,7 @@ def from_yaml(text: str) -> Config:
         # An alias makes a small text large.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
             raise ValueError("it has aliases")
-        content = yaml.load(text, get_yaml_loader())  # noqa: S506 - a subclass of SafeLoader
+        content = yaml.safe_load(text)
         # By way of JSON, which has no bytes, dates or halves of characters.
         return parse_json(json.dumps(content), Config)
     except yaml.YAMLError as error:

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from nerva.errors import NervaError
 from nerva.experiment.config.schema import Config
 from nerva.experiment.records import metrics, run_config
-from nerva.experiment.records.files import file_checksum, read_record, write_record
+from nerva.experiment.records.files import file_checksum, read_record, read_texts, write_record
 from nerva.experiment.records.provenance import Provenance
 from nerva.experiment.records.run_record import RunRecord
 from nerva.utilities import whole_or_absent
@@ -161,7 +161,7 @@ class RunFolder:
         Raises:
             NervaError: if the file is damaged.
         """
-        return read_record(self.imports, dict[str, str], self.repair_hint) if self.imports.exists() else {}
+        return read_texts(self.imports, self.repair_hint) if self.imports.exists() else {}
 
     def write_record(self, record: RunRecord) -> None:
         """Write the result of the run, with the checksums of the other files."""

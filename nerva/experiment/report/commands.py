@@ -38,4 +38,4 @@ def ui_command(config: Config) -> str:
         return private(config.tracking.uri)
     elsewhere = f"nerva ui results_dir={config.results_dir}"
     command = "make ui (or: nerva ui)" if config.results_dir == "results" else elsewhere
-    return f"{command}, then http://127.0.0.1:5000, «Model training»"
+    return f'{command}, then http://127.0.0.1:5000, "Model training"'

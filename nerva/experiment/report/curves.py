@@ -1,9 +1,13 @@
 """Learning curves of configurations as series of numbers, which both plotting libraries draw."""
 
 import math
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 import pandas as pd
+
+_MOST_TICKS = 16
+_LARGEST = 1e100  # larger values, and axes with them, overflow
 
 # The metrics that have learning curves, with their names for people.
 METRICS = {"train_loss": "training loss", "validation_accuracy": "validation accuracy"}
@@ -37,16 +41,15 @@ class LearningCurves:
 
 
 def learning_curves(metrics: pd.DataFrame, board: pd.DataFrame) -> list[LearningCurves]:
-    """The learning curves of each metric in `METRICS`. Values that are not finite are left out.
+    """The learning curves of each metric in `METRICS`. Values that are infinite or too large for a plot are left out.
 
     Args:
         metrics: one row per run and epoch, with the columns of metrics.csv and `configuration_id`.
         board: one row per configuration, the best first, with the columns rank, configuration and configuration_id.
     """
-    finite = metrics[["configuration_id", "epoch", *METRICS]].replace([math.inf, -math.inf], math.nan)
-    series = finite.groupby(["configuration_id", "epoch"])[[*METRICS]].agg(["mean", "min", "max"])
-    # The sum of large numbers may overflow.
-    series = series.replace([math.inf, -math.inf], math.nan)
+    values = metrics[[*METRICS]]
+    shown = values.where(values.abs() < _LARGEST).groupby([metrics["configuration_id"], metrics["epoch"]])
+    series = shown.agg(["mean", "min", "max"])
     result = []
     for metric, label in METRICS.items():
         bands = series[metric].dropna()
@@ -59,6 +62,21 @@ def learning_curves(metrics: pd.DataFrame, board: pd.DataFrame) -> list[Learning
             curves.append(
                 Curve(row["rank"], row["configuration"], epochs, *(band[x].tolist() for x in ("mean", "min", "max")))
             )
-        log = metric.endswith("loss") and len(bands) > 0 and bool((bands["min"] > 0).all())
-        result.append(LearningCurves(metric, label, log, curves))
+        # Over less than a factor of 2, a linear axis has better ticks.
+        log = metric.endswith("loss") and 0 < 2 * bands["min"].min() < bands["max"].max()
+        result.append(LearningCurves(metric, label, bool(log), curves))
     return result
+
+
+def log_ticks(learning_curves: LearningCurves) -> tuple[list[float], list[str]]:
+    """The ticks of a logarithmic axis: round numbers, and the same with all of their digits as texts."""
+    values = [y for curve in learning_curves.curves for y in (*curve.min, *curve.max)]
+    orders = math.log10(max(values)) - math.log10(min(values))
+    digits = (1, 1.5, 2, 3, 4, 5, 6, 8) if orders < 1 else (1, 2, 5) if orders < 4 else (1,)
+    powers = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
+    ticks = [tick for power in powers for digit in digits if (tick := float(f"{digit}e{power}")) > 0]
+    first = max(0, bisect_right(ticks, min(values)) - 1)
+    last = bisect_left(ticks, max(values))
+    ticks = ticks[first : last + 1]
+    ticks = ticks[:: math.ceil(len(ticks) / _MOST_TICKS)]
+    return ticks, [f"{tick:g}" for tick in ticks]

@@ -34,8 +34,8 @@ def write_comparison(
         comparison: the sweep.
         folder: the folder for the files, which is created if necessary.
         data_dir: the folder of the prepared datasets. Without the dataset, predictions are left out.
-        sweep_id: the sweep. `compared-<id>.txt` lists its runs, so that Snakemake knows which sweep the files are of.
-            It is not written if damaged runs were left out.
+        sweep_id: the sweep. `compared-<id>.txt` lists the runs that were compared, so that Snakemake knows which sweep
+            the files are of. It is written last.
         question: the question that the experiment asks.
         commands: the commands that train and compare the sweep.
         ui: how to open the MLflow UI, if the runs are logged.
@@ -55,7 +55,7 @@ def write_comparison(
         _write_text(folder / "summary.txt", summary(comparison, folder, ui))
         analyst = Analyst(data_dir, trusted_imports)
         _write_text(folder / "report.html", report_html(comparison, analyst, commands, question))
-        if sweep_id and not comparison.damaged:
+        if sweep_id:
             _write_text(folder / f"compared-{sweep_id}.txt", "".join(f"{x}\n" for x in comparison.runs["run_id"]))
 
 

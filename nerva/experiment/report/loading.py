@@ -1,5 +1,7 @@
 """Loading the records of runs, and checking that they agree with each other."""
 
+import dataclasses
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from nerva.experiment.records.files import file_checksum
 from nerva.experiment.records.provenance import Provenance
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.run_record import EpochMetrics, RunRecord
+from nerva.experiment.report.text import cut
 
 # The metrics that are fractions.
 _ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
@@ -42,7 +45,7 @@ def load_runs(folders: Sequence[RunFolder]) -> tuple[list[LoadedRun], list[Damag
         try:
             loaded.append(load_run(folder))
         except NervaError as error:
-            damaged.append(DamagedRun(folder.run_id, str(error)))
+            damaged.append(DamagedRun(folder.run_id, cut(str(error), 500)))
     return loaded, damaged
 
 
@@ -82,6 +85,10 @@ def _check(run: LoadedRun) -> None:
         if value != expected:
             raise ValueError(f"{key} is {value!r:.100}, and should be {expected!r:.100}")
     check_file_name("data.name in config.yaml", config.data.name)
+    try:
+        json.dumps(dataclasses.asdict(config), ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # YAML can express half of a character, and a file can't
+        raise ValueError("a text in config.yaml is not valid Unicode") from None
     if not 0 <= config.seed < 2**63:
         raise ValueError(f"seed in config.yaml is {config.seed:.6g}")
     for epoch, row in enumerate(run.metrics):

@@ -1,7 +1,6 @@
 """Interactive charts by plotly, as pieces of an HTML page. Their text colours follow the page; see the template."""
 
 import html
-import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -10,15 +9,16 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from nerva.experiment.identity.fingerprint import digest
 from nerva.experiment.report.colours import COLOURS, HIGHLIGHTED, colour_of
-from nerva.experiment.report.curves import Curve, LearningCurves
+from nerva.experiment.report.curves import Curve, LearningCurves, log_ticks
 from nerva.experiment.report.factors import ordered
 from nerva.experiment.report.predictions import Analysis
 from nerva.experiment.report.text import cut
 
 _LEGEND = 38  # characters per line of a legend: as many as a phone shows
 _HOVER = 60  # characters per line of a text that appears on hovering
-_MOST_TICKS = 16
+_PERCENT = ".2~%"
 _CLEAR = "rgba(0,0,0,0)"
 _GRID = "rgba(128,128,128,0.25)"
 
@@ -43,13 +43,15 @@ def curves_chart(learning_curves: LearningCurves) -> str:
     axis = {"title": "epoch", "tickformat": "d", **({"dtick": 1} if learning_curves.last_epoch <= 10 else {})}
     kind = "log" if learning_curves.log else "linear"
     if learning_curves.log:
-        ticks = log_ticks([y for curve in learning_curves.curves for y in (*curve.min, *curve.max)])
+        tickvals, ticktext = log_ticks(learning_curves)
+        ticks: dict[str, Any] = {"tickvals": tickvals, "ticktext": ticktext}
     else:
-        ticks = {"tickformat": ".0%" if learning_curves.metric.endswith("accuracy") else "~g"}
+        ticks = {"tickformat": _PERCENT if learning_curves.metric.endswith("accuracy") else "~g"}
     # The legend has its own space below the plot, however long its entries are.
     below = 70 + 18 * sum(1 + entry.count("<br>") for entry in entries)
     return _chart(
-        traces, 290 + below, xaxis=axis, yaxis={"title": learning_curves.label, "type": kind} | ticks,
+        learning_curves.metric, traces, 290 + below, xaxis=axis,
+        yaxis={"title": learning_curves.label, "type": kind} | ticks,
         legend={"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0,
                 "traceorder": "reversed", "maxheight": below},
         margin={"l": 10, "r": 10, "t": 30, "b": below},
@@ -87,9 +89,12 @@ def effect_chart(key: str, values: Sequence[Any], runs: pd.DataFrame) -> str:
         "title": _plain(key), "type": "category", "categoryorder": "array",
         "categoryarray": order[::-1] if beside else order, "tickvals": order, "ticktext": shown,
     }  # fmt: skip
-    scale = {"title": "validation accuracy", "tickformat": ".1%"}
+    scale = {"title": "validation accuracy", "tickformat": _PERCENT}
     height = max(320, 130 + 46 * len(order)) if beside else 320
-    return _chart(traces, height, xaxis=scale if beside else categories, yaxis=categories if beside else scale)
+    chart_id = f"effect-{digest(key)[:12]}"
+    return _chart(
+        chart_id, traces, height, xaxis=scale if beside else categories, yaxis=categories if beside else scale
+    )
 
 
 def parallel_chart(factors: dict[str, list[Any]], runs: pd.DataFrame) -> str:
@@ -104,18 +109,18 @@ def parallel_chart(factors: dict[str, list[Any]], runs: pd.DataFrame) -> str:
         ticks = {"tickvals": list(range(len(known))), "ticktext": [cut(str(value), 20) for value in known]}
         dimensions.append({"label": _plain(cut(key, 40)), "values": places, **ticks})
     for label, column, form in (
-        ("validation", "validation_accuracy", ".1%"),
-        ("test", "test_accuracy", ".1%"),
+        ("validation", "validation_accuracy", _PERCENT),
+        ("test", "test_accuracy", _PERCENT),
         ("seconds", "training_seconds", ".3~g"),
     ):
         dimensions.append({"label": label, "values": runs[finished][column].tolist(), "tickformat": form})
     line = {
         "color": runs[finished]["validation_accuracy"].tolist(),
         "colorscale": [[0, COLOURS[5]], [1, COLOURS[0]]], "showscale": True,
-        "colorbar": {"title": {"text": "validation"}, "tickformat": ".0%", "thickness": 12},
+        "colorbar": {"title": {"text": "validation"}, "tickformat": _PERCENT, "thickness": 12},
     }  # fmt: skip
     trace = go.Parcoords(line=line, dimensions=dimensions, labelangle=-15)
-    return _chart([trace], 420, margin={"l": 90, "r": 30, "t": 70, "b": 20})
+    return _chart("parallel", [trace], 420, margin={"l": 90, "r": 30, "t": 70, "b": 20})
 
 
 def confusion_chart(analysis: Analysis) -> str:
@@ -129,20 +134,9 @@ def confusion_chart(analysis: Analysis) -> str:
         hovertemplate="%{text} of class %{y} were predicted as %{x}<extra></extra>",
     )  # fmt: skip
     return _chart(
-        [trace], 460, xaxis={"title": "predicted class", "type": "category", "showgrid": False},
+        "confusion", [trace], 460, xaxis={"title": "predicted class", "type": "category", "showgrid": False},
         yaxis={"title": "correct class", "type": "category", "autorange": "reversed", "showgrid": False},
     )  # fmt: skip
-
-
-def log_ticks(values: Sequence[float]) -> dict[str, Any]:
-    """Ticks of a logarithmic axis at round numbers, with all of their digits. The values are greater than 0."""
-    least, most = min(values), max(values)
-    powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
-    orders = math.log10(most) - math.log10(least)
-    digits = (1, 1.5, 2, 3, 4, 5, 6, 8) if orders < 1 else (1, 2, 5) if orders < 4 else (1,)
-    ticks = [tick for power in powers for digit in digits if 0 < (tick := float(f"{digit}e{power}")) < math.inf]
-    ticks = ticks[:: math.ceil(len(ticks) / _MOST_TICKS)]
-    return {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
 def _curve(curve: Curve, entry: str, name: str, group: str, in_legend: bool) -> list[go.Scatter]:
@@ -165,7 +159,8 @@ def _curve(curve: Curve, entry: str, name: str, group: str, in_legend: bool) -> 
     return [band, line]
 
 
-def _chart(traces: Sequence[Any], height: int, **layout: Any) -> str:
+def _chart(chart_id: str, traces: Sequence[Any], height: int, **layout: Any) -> str:
+    """A chart as HTML. Without an id, plotly would choose a random one."""
     axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "automargin": True}
     for key in ("xaxis", "yaxis"):
         layout[key] = {**axis, **layout.get(key, {})}
@@ -174,7 +169,11 @@ def _chart(traces: Sequence[Any], height: int, **layout: Any) -> str:
     look = go.Layout(height=height, font={"size": 13}, paper_bgcolor=_CLEAR, plot_bgcolor=_CLEAR, **layout)
     config = {"responsive": True, "displaylogo": False, "displayModeBar": False}
     chart = go.Figure(list(traces), look)
-    return str(chart.to_html(full_html=False, include_plotlyjs=False, config=config, default_height=f"{height}px"))
+    return str(
+        chart.to_html(
+            full_html=False, include_plotlyjs=False, config=config, default_height=f"{height}px", div_id=chart_id
+        )
+    )
 
 
 def _rgba(colour: str, alpha: float) -> str:

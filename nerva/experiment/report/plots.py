@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Literal
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from nerva.errors import NervaError
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.report.colours import COLOURS, HIGHLIGHTED, colour_of
+from nerva.experiment.report.curves import log_ticks
 from nerva.experiment.report.predictions import Analysis
 from nerva.experiment.report.ranking import Comparison
 from nerva.matrix_operations import Matrix
@@ -55,7 +56,13 @@ def comparison_curves(comparison: Comparison) -> Figure:
             ax.fill_between(curve.epochs, curve.min, curve.max, color=colour, alpha=0.15, linewidth=0)
         ax.set(xlabel="epoch", ylabel=learning_curves.label, yscale="log" if learning_curves.log else "linear")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[-1].yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")
+        if learning_curves.log:
+            limits = ax.get_ylim()
+            ax.set_yticks(*log_ticks(learning_curves))
+            ax.set_yticks([], minor=True)
+            ax.set_ylim(limits)
+        elif learning_curves.metric.endswith("accuracy"):
+            ax.yaxis.set_major_formatter(PercentFormatter(1))
     handles, labels = axes[-1].get_legend_handles_labels()
     if len(comparison.board) > HIGHLIGHTED:
         labels[0] += f" (ranks {HIGHLIGHTED + 1} to {len(comparison.board)} in grey)"
@@ -67,10 +74,8 @@ def ranking(comparison: Comparison) -> Figure:
     """The mean accuracies of each configuration, the best at the top. Small marks are single runs."""
     board = comparison.board
     labels = [
-        textwrap.fill(
-            _plain(row["configuration"]) + (f" ({row['failed']} of {row['seeds']} failed)" if row["failed"] else ""),
-            _LABEL,
-        )
+        textwrap.fill(_plain(row["configuration"]), _LABEL)
+        + (f"\n({row['failed']} of {row['seeds']} failed)" if row["failed"] else "")
         for row in board.to_dict("records")
     ]
     lines = 1 + max(label.count("\n") for label in labels)
@@ -83,10 +88,10 @@ def ranking(comparison: Comparison) -> Figure:
         ax.scatter(board[column], board["rank"] + offset, color=colour, marker=marker, s=55, label=f"{part}, mean")
     if finished.empty:
         ax.text(0.5, 0.5, "all runs failed", transform=ax.transAxes, ha="center")
-        ax.set(xlim=(0, 1), ylim=(0.5, len(board) + 0.5))
+        ax.set_xlim(0, 1)
     ax.set_yticks(board["rank"], labels)
-    ax.invert_yaxis()
-    ax.xaxis.set_major_formatter(lambda x, _: f"{x:.1%}")
+    ax.set_ylim(len(board) + 0.5, 0.5)
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.set_xlabel("accuracy")
     figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     return figure
@@ -156,7 +161,7 @@ def first_layer(folder: RunFolder) -> Figure | None:
         W = load_dict_from_npz(folder.best).get("W1")
     except NervaError as error:
         raise NervaError(f"{error}; {folder.repair_hint}") from None
-    images = None if W is None or W.ndim != 2 else as_images(W[:SHOWN])
+    images = as_images(W[:SHOWN]) if W is not None and W.ndim == 2 and W.dtype.kind == "f" else None
     if images is None or not np.isfinite(images).all():
         return None
     if images.ndim == 4:

@@ -103,6 +103,8 @@ class Analyst:
             return f"The network uses user-defined modules that are not found: {names}."
         if user_modules.texts(config.imports) != folder.read_imports():
             return f"The network uses user-defined modules that have changed since it was trained: {names}."
+        if config.data.classes > _MOST_CLASSES:
+            return f"The dataset has more than {_MOST_CLASSES} classes."
         check_file_name("data.name", config.data.name)
         if not Prepared.of(config.data, self.data_dir).provenance.exists():
             return f"The dataset is no longer here; nerva prepare data={config.data.name} prepares it again."
@@ -120,8 +122,6 @@ class Analyst:
         if config.data.name not in self._arrays:
             self._arrays[config.data.name], _ = load_prepared(config.data, self.data_dir)
         arrays = self._arrays[config.data.name]
-        if config.data.classes > _MOST_CLASSES:
-            raise NervaError(f"predictions of more than {_MOST_CLASSES} classes are not shown")
         if file_checksum(folder.best) != folder.read_record().files.get(folder.best.name):
             raise NervaError(f"{folder.best} was changed after the run had ended; {folder.repair_hint}")
         Y = _outputs(load_network(folder, config), arrays["Xtest"], config.train.evaluation_batch_size)

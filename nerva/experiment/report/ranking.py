@@ -49,12 +49,6 @@ class Comparison:
             raise NervaError(f"{count} of {self.title} left out:{_listed(self.damaged)}")
 
 
-def require_trained(folders: Sequence[RunFolder], title: str, command: str) -> None:
-    """Raise a NervaError that names the command which trains them, if some runs have not ended."""
-    if missing := [folder for folder in folders if not folder.record.exists()]:
-        raise NervaError(f"{len(missing)} of {len(folders)} runs of {title} are not trained yet; try: {command}")
-
-
 def load(folders: Sequence[RunFolder], title: str, note: str = "") -> Comparison:
     """Load the runs of a sweep, and rank them. Damaged runs are left out, and listed in the result.
 
@@ -108,8 +102,9 @@ def leaderboard(runs: pd.DataFrame) -> pd.DataFrame:
     metrics = ["validation_accuracy", "test_accuracy", "training_seconds"]
     board = (
         runs.assign(finished=finished, **{name: runs[name].where(finished) for name in metrics})
-        .groupby(["configuration", "configuration_id"], sort=False)
+        .groupby("configuration_id", sort=False)
         .agg(
+            configuration=("configuration", "first"),
             seeds=("finished", "size"),
             failed=("finished", lambda finished: int((~finished).sum())),
             validation_accuracy=("validation_accuracy", "mean"),

@@ -98,7 +98,7 @@ def verdict(compared: pd.DataFrame) -> str:
             which = "the other configuration" if len(others) == 1 else f"{noise} of the {len(others)} others"
             text += f" The difference to {which} may be noise."
         if unknown:
-            text += f" The seeds of {unknown} of the {len(others)} others are too few, or too similar, to test."
+            text += f" {unknown} of the {len(others)} others can't be tested: too few seeds, or no spread over seeds."
         if worse:
             which = "The rest" if noise or unknown or higher else "All others"
             which += " that finished" if failed and which == "All others" else ""

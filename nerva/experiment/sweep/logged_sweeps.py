@@ -61,7 +61,7 @@ def _log(records: Iterable[SweepRecord], config: Config, say: Say, trusted_impor
                 trusted_imports=trusted_imports,
             )
         except NervaError as error:
-            problems.append(str(error))
+            problems += str(error).splitlines()
             continue
         done = f"{plural(logged, 'run')} logged to {private(tracking.uri)}"
         say(f"{record.title}: {done}, {plural(len(folders) - logged, 'run')} already logged")

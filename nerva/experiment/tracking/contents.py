@@ -52,7 +52,7 @@ def _problem(contents: RunContents, folder: RunFolder) -> str:
         *([(folder.record, record.run_id)] if record else []),
     ):
         if run_id != folder.run_id:
-            return f"{file} is damaged (run_id: it should be {folder.run_id}, not {run_id[:40]})"
+            return f"{file} is damaged (run_id: it should be {folder.run_id}, not {run_id[:40]!r})"
     if record and folder.weights.name not in record.weights:
         return f"{folder.record} is damaged (weights: there is no checksum of {folder.weights.name})"
     if record and record.best and not 0 <= record.best.epoch < len(contents.rows):

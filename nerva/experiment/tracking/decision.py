@@ -32,7 +32,7 @@ class Action(StrEnum):
 class Logged:
     """What MLflow has of a run."""
 
-    status: Status
+    status: str  # a person may have given it one that is not in `Status`
     ended: str  # the tag nerva.ended: when the training ended that has been logged completely; "" if none has
     described: bool  # whether parameters and datasets have been logged
     epochs: Set[Epoch] = frozenset()
@@ -57,7 +57,8 @@ def is_up_to_date(record: RunRecord | None, logged: Logged | None) -> bool:
     if record is None or logged is None:
         return False
     # A process that was killed while it logged has left the run RUNNING.
-    return logged.ended == end_time(record) and logged.described and logged.status != Status.RUNNING
+    over = logged.status in (Status.FINISHED, Status.FAILED, Status.KILLED)
+    return over and logged.ended == end_time(record) and logged.described
 
 
 def decide(record: RunRecord | None, epochs: Sequence[Epoch], training: bool, logged: Logged | None) -> Decision:

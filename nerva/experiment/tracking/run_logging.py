@@ -143,7 +143,7 @@ class RunLogger:
 
 def _logged(run: Run) -> Logged:
     """What MLflow has of a run, except for the epochs, which need another request."""
-    return Logged(Status(run.info.status), run.data.tags.get("nerva.ended", ""), _is_described(run))
+    return Logged(run.info.status, run.data.tags.get("nerva.ended", ""), _is_described(run))
 
 
 def _is_described(run: Run) -> bool:

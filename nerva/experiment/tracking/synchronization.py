@@ -103,6 +103,7 @@ class _Experiment:
             if error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
             problem = f"MLflow does not accept the records in {folder.path} ({reason(error)}); {folder.repair_hint}"
+        problem = " ".join(problem.splitlines())
         self.problems.append(problem)
         for run in self._search(f"attributes.status = '{Status.RUNNING.value}'"):
             if run.data.tags.get("nerva.run_id") == folder.run_id:

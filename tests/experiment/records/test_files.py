@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from nerva.errors import NervaError
-from nerva.experiment.records.files import file_checksum, read_record, write_record
+from nerva.experiment.records.files import file_checksum, read_record, read_texts, write_record
 
 
 @dataclass(frozen=True)
@@ -90,3 +90,18 @@ def test_files_that_cannot_be_read(tmp_path) -> None:
 def test_a_checksum_of_a_file(tmp_path) -> None:
     (tmp_path / "empty").touch()
     assert file_checksum(tmp_path / "empty").startswith("e3b0c44298fc1c14")
+
+
+def test_texts_keep_bytes_that_are_not_utf8(tmp_path) -> None:
+    path = tmp_path / "imports.json"
+    texts = {"mine.py": b"x = '\xe9'".decode(errors="surrogateescape")}
+    write_record(path, texts)
+    assert read_texts(path, "") == texts
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"a": 1}', "[" * 100_000, "\xff"])
+def test_files_that_are_not_texts(tmp_path, content: str) -> None:
+    path = tmp_path / "imports.json"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(NervaError, match=r"imports\.json is damaged .*; delete it"):
+        read_texts(path, "delete it")

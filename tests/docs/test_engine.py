@@ -1,4 +1,4 @@
-"""The manual's programs and commands, as they stand there."""
+"""The programs and commands of docs/engine.md, as they are written there."""
 
 import re
 from pathlib import Path
@@ -11,29 +11,30 @@ from nerva.learning_rate import LEARNING_RATES
 from nerva.loss_functions import LOSSES
 from nerva.optimizers import OPTIMIZERS
 from nerva.weight_initializers import INITIALIZERS
-from tests.helpers import ROOT, Command
+from tests.docs.blocks import blocks, commands, read
+from tests.helpers import Command
 
-MANUAL = (ROOT / "docs" / "manual.md").read_text()
-PROGRAMS = [text for text in re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL) if text.startswith("import numpy")]
-(COMMANDS,) = re.findall(r"```sh\n(.*?)```", MANUAL, re.DOTALL)
+PAGE = "docs/engine.md"
+# The other blocks are excerpts of the code.
+TRAINING, COMPONENTS = [text for text in blocks(PAGE, "python") if text.startswith("import numpy")]
 
 
-def test_commands_and_the_program_that_trains(run: Command, tmp_path: Path) -> None:
-    for command in COMMANDS.splitlines():
+def test_the_commands_and_the_program_that_trains(run: Command, tmp_path: Path) -> None:
+    for command in commands(PAGE):
         result = run("bash", "-c", command)
         assert result.returncode == 0, f"{command}\n{result.stderr}"
     counts = re.search(r"(\d+) of (\d+) gradients proved", result.stdout)
     assert counts is not None
     assert counts.group(1) == counts.group(2)
     (tmp_path / "network.npz").unlink()
-    (tmp_path / "program.py").write_text(PROGRAMS[0])
+    (tmp_path / "program.py").write_text(TRAINING)
     result = run("python", "program.py")
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "network.npz").exists()
 
 
-def test_the_components_of_ones_own(run: Command, tmp_path: Path) -> None:
-    program = PROGRAMS[1] + (
+def test_the_user_defined_components(run: Command, tmp_path: Path) -> None:
+    program = COMPONENTS + (
         "\nfrom nerva.proof import prove_activation\nimport sympy\n"
         "act = PowerActivation()\nassert all(result.proved for result in prove_activation(act))\n"
         "Y = M.feedforward(np.ones((2, 64), np.float32))\nM.backpropagate(Y, Y)\nM.optimize(0.1)\n"
@@ -44,11 +45,22 @@ def test_the_components_of_ones_own(run: Command, tmp_path: Path) -> None:
     assert result.stdout == "done\n", result.stderr
 
 
-def test_there_are_two_programs() -> None:
-    assert len(PROGRAMS) == 2
+def test_a_run_with_the_user_defined_components(run: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(COMPONENTS)
+    overrides = (
+        "imports=[mine]",
+        "model.layers=[Power,Linear]",
+        "optimizer=gradient_descent",
+        "optimizer.name=SignDescent",
+    )
+    result = run(
+        "nerva", "train", "data=digits", *overrides, "learning_rate.lr=0.001", "train.epochs=2", "tracking=off"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "can't be resumed" not in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("registry", [ACTIVATIONS, LAYERS, LEARNING_RATES, LOSSES, OPTIMIZERS, INITIALIZERS])
-def test_every_component_is_in_the_manual(registry) -> None:
+def test_every_component_is_documented(registry) -> None:
     for name in registry.components:
-        assert f"`{name}" in MANUAL, name
+        assert f"`{name}" in read(PAGE), name

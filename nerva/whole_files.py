@@ -1,0 +1,30 @@
+"""Writing files that are whole or absent."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+
+
+@contextmanager
+def whole_or_absent(path: str | PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, and rename it to `path` at the end, unless there was an error.
+
+    A process that reads `path` finds the old file or the whole new one, even after a crash or a power failure.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes that write the same file have different ids.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        # A full disk is reported without a file name, and the temporary name means nothing to a user.
+        error.filename = str(path) if error.filename in (None, str(temporary)) else error.filename
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)

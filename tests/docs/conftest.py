@@ -1,0 +1,26 @@
+"""A checkout in which the commands of the documentation run."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT, Command, command_in
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory, empty_store) -> Path:
+    """A copy of the files that the commands need, with an empty store. The pages share it, as a reader would."""
+    folder: Path = tmp_path_factory.mktemp("checkout")
+    (folder / "results").mkdir()
+    shutil.copy(empty_store, folder / "results")
+    shutil.copy(ROOT / "Snakefile", folder)
+    for name in ("profiles", "workflow", "conf"):
+        shutil.copytree(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def reader(checkout: Path) -> Command:
+    """A function that runs a command in the checkout."""
+    return command_in(checkout)

@@ -1,0 +1,79 @@
+"""`nerva compare`."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from nerva.experiment.records.run_folder import RunFolder
+from nerva.experiment.report.ranking import load
+from tests.helpers import Command, command_in, failed_plainly
+
+COMPARE = ("nerva", "compare", "quick", "data=digits", "train.epochs=2", "tracking=off")
+
+
+@pytest.fixture(scope="module")
+def trained_sweep(tmp_path_factory) -> tuple[Command, Path]:
+    """A sweep that was trained by a command, the command, and its folder."""
+    folder = tmp_path_factory.mktemp("compare")
+    command = command_in(folder)
+    result = command("nerva", "train", "-m", "+experiment=quick", "data=digits", "train.epochs=2", "tracking=off")
+    assert result.returncode == 0, result.stderr
+    return command, folder
+
+
+def test_tables(trained_sweep) -> None:
+    command, folder = trained_sweep
+    result = command(*COMPARE, "--top", "2", "--output", "top.json")
+    assert result.returncode == 0, result.stderr
+    top = json.loads((folder / "top.json").read_text())
+    assert len(top) == 2
+    runs = [RunFolder(path.parent) for path in folder.glob("results/runs/*/run.json")]
+    board = load(runs, "digits-quick").board
+    assert top[0]["validation_accuracy"] == board["validation_accuracy"][0]  # with all digits
+    assert result.stdout.splitlines()[1].strip().startswith("1 ")
+    assert command(*COMPARE, "--by", "optimizer", "--output", "by.csv").returncode == 0
+    optimizers = {"GradientDescent", "Momentum(mu=0.9)", "Nesterov(mu=0.9)"}
+    assert set(pd.read_csv(folder / "by.csv")["optimizer"]) == optimizers
+
+
+def test_mistakes(trained_sweep) -> None:
+    command, _ = trained_sweep
+    failed_plainly(command(*COMPARE, "flagship"), "One experiment at a time, not quick and flagship.", code=2)
+    failed_plainly(command(*COMPARE, "--output", "x.txt"), "--output should end in .csv or .json, not x.txt")
+    failed_plainly(command(*COMPARE, "--by", "loss"), '"loss" was not swept')
+
+
+def test_a_report_identifies_nobody(trained_sweep) -> None:
+    command, folder = trained_sweep
+    result = command(*COMPARE, "seed=1", "tracking.uri=http://jane:geheim@127.0.0.1:9", HOME=str(folder))
+    assert result.returncode == 0, result.stderr
+    reports = "".join(path.read_text() for path in folder.glob("results/digits-*/report.html"))
+    assert "tracking.uri=http://127.0.0.1:9" in reports
+    assert "geheim" not in reports + result.stdout
+
+
+def test_runs_that_are_not_trained_yet(trained_sweep) -> None:
+    command, _ = trained_sweep
+    overrides = ("data=digits", "train.epochs=1", "seed=1,2", "tracking=off")
+    message = "2 of 2 runs of digits-single are not trained yet; try: nerva train -m +experiment=single data=digits"
+    failed_plainly(command("nerva", "compare", "single", *overrides), message)
+    assert command("nerva", "train", "-m", *overrides).returncode == 0
+    result = command("nerva", "compare", "single", *overrides)
+    assert result.returncode == 0, result.stderr
+    assert "digits-single: 2 runs of 1 configuration" in result.stdout
+
+
+def test_a_damaged_run_is_named_and_the_rest_is_compared(trained_sweep) -> None:
+    command, folder = trained_sweep
+    record = next(folder.glob("results/runs/*/run.json"))
+    content = record.read_bytes()
+    record.write_bytes(content[:100])
+    try:
+        result = command(*COMPARE)
+    finally:
+        record.write_bytes(content)
+    failed_plainly(result, f"nerva: 1 of 12 runs of digits-quick left out:\n  {record.parent.name}: ")
+    assert "digits-quick: 11 runs of 6 configurations" in result.stdout
+    assert command(*COMPARE).returncode == 0
