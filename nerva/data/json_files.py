@@ -16,12 +16,21 @@ def read_json(path: Path, type_: type[T]) -> T:
         OSError: if the file is missing or cannot be read.
         ValueError: if its content has another shape; the message names the first field that differs.
     """
-    from pydantic import ValidationError  # it takes a tenth of a second, and not every command reads such a file
-
     with path.open("rb") as file:
         content = file.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
         raise ValueError(f"it has more than {_MAX_BYTES} bytes")
+    return parse_json(content, type_)
+
+
+def parse_json(content: bytes | str, type_: type[T]) -> T:
+    """A JSON text as a value of a type. Unknown fields are ignored.
+
+    Raises:
+        ValueError: if it has another shape; the message names the first field that differs.
+    """
+    from pydantic import ValidationError  # it takes a tenth of a second, and not every command reads such a text
+
     try:
         return _adapter(type_).validate_json(content)  # type: ignore[no-any-return, arg-type]
     except ValidationError as error:

@@ -47,9 +47,11 @@ PRESENTING = (
     "nerva.experiment.config",
     "nerva.experiment.config.schema",
     "nerva.experiment.run",
+    "nerva.npz_files",
     "nerva.specifications",
     "nerva.training_table",
     "nerva.utilities",
+    "nerva.whole_files",
 )
 # Training starts here.
 ROOTS = (("nerva.experiment.run.build", "build"), ("nerva.experiment.run.build", "Training"))

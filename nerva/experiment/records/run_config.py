@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
+from nerva.data.json_files import parse_json
 from nerva.errors import NervaError
 from nerva.experiment.config.nesting import DEEPEST, nesting
 from nerva.experiment.config.schema import Config
@@ -39,8 +40,6 @@ def from_yaml(text: str) -> Config:
     Raises:
         ValueError: if the text is not a configuration; the message names the key.
     """
-    from pydantic import TypeAdapter, ValidationError  # it takes a tenth of a second
-
     if (deepest := nesting(text)) > DEEPEST:
         raise ValueError(f"it has brackets nested {deepest} deep; {DEEPEST} is the most")
     try:
@@ -49,10 +48,7 @@ def from_yaml(text: str) -> Config:
             raise ValueError("it has aliases")
         content = yaml.safe_load(text)
         # By way of JSON, which has no bytes, dates or halves of characters.
-        return TypeAdapter(Config).validate_json(json.dumps(content))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        return parse_json(json.dumps(content), Config)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
     except RecursionError:

@@ -47,7 +47,7 @@ class Child:
 
     def answer(self) -> str:
         """Wait until the child answers or ends, and return the answer."""
-        with os.fdopen(self._answer) as pipe:
+        with os.fdopen(self._answer, encoding="utf-8") as pipe:
             return pipe.read()
 
     def interrupt(self) -> None:

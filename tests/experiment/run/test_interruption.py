@@ -1,4 +1,4 @@
-"""Runs that are killed, as processes."""
+"""Runs that are interrupted or killed, as processes."""
 
 import random
 import signal
@@ -11,7 +11,7 @@ import pytest
 
 from nerva.experiment.config import numerics
 from nerva.experiment.records.run_folder import RunFolder
-from tests.helpers import Command, assert_same_results, command_in, started, until
+from tests.helpers import HANGS, Command, assert_same_results, command_in, started, until
 
 NERVA = (sys.executable, "-m", "nerva", "train", "data=digits")
 LONG = (
@@ -29,7 +29,7 @@ def folder_in(path: Path) -> RunFolder:
 
 
 def epochs(folder: Path) -> int:
-    """How many epochs a run has come to."""
+    """The number of epochs that a run has trained."""
     paths = list(folder.glob("results/runs/*/metrics.csv"))
     return len(paths[0].read_text().splitlines()) - 2 if paths else -1
 
@@ -48,9 +48,9 @@ def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bits(tmp_path
             kills += 1
         output, _ = process.communicate()
         if process.returncode == 0:
-            # It was quicker than twenty kills: the rest of them are spent on the same run, made again.
+            # It ended before twenty kills. The remaining kills hit the same run, trained again.
             assert "Total training time" in output
-            folder_in(tmp_path).summary.unlink()
+            folder_in(tmp_path).record.unlink()
         else:
             assert process.returncode == -signal.SIGKILL, output
     (tmp_path / "whole").mkdir()
@@ -63,28 +63,28 @@ def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bits(tmp_path
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_in_order(tmp_path, signum) -> None:
+def test_a_signal_ends_a_run_in_an_orderly_way(tmp_path, signum) -> None:
     process = started(tmp_path, *NERVA, *LONG, "tracking=off")
     until(lambda: epochs(tmp_path) >= 3, process)
     process.send_signal(signum)
-    output, _ = process.communicate(timeout=60)
-    # By the signal itself, which a shell shows as 130 or 143.
+    output, _ = process.communicate(timeout=HANGS)
+    # It ends by the signal itself, which a shell shows as 130 or 143.
     assert process.returncode == -signum, output
     assert "Traceback" not in output
     assert f"nerva: interrupted by {signal.Signals(signum).name}" in output
-    assert "the same command goes on from there" in output
+    assert "the same command resumes there" in output
     folder = folder_in(tmp_path)
     assert folder.checkpoint.exists()
-    assert not folder.summary.exists()
+    assert not folder.record.exists()
 
 
-def test_mlflow_has_an_interrupted_run_as_killed_and_then_as_finished(prepared, tmp_path, run: Command) -> None:
+def test_mlflow_shows_an_interrupted_run_as_killed_and_then_as_finished(prepared, tmp_path, run: Command) -> None:
     from mlflow import MlflowClient
 
     process = started(tmp_path, *NERVA, *LONG)
     until(lambda: epochs(tmp_path) >= 3, process)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=HANGS)
     assert process.returncode == -signal.SIGTERM, output
     client = MlflowClient(f"sqlite:///{tmp_path}/results/mlflow.db")
 
@@ -94,10 +94,10 @@ def test_mlflow_has_an_interrupted_run_as_killed_and_then_as_finished(prepared, 
 
     killed = logged()
     assert killed.info.status == "KILLED"
-    # And on it goes, in the same run of MLflow's.
+    # It resumes, and is logged to the same run of MLflow.
     result = run(*NERVA, *LONG)
     assert result.returncode == 0, result.stderr
-    assert "going on after epoch" in result.stdout
+    assert "resuming after epoch" in result.stdout
     finished = logged()
     assert (finished.info.run_id, finished.info.status) == (killed.info.run_id, "FINISHED")
     for name in ("train/loss", "test/accuracy"):
@@ -106,18 +106,18 @@ def test_mlflow_has_an_interrupted_run_as_killed_and_then_as_finished(prepared, 
     assert names - {"model", "pictures"} == {path.name for path in folder_in(tmp_path).path.iterdir()}
 
 
-def test_a_sweep_ends_with_its_run(tmp_path) -> None:
+def test_a_signal_ends_the_whole_sweep(tmp_path) -> None:
     process = started(tmp_path, *NERVA, "-m", "seed=1,2,3", *LONG, "tracking=off")
     until(lambda: epochs(tmp_path) >= 2, process)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=HANGS)
     assert process.returncode == -signal.SIGTERM
     assert "Traceback" not in output
     assert len(list(tmp_path.glob("results/runs/*/config.yaml"))) == 1
 
 
-def test_a_process_of_its_own_ends_with_the_one_that_wanted_it(tmp_path) -> None:
-    """A run in native numerics, wanted by a process that computes in portable ones, which is killed."""
+def test_a_child_process_ends_with_its_parent(tmp_path) -> None:
+    """The child trains a run with native numerics. Its parent, which has portable numerics, is killed."""
     process = started(tmp_path, *NERVA, "-m", "numerics=native,portable", "train.epochs=100000", "tracking=off")
     until(lambda: epochs(tmp_path) >= 2, process)
     pgrep = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
@@ -125,19 +125,19 @@ def test_a_process_of_its_own_ends_with_the_one_that_wanted_it(tmp_path) -> None
     assert len(children) == (0 if numerics.obstacle() else 1)
     process.kill()
     process.communicate()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + HANGS
     while any(child.exists() for child in children):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def test_a_run_in_a_process_of_its_own_is_killed_in_mlflow_too(prepared, tmp_path) -> None:
+def test_a_run_in_a_child_process_is_killed_in_mlflow_as_well(prepared, tmp_path) -> None:
     from mlflow import MlflowClient
 
     process = started(tmp_path, *NERVA, "-m", "numerics=native,portable", "train.epochs=100000")
     until(lambda: epochs(tmp_path) >= 2, process)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=HANGS)
     assert process.returncode == -signal.SIGINT, output
     client = MlflowClient(f"sqlite:///{tmp_path}/results/mlflow.db")
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])

@@ -1,147 +1,163 @@
-"""Runs and their folders."""
+"""Running a configuration in this process, or in a child process if its numerics or its modules need one."""
 
-import csv
-import logging
-import math
+import json
+import os
+import subprocess
+import sys
 
-import numpy as np
 import pytest
 
 from nerva.errors import NervaError
-from nerva.experiment.identity.identify import run_id
+from nerva.experiment.config import numerics
+from nerva.experiment.identity.identify import identify
 from nerva.experiment.records.run_folder import RunFolder
-from nerva.experiment.report.ranking import load
-from nerva.experiment.run.train import run
-from nerva.utilities import load_dict_from_npz
-from tests.helpers import DIGITS, command_in, configured
+from nerva.experiment.run import processes
+from nerva.experiment.run.run import _run_in_child, run
+from nerva.experiment.run.signals import Interrupted
+from tests.helpers import DIGITS, MINE, USER_DEFINED, Command, configured, failed_plainly, trained
+
+SUPPORTED = pytest.mark.skipif(
+    bool(numerics.obstacle()), reason=f"portable numerics are not supported: {numerics.obstacle()}"
+)
+# What a machine may set for all of its programs.
+MACHINE_WIDE = {"OPENBLAS_CORETYPE": "Sandybridge", "OMP_NUM_THREADS": "2", "NPY_DISABLE_CPU_FEATURES": "X86_V4"}
 
 
-def test_the_peak_of_memory_is_that_of_the_run(tmp_path) -> None:
-    """Though both runs are made by one process, the larger one first."""
-    sweep = ("nerva", "train", "-m", *DIGITS, "model.hidden=[8000],[8]")
-    assert command_in(tmp_path)(*sweep).returncode == 0
-    peaks = {
-        folder.read_provenance()["determined_by"]["sizes"][1]: folder.read_summary()["peak_memory_mb"]
-        for folder in (RunFolder(path.parent) for path in tmp_path.glob("results/runs/*/run.json"))
-    }
-    assert peaks[8] < peaks[8000] - 10
+@SUPPORTED
+def test_the_numerics_in_effect_are_recorded(recorded) -> None:
+    environment = recorded.read_provenance().environment
+    assert (environment["numerics"], environment["kernel"], environment["simd"]) == ("portable", "Haswell", "X86_V3")
+    assert environment["threads"] == 1
 
 
-def test_a_run(results, caplog) -> None:
-    caplog.set_level(logging.INFO)
-    config = configured("experiment_name=test")
-    folder = run(config, ["data=digits"])
-    assert folder.path == results / "runs" / run_id(config)
-    assert folder.is_whole()
-    rows = folder.read_metrics()
-    assert [row["epoch"] for row in rows] == [0, 1, 2]
-    assert all(math.isfinite(value) for row in rows for value in row.values())
-    what = folder.read_summary()
-    assert (what["status"], what["reason"]) == ("finished", None)
-    assert what["best"]["validation_accuracy"] == max(row["validation_accuracy"] for row in rows)
-    assert what["last"]["test_loss"] == rows[-1]["test_loss"]
+@SUPPORTED
+def test_a_run_with_other_numerics_gets_a_child_process() -> None:
+    """This process is pinned to portable numerics."""
+    folder = trained(configured("numerics=native"), ["data=digits"])
+    assert folder.is_complete()
     origin = folder.read_provenance()
-    assert (origin["overrides"], origin["data"]["sha256"]) == (["data=digits"], config.data.sha256)
-    weights = load_dict_from_npz(folder.weights)
-    assert weights.pop("architecture").tolist() == ['[["ReLU", 64, 64], ["Linear", 64, 10]]']
-    assert {name: w.dtype for name, w in weights.items()} == dict.fromkeys(("W1", "b1", "W2", "b2"), np.float32)
-    assert folder.read_config()["optimizer"] == {"name": "Momentum", "mu": 0.9}
-    log = folder.log.read_text()
-    assert "1200 samples for training, 300 for validation, 297 for testing" in log
-    assert len([line for line in log.splitlines() if "0.010000" in line]) == 3
+    assert origin.environment["numerics"] == "native"
+    assert origin.overrides == ["data=digits"]
 
 
-def test_best_weights_are_those_of_the_best_epoch() -> None:
-    # So high a rate that some epochs make it worse.
-    folder = run(configured("learning_rate.lr=0.3", "train.epochs=8", "optimizer.mu=0.95", "model.hidden=[16]"), [])
-    what = folder.read_summary()
-    best = what["best"]["epoch"]
-    assert 0 < best < 8, "this test needs a run whose last epoch is not its best"
-    shorter = run(
-        configured("learning_rate.lr=0.3", f"train.epochs={best}", "optimizer.mu=0.95", "model.hidden=[16]"), []
+def test_machine_wide_settings_change_nothing(run_command: Command, tmp_path) -> None:
+    for folder, changes in (("a", {}), ("b", MACHINE_WIDE)):
+        result = run_command("nerva", "train", *DIGITS, f"results_dir={folder}", **changes)
+        assert result.returncode == 0, result.stderr
+    first, second = ((tmp_path / folder).glob("runs/*/weights.npz") for folder in ("a", "b"))
+    assert next(first).read_bytes() == next(second).read_bytes()
+
+
+def test_a_process_that_has_imported_numpy_trains_the_same(recorded, tmp_path) -> None:
+    program = (
+        "import numpy\nfrom nerva.experiment.config.composition import compose\n"
+        "from nerva.experiment.identity.identify import identify\nfrom nerva.experiment.run.run import run\n"
+        f"config = compose({[*DIGITS, 'model.hidden=[8]']})\n"
+        "print(run(config, identify(config)).weights['weights.npz'])\n"
     )
-    for name, w in load_dict_from_npz(folder.best).items():
-        np.testing.assert_array_equal(w, load_dict_from_npz(shorter.weights)[name])
-    assert folder.weights.read_bytes() != folder.best.read_bytes()
+    elsewhere = {**os.environ, "NERVA_RESULTS_DIR": str(tmp_path / "elsewhere")}
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=elsewhere)
+    assert result.stdout.strip() == recorded.read_record().weights["weights.npz"]
 
 
-def test_a_run_repeats_and_is_made_once(results, tmp_path, monkeypatch, caplog) -> None:
-    caplog.set_level(logging.INFO)
-    first = run(configured(), [])
-    again = run(configured(), [])
-    assert "is there already" in caplog.text
-    assert again.summary.stat().st_mtime_ns == first.summary.stat().st_mtime_ns
-    monkeypatch.setenv("NERVA_RESULTS_DIR", str(tmp_path / "elsewhere"))
-    other = run(configured(), [])
-    assert other.path != first.path
-    assert other.weights.read_bytes() == first.weights.read_bytes()
-    drop = {"seconds", "time"}
-    for a, b in zip(first.read_metrics(), other.read_metrics(), strict=True):
-        assert {k: v for k, v in a.items() if k not in drop} == {k: v for k, v in b.items() if k not in drop}
+def test_numpy_may_be_imported_before_nerva_if_the_numerics_are_kept(run_command: Command, tmp_path) -> None:
+    """A sitecustomize imports NumPy. A child process that was started with the right variables is pinned even so."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("import numpy\n")
+    path = {"PYTHONPATH": str(tmp_path / "site")}
+    for mode in ("auto", "native"):
+        result = run_command("nerva", "train", *DIGITS, f"numerics={mode}", **path)
+        assert result.returncode == 0, result.stderr
+    # One that changes the variables is noticed.
+    (tmp_path / "site" / "sitecustomize.py").write_text("import numpy, os\nos.environ['OPENBLAS_NUM_THREADS'] = '2'\n")
+    failed_plainly(
+        run_command("nerva", "train", *DIGITS, "numerics=native", "seed=2", **path),
+        "chooses the numerics of NumPy before nerva can",
+    )
 
 
-@pytest.mark.parametrize("missing", ["run.json", "weights.npz", "metrics.csv", "best.npz", "config.yaml"])
-def test_a_run_that_is_not_whole_is_made_again(missing: str) -> None:
-    folder = run(configured(), [])
-    before = folder.weights.read_bytes()
-    (folder.path / missing).unlink()
-    assert not folder.is_whole()
-    assert run(configured(), []).is_whole()
-    assert folder.weights.read_bytes() == before
+def test_files_in_the_current_folder_are_not_imported(run_command: Command, tmp_path) -> None:
+    """Neither modules with the names of standard ones, nor another copy of the engine."""
+    for name in ("random.py", "nerva/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("raise RuntimeError")
+    result = run_command("nerva", "train", "-m", *DIGITS, "numerics=native,auto")
+    assert result.returncode == 0, result.stderr
 
 
-def test_a_run_that_diverges_ends_as_failed(caplog) -> None:
-    folder = run(configured("learning_rate.lr=1e30"), [])
-    what = folder.read_summary()
-    assert what["status"] == "failed"
-    assert what["reason"] == "the loss is nan after epoch 1: training diverged"
-    assert what["best"] is None
-    assert what["last"]["train_loss"] == "nan"
-    assert len(folder.read_metrics()) == 2
-    assert "training diverged" in folder.log.read_text()
+def in_child(*overrides: str) -> None:
+    config = configured("numerics=native", *overrides)
+    _run_in_child(config, identify(config), [], RunFolder.of(config.results_dir, "0123456789ab"))
 
 
-def test_a_run_that_is_not_finite_from_the_start() -> None:
-    good = run(configured(), [])
-    bad = run(configured("model.weights='Uniform(0,1e38)'"), [])
-    assert bad.read_summary()["reason"].endswith("after epoch 0: training diverged")
-    comparison = load([good, bad], "digits-test")
-    assert list(comparison.board["failed"]) == [0, 1]
-    assert comparison.runs["validation_accuracy"].isna().tolist() == [False, True]
+def test_errors_come_back_from_the_child(results) -> None:
+    with pytest.raises(NervaError, match=r"\(1400, 64\) is declared"):
+        in_child("data.train=1400", "data.sha256=null")
 
 
-def test_spellings_of_a_number_are_one_configuration() -> None:
-    folders = [
-        run(configured("learning_rate.lr=1", "seed=1"), []),
-        run(configured("learning_rate.lr=1.0", "seed=2"), []),
-    ]
-    assert len(load(folders, "digits-test").board) == 1
+@pytest.mark.parametrize("early", [False, True])
+def test_a_signal_that_ends_the_child_interrupts_the_run(tmp_path, monkeypatch, early: bool) -> None:
+    """The child ends by SIGTERM after it has read its order, or before."""
+    killed = tmp_path / "python"
+    killed.write_text(f"#!/bin/sh\n{'' if early else 'read -r order'}\nkill -TERM $$\n")
+    killed.chmod(0o755)
+    config = configured("numerics=native")
+    identity = identify(config)
+    popen = subprocess.Popen
+
+    def late(*arguments, **options):
+        process = popen(*arguments, **options)
+        process.wait()
+        return process
+
+    monkeypatch.setattr(sys, "executable", str(killed))
+    if early:
+        monkeypatch.setattr(processes.subprocess, "Popen", late)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        _run_in_child(config, identity, [], RunFolder.of(config.results_dir, identity.run_id))
 
 
-def test_unfinished_files_of_a_run_that_was_killed_are_removed() -> None:
-    folder = run(configured(), [])
-    folder.summary.unlink()
-    (folder.path / ".metrics.csv.4711.tmp.csv").write_text("half")
-    run(configured(), [])
-    assert not list(folder.path.glob(".*"))
+def test_a_child_that_ends_with_an_exit_code(tmp_path, monkeypatch) -> None:
+    failing = tmp_path / "python"
+    failing.write_text("#!/bin/sh\nexit 7\n")
+    failing.chmod(0o755)
+    config = configured("numerics=native")
+    identity = identify(config)
+    monkeypatch.setattr(sys, "executable", str(failing))
+    with pytest.raises(NervaError, match=f"the process that trained {identity.run_id} ended with exit code 7"):
+        _run_in_child(config, identity, [], RunFolder.of(config.results_dir, identity.run_id))
 
 
-@pytest.mark.parametrize("name", ["run.json", "metrics.csv"])
-def test_damaged_folders_are_told(name: str) -> None:
-    folder = run(configured(), [])
-    (folder.path / name).write_text("{}")
-    with pytest.raises(NervaError, match=rf"{name} .*; delete .*{folder.run_id}"):
-        load([folder], "digits-test")
+@pytest.fixture
+def unsupported(monkeypatch):
+    """A machine on which portable numerics are not supported."""
+    monkeypatch.setattr(numerics, "_unfit", lambda: "this CPU has no avx2")
+    numerics.obstacle.cache_clear()
+    yield
+    numerics.obstacle.cache_clear()
 
 
-def test_metrics_come_back_bit_for_bit(results) -> None:
-    folder = run(configured(), [])
-    with folder.metrics.open() as file:
-        texts = list(csv.DictReader(file))
-    for text, row in zip(texts, folder.read_metrics(), strict=True):
-        assert repr(row["train_loss"]) == text["train_loss"]
+def test_a_machine_without_portable_numerics(unsupported) -> None:
+    config = configured("numerics=portable")
+    with pytest.raises(NervaError, match="numerics=portable is not supported: this CPU has no avx2; use numerics=nati"):
+        run(config, identify(config))
+    folder = trained(configured())
+    assert "numerics=auto uses native, because portable is not supported" in folder.log.read_text()
+    assert folder.read_provenance().environment["numerics"] == "native"
 
 
-def test_a_run_that_has_not_ended_is_told(results) -> None:
-    with pytest.raises(NervaError, match="has not ended"):
-        RunFolder.of(results, "0" * 12).read_summary()
+def test_each_run_with_user_defined_modules_has_a_process_of_its_own(run_command: Command, tmp_path) -> None:
+    """What a class has counted in one run is not seen by the next. A checkpoint does not hold that count."""
+    (tmp_path / "helper.py").write_text("FACTOR = 1.0\n")
+    (tmp_path / "mine.py").write_text(MINE)
+    weights = set()
+    for sweep in (["-m", "seed=1,2"], ["seed=2", "force=true"]):
+        result = run_command("nerva", "train", *DIGITS, *USER_DEFINED, *sweep)
+        assert result.returncode == 0, result.stderr
+        assert "restarts from scratch: training changes Scaled.count, which a checkpoint does not hold" in result.stdout
+        weights |= {
+            json.loads(path.read_text())["weights"]["weights.npz"]
+            for path in tmp_path.glob("results/runs/*/run.json")
+            if json.loads((path.parent / "provenance.json").read_text())["determined_by"]["seed"] == 2
+        }
+    assert len(weights) == 1

@@ -1,0 +1,68 @@
+"""Child processes: orders, answers, and their ends."""
+
+import signal
+import sys
+
+import pytest
+
+from nerva.experiment.config import numerics
+from nerva.experiment.run.processes import Child
+
+PROGRAM = """
+import os, signal, sys, time
+from nerva.experiment.run.processes import receive_order, when_released
+order, answer = receive_order()
+exec(order["program"])
+"""
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Start a child that executes a program after it has received its order."""
+    (tmp_path / "child_of_a_test.py").write_text(PROGRAM)
+    environment = numerics.environment("native")
+    environment["PYTHONPATH"] += f":{tmp_path}"
+    return lambda program: Child("child_of_a_test", {"program": program}, environment)
+
+
+def test_an_order_and_its_answer(start) -> None:
+    child = start("answer('é: ' + order['program'][:6])")
+    assert child.answer() == "é: answer"
+    assert child.wait() == 0
+
+
+def test_the_answer_of_a_child_that_ends_is_empty(start) -> None:
+    child = start("sys.exit(3)")
+    assert child.answer() == ""
+    assert child.wait() == 3
+
+
+def test_a_long_order_and_a_long_answer(start) -> None:
+    child = start("answer('x' * 1_000_000)\n#" + "y" * 1_000_000)
+    assert len(child.answer()) == 1_000_000
+    assert child.wait() == 0
+
+
+def test_a_child_is_interrupted(start) -> None:
+    child = start("answer('ready'); os.close(int(sys.argv[1])); time.sleep(1800)")
+    assert child.answer() == "ready"
+    child.interrupt()
+    assert child.wait() == -signal.SIGTERM
+
+
+def test_a_child_notices_that_it_is_released(start) -> None:
+    child = start("when_released(lambda: os._exit(5)); answer('ready'); os.close(int(sys.argv[1])); time.sleep(1800)")
+    assert child.answer() == "ready"
+    child.release()
+    assert child.wait() == 5
+
+
+def test_a_child_that_has_died_before_its_order(start, tmp_path, monkeypatch) -> None:
+    dead = tmp_path / "python"
+    dead.write_text("#!/bin/sh\nexit 9\n")
+    dead.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(dead))
+    child = start("x" * 10_000_000)
+    assert child.answer() == ""
+    child.release()
+    assert child.wait() == 9

@@ -1,0 +1,126 @@
+"""Training a run, and what is in its folder afterwards."""
+
+import csv
+import json
+import logging
+import math
+
+import numpy as np
+import pytest
+
+from nerva.experiment.identity.identify import identify
+from nerva.experiment.records.run_folder import RunFolder
+from nerva.experiment.run.run import run
+from nerva.utilities import load_dict_from_npz
+from tests.helpers import DIGITS, command_in, configured, metrics_without_times, trained
+
+
+def test_a_run(results, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    config = configured("experiment_name=test")
+    folder = trained(config, ["data=digits"])
+    assert folder.path == results / "runs" / identify(config).run_id
+    assert folder.is_complete()
+    rows = folder.read_metrics()
+    assert [row["epoch"] for row in rows] == [0, 1, 2]
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    record = folder.read_record()
+    assert (record.status, record.reason) == ("finished", None)
+    assert record.best is not None
+    assert record.best.validation_accuracy == max(row["validation_accuracy"] for row in rows)
+    assert record.last.test_loss == rows[-1]["test_loss"]
+    origin = folder.read_provenance()
+    assert (origin.overrides, origin.data.sha256) == (["data=digits"], config.data.sha256)
+    weights = load_dict_from_npz(folder.weights)
+    assert weights.pop("architecture").tolist() == ['[["ReLU", 64, 64], ["Linear", 64, 10]]']
+    assert {name: w.dtype for name, w in weights.items()} == dict.fromkeys(("W1", "b1", "W2", "b2"), np.float32)
+    assert folder.read_config().optimizer == {"name": "Momentum", "mu": 0.9}
+    log = folder.log.read_text()
+    assert "1200 samples for training, 300 for validation, 297 for testing" in log
+    assert len([line for line in log.splitlines() if "0.010000" in line]) == 3
+
+
+def test_the_best_weights_are_those_of_the_best_epoch() -> None:
+    # The learning rate is so high that some epochs make the network worse.
+    overrides = ("learning_rate.lr=0.3", "optimizer.mu=0.95", "model.hidden=[16]")
+    folder = trained(configured(*overrides, "train.epochs=8"))
+    best = folder.read_record().best
+    assert best is not None
+    assert 0 < best.epoch < 8, "this test needs a run whose last epoch is not its best"
+    shorter = trained(configured(*overrides, f"train.epochs={best.epoch}"))
+    for name, w in load_dict_from_npz(folder.best).items():
+        np.testing.assert_array_equal(w, load_dict_from_npz(shorter.weights)[name])
+    assert folder.weights.read_bytes() != folder.best.read_bytes()
+
+
+def test_a_run_that_exists_is_not_trained_again(recorded, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    before = recorded.record.stat().st_mtime_ns
+    recorded.checkpoint.touch()
+    assert trained(configured("model.hidden=[8]")).path == recorded.path
+    assert f"run {recorded.run_id} already exists" in caplog.text
+    assert recorded.record.stat().st_mtime_ns == before
+    assert not recorded.checkpoint.exists()
+    trained(configured("model.hidden=[8]", "force=true"))
+    assert recorded.record.stat().st_mtime_ns > before
+
+
+def test_a_run_repeats_bit_for_bit(recorded, tmp_path) -> None:
+    other = trained(configured("model.hidden=[8]", f"results_dir={tmp_path}/elsewhere"))
+    assert other.path != recorded.path
+    assert other.weights.read_bytes() == recorded.weights.read_bytes()
+    assert metrics_without_times(other) == metrics_without_times(recorded)
+
+
+@pytest.mark.parametrize("missing", ["run.json", "weights.npz", "metrics.csv", "best.npz", "config.yaml"])
+def test_an_incomplete_run_is_trained_again(recorded, missing: str) -> None:
+    before = recorded.weights.read_bytes()
+    (recorded.path / missing).unlink()
+    (recorded.path / ".metrics.csv.4711.tmp.csv").write_text("half")  # of a process that was killed
+    assert trained(configured("model.hidden=[8]")).path == recorded.path
+    assert recorded.is_complete()
+    assert recorded.weights.read_bytes() == before
+    assert not list(recorded.path.glob(".*"))
+
+
+def test_a_run_that_diverges_ends_as_failed() -> None:
+    folder = trained(configured("learning_rate.lr=1e30"))
+    record = folder.read_record()
+    assert record.failed
+    assert record.reason == "the loss is nan after epoch 1: training diverged"
+    assert record.best is None
+    assert math.isnan(record.last.train_loss)
+    assert json.loads(folder.record.read_text())["last"]["train_loss"] == "nan"
+    assert len(folder.read_metrics()) == 2
+    assert "training diverged" in folder.log.read_text()
+
+
+def test_a_run_whose_first_loss_is_not_finite_ends_as_failed() -> None:
+    record = trained(configured("model.weights='Uniform(0,1e38)'")).read_record()
+    assert record.reason is not None
+    assert record.reason.endswith("after epoch 0: training diverged")
+    assert record.seconds_per_epoch is None
+
+
+def test_metrics_are_read_bit_for_bit(recorded) -> None:
+    with recorded.metrics.open() as file:
+        texts = list(csv.DictReader(file))
+    for text, row in zip(texts, recorded.read_metrics(), strict=True):
+        assert repr(row["train_loss"]) == text["train_loss"]
+
+
+def test_the_data_are_prepared_if_they_are_missing(results) -> None:
+    config = configured("model.hidden=[8]")
+    assert not results.exists()
+    run(config, identify(config))
+    assert (results / "data" / "digits.npz").exists()
+
+
+def test_the_peak_memory_is_that_of_the_run(tmp_path) -> None:
+    """One process trains both runs, the larger one first."""
+    sweep = ("nerva", "train", "-m", *DIGITS, "model.hidden=[8000],[8]")
+    result = command_in(tmp_path)(*sweep)
+    assert result.returncode == 0, result.stderr
+    folders = [RunFolder(path.parent) for path in tmp_path.glob("results/runs/*/run.json")]
+    peaks = {f.read_provenance().determined_by["sizes"][1]: f.read_record().peak_memory_mb for f in folders}
+    assert peaks[8] < peaks[8000] - 10
