@@ -2,6 +2,8 @@
 
 import os
 import pty
+import re
+import resource
 import shutil
 import signal
 import socket
@@ -97,6 +99,15 @@ def can_mount() -> bool:
     if not shutil.which("unshare"):
         return False
     return subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode == 0
+
+
+def peak_memory() -> int:
+    """The peak memory of this process, in bytes. Unlike `ru_maxrss`, it does not include that of the parent process."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
+        return int(peak) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def free_port() -> int:

@@ -82,7 +82,7 @@ def test_a_record_that_contradicts_the_others_is_damaged(copied_run, changes, me
     [
         ("  name: ../../secret", "data.name in provenance.json is 'digits', and should be '../../secret'"),
         ("seed: 99", "seed in provenance.json is 1, and should be 99"),
-        ('  title: "\\uD800"', "a text in config.yaml is not valid Unicode"),
+        ('  title: "\\uD800"', "config.yaml is not a run's configuration"),
     ],
 )
 def test_a_forged_configuration_is_refused(copied_run, line, message) -> None:
@@ -98,8 +98,8 @@ def test_a_forged_configuration_is_refused(copied_run, line, message) -> None:
     ("text", "message"),
     [
         ("a: &a [x, x]\nb: &b [*a, *a]\n", "it has aliases"),
-        (f"imports: [{'x, ' * 20_000}]\n", "it has more than 32768 characters"),
-        ("seed: ${oc.env:HOME}\n", "it has interpolations"),
+        (f"imports: [{'x, ' * 40_000}]\n", "it has more than 65,536 characters"),
+        ("seed: ${oc.env:HOME}\n", "seed: Input should be a valid integer"),
         ("just a text\n", "is not a run's configuration"),
     ],
 )

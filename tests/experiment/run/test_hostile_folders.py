@@ -197,8 +197,9 @@ BOMBS = {
     "a quote that is not closed": ("metrics.csv", '"' + "x\n" * 30_000_000),
 }
 PROGRAM = """
-import resource, sys
+import sys
 from pathlib import Path
+from tests.helpers import peak_memory
 from nerva.errors import NervaError
 from nerva.experiment.records.run_folder import RunFolder
 import nerva.experiment.run.replay
@@ -211,7 +212,7 @@ for name in sys.argv[2:]:
         reads[name.partition(":")[0]]()
     except NervaError as error:
         assert len(str(error)) < 1000, name
-    print(name, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    print(name, peak_memory() // 2**20)
 """
 
 
