@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 from nerva.experiment.config import numerics
@@ -64,3 +65,13 @@ def prepared(tmp_path: Path, empty_store: Path) -> Path:
 def run(tmp_path: Path) -> Command:
     """A function that runs a command in the test's folder."""
     return command_in(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A folder in which the default pipeline has run: without configuration, network and MNIST. See `QUICK`."""
+    folder = tmp_path_factory.mktemp("quick")
+    # Nothing listens at this proxy, so that no mirror can be reached.
+    unreachable = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    command = ("snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2")
+    return folder, command_in(folder)(*command, **unreachable)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from nerva.experiment.config.composition import compose
 from nerva.experiment.config.schema import Config
@@ -33,6 +34,9 @@ USERS: dict[str, str] = {}
 
 # Seconds after which a process is considered to hang: far more than a slow machine needs.
 HANGS = 1800.0
+
+# The tests that share one run of the pipeline go to one worker.
+QUICK = pytest.mark.xdist_group("quick")
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -9,20 +9,15 @@ from urllib.parse import urlencode, urlparse
 
 import pytest
 
-from tests.helpers import SCRIPTS, command_in, free_port, kill, served, started, until
+from tests.helpers import QUICK, SCRIPTS, free_port, kill, served, started, until
 
 CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture(scope="module")
-def ui(tmp_path_factory, empty_store) -> Iterator[tuple[str, Path]]:
+def ui(quick) -> Iterator[tuple[str, Path]]:
     """The address of `nerva ui` on the runs of `quick`, and the folder with the results."""
-    folder = tmp_path_factory.mktemp("ui")
-    (folder / "results").mkdir()
-    shutil.copy(empty_store, folder / "results")
-    run = command_in(folder)
-    result = run("nerva", "train", "-m", "+experiment=quick", "data=digits", "train.epochs=3")
-    assert result.returncode == 0, result.stderr
+    folder, _ = quick
     address = f"http://127.0.0.1:{free_port()}"
     log = (folder / "ui.log").open("w")
     server = started(folder, SCRIPTS / "nerva", "ui", "--port", address.rpartition(":")[2], stdout=log)
@@ -34,6 +29,7 @@ def ui(tmp_path_factory, empty_store) -> Iterator[tuple[str, Path]]:
         log.close()
 
 
+@QUICK
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_the_ui_lists_and_compares_the_runs(ui) -> None:

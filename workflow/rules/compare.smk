@@ -45,6 +45,6 @@ rule compare:
     message:
         f"Comparing {len(POINTS)} runs"
     shell:
-        # Damaged runs are an error for a person. The comparison of the others is complete if it has a marker, and its
-        # summary names the runs that were left out.
+        # `nerva compare` exits with an error if runs are damaged. The marker is written last: if it exists, the other runs
+        # were compared, and the summary names the damaged ones.
         "nerva compare {params.arguments} > {log:q} 2>&1 || [ -e {output.marker:q} ]"

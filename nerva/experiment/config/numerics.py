@@ -153,11 +153,11 @@ def obstacle() -> str:
 def _unfit() -> str:
     """The part of `obstacle` that can be found without NumPy."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
-        return f"they need x86-64 Linux, and this is {platform.system()} on {platform.machine()}"
+        return f"it needs x86-64 Linux, and this is {platform.system()} on {platform.machine()}"
     if missing := _LEVEL - set(_cpu("flags").split()):
         return f"this CPU has no {', '.join(sorted(missing))}"
     if tuple(map(int, version("numpy").split(".")[:2])) < (2, 4):
-        return f"NumPy {version('numpy')} has no setting for the SIMD level; NumPy 2.4 has"
+        return f"NumPy {version('numpy')} has no setting for the SIMD level; NumPy 2.4 or newer is required"
     return ""
 
 
@@ -170,10 +170,11 @@ def departure() -> str:
         ("SIMD level", effect["simd"], "X86_V3"),
     ):
         if found.split(" ")[0] != expected:
-            return f"the {what} in effect is {found or 'unknown'}, and not {expected}"
+            return f"the {what} in effect is {found or 'unknown'} instead of {expected}"
     if (computed := _computed()) != _KNOWN:
         libc = " ".join(platform.libc_ver()).strip() or "the C library"
-        return f"NumPy {effect['numpy']} with {effect['blas']} and {libc} computes {computed}, and not {_KNOWN}"
+        program = f"NumPy {effect['numpy']} with {effect['blas']} and {libc}"
+        return f"{program} computes other bits ({computed} instead of {_KNOWN})"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""The configuration of a run as a file, `config.yaml`, without what only says where the run is put."""
+"""The configuration of a run as recorded in `config.yaml`, without the keys that do not affect its result."""
 
 import dataclasses
 import json
@@ -33,9 +33,9 @@ def to_yaml(config: Config, numerics: str) -> str:
 
 
 def from_yaml(text: str) -> Config:
-    """The configuration in a text, as `to_yaml` or OmegaConf write it. What the text does not have is as by default.
+    """The configuration in a text, as `to_yaml` or OmegaConf write it. Missing keys get their defaults.
 
-    Nothing in the text is executed or looked up: Python's tags and aliases are refused, and interpolations are texts.
+    Nothing in the text is executed or looked up: Python's tags and aliases are refused, and interpolations stay text.
 
     Raises:
         ValueError: if the text is not a configuration; the message names the key.
@@ -43,11 +43,11 @@ def from_yaml(text: str) -> Config:
     if (deepest := nesting(text)) > DEEPEST:
         raise ValueError(f"it has brackets nested {deepest} deep; {DEEPEST} is the most")
     try:
-        # An alias makes a small text large.
+        # Aliases can expand a small file enormously.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
             raise ValueError("it has aliases")
         content = yaml.safe_load(text)
-        # By way of JSON, which has no bytes, dates or halves of characters.
+        # By way of JSON, which has no bytes, dates or lone surrogates.
         return parse_json(json.dumps(content), Config)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
@@ -69,6 +69,12 @@ def read_config(path: Path, run_id: str, repair_hint: str) -> Config:
         return dataclasses.replace(from_yaml(text), experiment_name=run_id)
     except OSError as error:
         reason = str(error.strerror)
-    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:  # PyYAML, for odd scalars
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+    ) as error:  # PyYAML raises these for malformed scalars
         reason = str(error)[:300]
     raise NervaError(f"{path} is not a run's configuration ({reason}); {repair_hint}")

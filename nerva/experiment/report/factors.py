@@ -15,7 +15,7 @@ _COMPONENTS = ("optimizer", "learning_rate", "loss")
 def swept_values(configs: Sequence[Config]) -> dict[str, list[Any]]:
     """The value of each run, for each key whose values differ. Values are numbers or texts.
 
-    A component whose name was swept is one key, because other names have other arguments.
+    If the name of a component was swept, its whole specification is one key, because the arguments differ.
     """
     whole = [name for name in _COMPONENTS if len({getattr(config, name).get("name") for config in configs}) > 1]
     rows: list[dict[str, Any]] = []
@@ -35,7 +35,7 @@ def ordered(values: Sequence[Any]) -> list[Any]:
 
 
 def find_key(factors: dict[str, list[Any]], wanted: str) -> str:
-    """The key that was swept and is called `wanted`, or has a part of that name.
+    """The key that was swept and is `wanted`, or has `wanted` as one of its dotted parts.
 
     Raises:
         NervaError: if there is no such key, or more than one.
@@ -48,7 +48,7 @@ def find_key(factors: dict[str, list[Any]], wanted: str) -> str:
 
 
 def _is_skipped(key: str, whole: Sequence[str]) -> bool:
-    # A run is read without a name; its experiment is named by its id.
+    # A recorded configuration has no name of an experiment: `read_config` puts the run's id there.
     return key == "experiment_name" or key.partition(".")[0] in ("data", *whole)
 
 

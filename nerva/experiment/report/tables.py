@@ -1,4 +1,8 @@
-"""The tables of a comparison, for files and for the terminal. A new column of the leaderboard goes here."""
+"""The tables of a comparison, for files and for the terminal.
+
+`ranking` and `statistics` compute the columns of the leaderboard. This module selects them, and `report.html.j2` shows
+them in the report.
+"""
 
 import json
 import math

@@ -23,11 +23,13 @@ import numpy as np
 
 from nerva.data import Prepared, load_prepared, prepare
 from nerva.errors import NervaError
+from nerva.experiment.config.composition import compose
 from nerva.experiment.config.schema import Config
 from nerva.experiment.identity.canonical import flat
 from nerva.experiment.identity.fingerprint import digest
 from nerva.experiment.identity.identify import CODE_SCHEME, Identity, identify
 from nerva.experiment.identity.user_modules import is_importable, write_texts
+from nerva.experiment.paths import options
 from nerva.experiment.records.files import file_checksum
 from nerva.experiment.records.metrics import REPEATABLE
 from nerva.experiment.records.provenance import Provenance
@@ -176,15 +178,22 @@ def _configuration(identity: Identity, origin: Provenance) -> list[str]:
 
 
 def _prepare(config: Config) -> None:
-    """Prepare the data from raw files on this disk. The recorded mirrors are not used: a stranger may have set them."""
-    try:
-        prepare(dataclasses.replace(config.data, mirrors=[]), config.data_dir)
-    except NervaError as error:
-        if Prepared.of(config.data, config.data_dir).npz.exists():
-            raise
-        raise NervaError(
-            f"{error}\nTo download them from the mirrors in conf/data: nerva prepare {config.data.name}"
-        ) from None
+    """Prepare the data, if they are not prepared yet, as conf/data describes them.
+
+    The recorded description is only compared with it: a stranger may have written another source under a known name.
+    """
+    data, data_dir = config.data, config.data_dir
+    if Prepared.of(data, data_dir).exists():
+        return
+    if data.name in options("data"):
+        own = compose([f"data={data.name}"]).data
+        if (own.source, own.checksum) == (data.source, data.checksum):
+            prepare(own, data_dir)
+            return
+    raise NervaError(
+        f"the dataset {data.name} of this run is not prepared in {data_dir}, and conf/data has no dataset of this name "
+        "with the same source and checksum"
+    )
 
 
 def _data(config: Config, origin: Provenance) -> list[str]:

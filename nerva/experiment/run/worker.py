@@ -1,4 +1,4 @@
-"""A child process that trains one run: `python -m nerva.experiment.run.worker`; see `run`."""
+"""A child process that trains one run: `python -m nerva.experiment.run.worker`; see `nerva.experiment.run.run`."""
 
 import logging
 import os
@@ -33,9 +33,12 @@ def main() -> None:
             config = from_yaml(order["config"])
             identity = identify(config)
             if numerics.pinned() != identity.numerics:
-                raise NervaError(f"{sys.executable} chooses the numerics of NumPy before nerva can")
+                raise NervaError(
+                    f"something imports NumPy when {sys.executable} starts, before nerva can pin the numerics"
+                )
             if identity.run_id != order["run_id"]:
-                raise NervaError(f"the code of {', '.join(config.imports)} has just changed; run the command again")
+                changed = ", ".join(config.imports) or "nerva"
+                raise NervaError(f"the code of {changed} changed after the run was planned; run the command again")
             train(config, identity, order["overrides"], RunFolder(Path(order["folder"])), order["note"])
     except (NervaError, OSError) as error:
         answer(str(error))

@@ -27,7 +27,7 @@ _INTERVAL = 1.0  # seconds between two looks at the folder
 
 
 def not_logged(problem: str) -> str:
-    """The message for the user that a store refuses runs. It is shown once."""
+    """The message that tells the user, once, that the store refuses runs."""
     return f"nerva: {problem}; training continues, and `nerva track` logs the runs later"
 
 
@@ -42,7 +42,7 @@ class Follower:
 def followed(config: "Config", folder: "RunFolder") -> Iterator[Follower]:
     """Let the run that is trained inside be followed, once it has been training for a few seconds.
 
-    The follower finds the end of the run in its folder, and logs it. It does so as well if this process is killed.
+    The follower finds the end of the run in its folder, and logs it. It does so even if this process is killed.
 
     Args:
         config: the configuration of the run. Its user-defined modules are trusted: they have just been imported.
@@ -103,7 +103,7 @@ def main() -> None:
                 log(live=True)
         log(live=False)
     except (NervaError, OSError) as error:
-        # The process that trains the run sees to it that the run is logged later.
+        # The process that trains the run makes sure that the run is logged later.
         print(not_logged(str(error)), file=sys.stderr)
         answer(str(error))
 

@@ -58,7 +58,7 @@ def test_a_machine_without_support(unsupported) -> None:
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ({"OPENBLAS_CORETYPE": "Sandybridge"}, "the BLAS kernel in effect is Sandybridge, and not Haswell"),
+        ({"OPENBLAS_CORETYPE": "Sandybridge"}, "the BLAS kernel in effect is Sandybridge instead of Haswell"),
         ({"NPY_ENABLE_CPU_FEATURES": "X86_V4"}, "the SIMD level in effect is"),
     ],
 )

@@ -163,7 +163,7 @@ def test_a_used_component_counts_with_all_that_it_is_built_on(kind: str, name: s
     assert built_on(named_components(config)) <= counted
 
 
-# What quick uses.
+# What `SMALL` uses.
 USED = sorted(built_on([*named_components(SMALL), build]))
 
 
@@ -229,7 +229,7 @@ def test_what_training_does_not_call_does_not_count() -> None:
         assert unused not in counted
 
 
-def without_meaning(source: str) -> str:
+def with_meaningless_edits(source: str) -> str:
     """A source text with other formatting, comments, docstrings, annotations, and messages of errors."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -246,7 +246,7 @@ def without_meaning(source: str) -> str:
 
 def test_what_does_not_compute_does_not_count(rewrite) -> None:
     before = hashes(SMALL)
-    rewrite({module: without_meaning(source_of(module)) for module in COMPUTING})
+    rewrite({module: with_meaningless_edits(source_of(module)) for module in COMPUTING})
     assert hashes(SMALL) == before
 
 

@@ -72,7 +72,7 @@ def test_numpy_may_be_imported_before_nerva_if_the_numerics_are_kept(run_command
     (tmp_path / "site" / "sitecustomize.py").write_text("import numpy, os\nos.environ['OPENBLAS_NUM_THREADS'] = '2'\n")
     failed_plainly(
         run_command("nerva", "train", *DIGITS, "numerics=native", "seed=2", **path),
-        "chooses the numerics of NumPy before nerva can",
+        "before nerva can pin the numerics",
     )
 
 
