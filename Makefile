@@ -13,7 +13,10 @@ run: setup ## set up, then run the pipeline (CORES=4; ARGS="--config experiment=
 	snakemake --cores $(CORES) $(ARGS)
 
 test: .venv/dev ## set up, then run the tests
-	pytest -n 2 -m "not slow" $(ARGS)
+	pytest -n 2 -m "not long and not slow" $(ARGS)
+
+test-long: .venv/dev ## set up, then run the tests that take about ten seconds or more each
+	pytest -n 2 -m long $(ARGS)
 
 test-slow: .venv/dev ## set up, then run the tests that take minutes
 	pytest -m slow $(ARGS)

@@ -1,5 +1,6 @@
 """Helpers of the tests: the command line as a subprocess, short runs, and gradients by finite differences."""
 
+import io
 import os
 import pty
 import re
@@ -13,12 +14,14 @@ import termios
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from nerva.cli import main
 from nerva.experiment.config.composition import compose
 from nerva.experiment.config.schema import Config
 from nerva.experiment.identity.identify import identify
@@ -96,6 +99,21 @@ def until(condition: Callable[[], object], process: subprocess.Popen[str], secon
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def run_main(program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `nerva` in this process, and return its output and exit code as a subprocess would."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    code: object = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
+        patch.setattr(sys, "argv", [program, *arguments])
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    return subprocess.CompletedProcess([program, *arguments], int(code or 0), stdout.getvalue(), stderr.getvalue())  # type: ignore[call-overload]
 
 
 def can_mount() -> bool:

@@ -78,13 +78,13 @@ def test_packages_without_an_init_file() -> None:
 
 def test_files_of_the_working_directory_do_not_shadow_other_modules(tmp_path) -> None:
     """In a new process, because neither module may have been imported before."""
-    write({"mine.py": "", "wave.py": "1 / 0", "results/x.txt": ""})
+    write({"mine.py": "", "wave.py": "1 / 0", "a_folder_without_modules/x.txt": ""})
     code = """
 from nerva.utilities import import_here
 import_here("mine")
 import wave
 try:
-    import results
+    import a_folder_without_modules
 except ModuleNotFoundError:
     print("done")
 """

@@ -1,7 +1,6 @@
 """`nerva train`."""
 
 import json
-import re
 
 from tests.helpers import Command, failed_plainly
 
@@ -59,7 +58,6 @@ def test_a_sweep_continues_after_a_failed_run(run: Command, tmp_path) -> None:
     sweep = ("data=digits", "tracking=off", "-m", "learning_rate.lr=1e30,0.1", "train.epochs=1")
     result = run("nerva", "train", *sweep)
     failed_plainly(result, "training diverged", code=3)
-    assert re.search(r"\n1 of 2 runs done, 1 failed, about \d+ s left\n", result.stdout)
     assert "\n2 of 2 runs done, 1 failed\n" in result.stdout
     statuses = {json.loads(p.read_text())["status"] for p in (tmp_path / "results" / "runs").glob("*/run.json")}
     assert statuses == {"failed", "finished"}

@@ -43,13 +43,13 @@ def test_ci_and_make_run_the_others() -> None:
         assert f"\n{command}\n" in ci
     assert "snakemake --cores $(CORES)" in makefile
     assert "CORES ?= 4" in makefile
-    assert 'pytest -n 2 -m "not slow"' in makefile
+    assert 'pytest -n 2 -m "not long and not slow"' in makefile
     for words in ("--require-hashes -r requirements.lock", "--no-deps --no-build-isolation --editable ."):
         assert words in makefile
         assert any(words in command for command in BY_MAKE)
 
 
-@pytest.mark.parametrize("page", ["README.md", pytest.param("docs/experiments.md", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("page", ["README.md", pytest.param("docs/experiments.md", marks=pytest.mark.long)])
 def test_commands(reader: Command, checkout: Path, page: str) -> None:
     tested = [command for command in COMMANDS[page] if command not in BY_CI | BY_MAKE]
     assert len(tested) >= 5

@@ -19,6 +19,7 @@ PAGE = "docs/engine.md"
 TRAINING, COMPONENTS = [text for text in blocks(PAGE, "python") if text.startswith("import numpy")]
 
 
+@pytest.mark.long
 def test_the_commands_and_the_program_that_trains(run: Command, tmp_path: Path) -> None:
     for command in commands(PAGE):
         result = run("bash", "-c", command)

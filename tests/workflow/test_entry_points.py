@@ -67,6 +67,7 @@ def assert_each_once(folder: Path, count: int, sweeps: int = 1) -> None:
 SWEEP = [*map(str, SNAKEMAKE), "--config", "data=digits", f"overrides={OVERRIDES}"]
 
 
+@pytest.mark.long
 def test_the_pipeline_and_a_multirun_at_once(tmp_path) -> None:
     multirun = [sys.executable, "-m", "nerva", "train", "-m", "+experiment=quick", "data=digits", *OVERRIDES.split()]
     pipeline, sweep = at_once(tmp_path, SWEEP, multirun)
@@ -105,6 +106,7 @@ def test_two_pipelines_at_once(tmp_path) -> None:
     assert NOTHING in command_in(tmp_path)(*SWEEP).stderr
 
 
+@pytest.mark.long
 def test_replay_in_the_pipeline(tmp_path) -> None:
     run = command_in(tmp_path)
     config = ("--config", "data=digits", "overrides=train.epochs=1 optimizer=momentum seed=1 tracking=off")

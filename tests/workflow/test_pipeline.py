@@ -148,6 +148,7 @@ def test_a_second_call_does_nothing_and_a_new_value_trains_only_the_new_points(q
     assert NOTHING in pipeline(run).stderr
 
 
+@pytest.mark.long
 def test_a_run_that_diverges_is_reported_and_the_others_continue(run: Command, tmp_path) -> None:
     overrides = "overrides=learning_rate.lr=1e30,0.1 optimizer=momentum train.epochs=1 seed=1 tracking=off"
     result = pipeline(run, "data=digits", overrides)
@@ -158,6 +159,7 @@ def test_a_run_that_diverges_is_reported_and_the_others_continue(run: Command, t
     assert not (tmp_path / "results" / "mlflow.db").exists()
 
 
+@pytest.mark.long
 def test_a_damaged_run_is_named_and_the_others_are_compared(run: Command, tmp_path) -> None:
     overrides = "overrides=optimizer=momentum,nesterov learning_rate.lr=0.1 train.epochs=1 seed=1 tracking=off"
     assert pipeline(run, "data=digits", overrides).returncode == 0
@@ -178,6 +180,7 @@ def test_a_damaged_run_is_named_and_the_others_are_compared(run: Command, tmp_pa
 SMALL = "optimizer=momentum learning_rate.lr=0.1 seed=1 train.epochs=1"
 
 
+@pytest.mark.long
 def test_a_person_in_a_terminal(tmp_path, empty_store) -> None:
     """The results folder has a space in its name, and the layers have arguments."""
     results = tmp_path / "my results"
@@ -195,6 +198,7 @@ def test_a_person_in_a_terminal(tmp_path, empty_store) -> None:
     assert f"nerva ui results_dir={results}" in result.stdout
 
 
+@pytest.mark.long
 def test_a_missing_store_is_filled_again(prepared, run: Command, tmp_path) -> None:
     assert pipeline(run, "data=digits", f"overrides={SMALL}").returncode == 0
     (tmp_path / "results" / "mlflow.db").unlink()
@@ -236,6 +240,7 @@ def test_flagship_by_a_dry_run(run: Command) -> None:
     assert re.search(r"train +3\n", result.stdout), result.stdout + result.stderr
 
 
+@pytest.mark.long
 def test_mnist(run: Command, tmp_path, mnist_dir) -> None:
     overrides = "overrides=train.epochs=1 optimizer=momentum learning_rate.lr=0.1 seed=1 tracking=off"
     result = pipeline(run, "data=mnist", overrides, NERVA_DATA_DIR=str(mnist_dir))
@@ -281,6 +286,7 @@ def test_mistakes(run: Command, tmp_path, mistake: str) -> None:
     assert not list(tmp_path.glob("results/*"))
 
 
+@pytest.mark.long
 def test_a_complete_run_is_kept_even_if_its_job_is_killed(run: Command, tmp_path) -> None:
     """The process may still be logging the run, or it may have waited for another process that trained it."""
     (tmp_path / "site").mkdir()
@@ -292,6 +298,7 @@ def test_a_complete_run_is_kept_even_if_its_job_is_killed(run: Command, tmp_path
     assert len(runs(tmp_path)) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("jobs", ["killed", "left alive"])
 def test_a_pipeline_that_is_killed_is_finished_by_the_next_call(tmp_path, jobs: str) -> None:
     overrides = "overrides=optimizer=momentum seed=1,2 learning_rate.lr=0.1 train.epochs=150 tracking=off"
@@ -344,6 +351,7 @@ def test_looking_changes_nothing(run: Command, tmp_path) -> None:
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.long
 def test_a_quote_at_the_end_of_the_overrides(run: Command, tmp_path) -> None:
     """Snakemake removes a quote at the end of a value."""
     overrides = f'overrides={SMALL} tracking=off question="What is x?"'
@@ -376,6 +384,7 @@ def test_the_lock_of_a_dead_process(run: Command, tmp_path, host: str) -> None:
         assert list(locks.iterdir())
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not can_mount(), reason="this system does not let users mount file systems")
 def test_a_full_disk_stops_the_pipeline(run: Command, tmp_path) -> None:
     """It stops at the first job that finds the disk full. The same command completes the sweep when there is room."""

@@ -1,6 +1,7 @@
 """`nerva compare`."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -8,18 +9,27 @@ import pytest
 
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.report.ranking import load
-from tests.helpers import Command, command_in, failed_plainly
+from nerva.experiment.sweep.plan import plan_experiment
+from tests.helpers import Command, failed_plainly, run_main, trained
 
 COMPARE = ("nerva", "compare", "quick", "data=digits", "train.epochs=2", "tracking=off")
 
 
 @pytest.fixture(scope="module")
 def trained_sweep(tmp_path_factory) -> tuple[Command, Path]:
-    """A sweep that was trained by a command, the command, and its folder."""
+    """A sweep that was trained, a command in this process, and the folder of both."""
     folder = tmp_path_factory.mktemp("compare")
-    command = command_in(folder)
-    result = command("nerva", "train", "-m", "+experiment=quick", "data=digits", "train.epochs=2", "tracking=off")
-    assert result.returncode == 0, result.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for point in plan_experiment("quick", COMPARE[3:]).points:
+            trained(point.config)
+
+    def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.delenv("NERVA_RESULTS_DIR", raising=False)
+            return run_main(*map(str, arguments), **environment)
+
     return command, folder
 
 

@@ -34,7 +34,7 @@ def epochs(folder: Path) -> int:
     return len(paths[0].read_text().splitlines()) - 2 if paths else -1
 
 
-@pytest.mark.parametrize("times", [5, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.long)])
 def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bits(tmp_path, times: int) -> None:
     seed = random.randrange(10**6)
     print("seed", seed)  # shown if the test fails
@@ -79,6 +79,7 @@ def test_a_signal_ends_a_run_in_an_orderly_way(tmp_path, signum) -> None:
     assert not folder.record.exists()
 
 
+@pytest.mark.long
 def test_mlflow_shows_an_interrupted_run_as_killed_and_then_as_finished(prepared, tmp_path, run: Command) -> None:
     from mlflow import MlflowClient
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import pytest
 from click.testing import CliRunner
 
 from nerva.cli.replay import command
@@ -41,6 +42,7 @@ def test_a_folder_from_anywhere(recorded, tmp_path, monkeypatch) -> None:
     assert '"" is neither a folder nor an id' in said("")
 
 
+@pytest.mark.long
 def test_the_command(run_command: Command, tmp_path) -> None:
     overrides = ("data=digits", "train.epochs=1", "optimizer=momentum", "seed=1")
     assert run_command("nerva", "train", "-m", "+experiment=quick", *overrides).returncode == 0
@@ -67,6 +69,7 @@ def test_the_command(run_command: Command, tmp_path) -> None:
     assert "test_accuracy: MLflow has 3 values, and the replay gives 2" in result.stdout
 
 
+@pytest.mark.long
 def test_a_sweep_and_its_store(results, uri) -> None:
     """One weight is changed, then a run is damaged, then deleted, then all of them, and then the store is moved."""
     from nerva.experiment import tracking

@@ -38,6 +38,7 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_a_run_is_seen_while_it_trains_and_killed_with_its_process(results, uri, started) -> None:
     config = configured("train.epochs=1", "tracking=mlflow", "sweep.id=0123abcd", "sweep.name=mine")
     assert config.tracking.uri == uri

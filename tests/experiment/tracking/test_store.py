@@ -220,6 +220,7 @@ def test_an_empty_environment_variable_counts_as_unset(monkeypatch, results) -> 
     assert configured("tracking=mlflow").tracking.uri == f"sqlite:///{results}/mlflow.db"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not can_mount(), reason="unshare can't mount a small disk here")
 def test_a_full_disk(run_command, tmp_path) -> None:
     """At first there is no room for the first run, then none for the store, and then there is enough."""
