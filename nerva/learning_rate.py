@@ -7,8 +7,8 @@ import math
 import sys
 
 from nerva.errors import NervaError
+from nerva.ranges import not_negative, positive
 from nerva.specifications import Registry
-from nerva.utilities import not_negative, positive
 
 
 class LearningRateScheduler:

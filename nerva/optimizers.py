@@ -8,8 +8,8 @@ from typing import Any
 
 from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix, norm, scale_add, sqrt, square, zeros, zeros_like
+from nerva.ranges import not_negative, positive
 from nerva.specifications import Registry, Specification
-from nerva.utilities import not_negative, positive
 
 
 class Attribute:

@@ -1,7 +1,6 @@
 """Imports of user-defined modules, checks of numbers, printing, timing, and the parser of specifications."""
 
 import importlib
-import math
 import re
 import sys
 import time
@@ -71,28 +70,6 @@ def import_here(name: str) -> ModuleType:
         if _FALLBACK not in sys.meta_path:
             sys.meta_path.append(_FALLBACK)
     return module
-
-
-def _is_finite(value: float) -> bool:
-    """Whether a number is finite; an integer that is too large for a float is not."""
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
-
-
-def positive(name: str, value: float) -> float:
-    """Return the value. Raise a NervaError unless it is finite and greater than 0."""
-    if not (value > 0 and _is_finite(value)):
-        raise NervaError(f"{name} should be greater than 0 and finite, not {shown(str(value))}")
-    return value
-
-
-def not_negative(name: str, value: float) -> float:
-    """Return the value. Raise a NervaError unless it is finite and 0 or more."""
-    if not (value >= 0 and _is_finite(value)):
-        raise NervaError(f"{name} should be 0 or more and finite, not {shown(str(value))}")
-    return value
 
 
 def set_numpy_options() -> None:

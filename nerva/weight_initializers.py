@@ -15,8 +15,8 @@ import numpy as np
 
 from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix, assign, zeros, zeros_like
+from nerva.ranges import not_negative
 from nerva.specifications import Registry
-from nerva.utilities import not_negative
 
 Rng = np.random.Generator | None
 

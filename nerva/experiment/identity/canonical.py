@@ -1,11 +1,14 @@
 """The canonical form of a configuration: what of it determines a run's result, in one form for each meaning."""
 
-from collections.abc import Callable, Mapping
+import ast
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
+from nerva.activation_functions import ACTIVATIONS
 from nerva.data.description import Dataset
 from nerva.errors import NervaError
 from nerva.experiment.config.numerics import resolve_mode
@@ -13,7 +16,7 @@ from nerva.experiment.config.schema import Config, specification
 from nerva.experiment.identity.fingerprint import digest, fingerprint
 from nerva.experiment.identity.user_modules import sources
 from nerva.experiment.paths import PACKAGE
-from nerva.layers import layer_registry
+from nerva.layers import LAYERS, layer_registry
 from nerva.learning_rate import LEARNING_RATES
 from nerva.loss_functions import LOSSES
 from nerva.optimizers import OPTIMIZERS
@@ -110,6 +113,19 @@ def named_components(config: Config) -> list[Callable[..., Any]]:
         (LOSSES, texts["loss"]),
     ]
     return [component for registry, text in registries for component in registry.named(text)]
+
+
+def components_in_strings(files: Iterable[Path]) -> list[Callable[..., Any]]:
+    """The components of the engine that strings in source files name, as in `parse_optimizer("Adam")`."""
+    registries: tuple[Registry[Any], ...] = (ACTIVATIONS, LAYERS, INITIALIZERS, OPTIMIZERS, LEARNING_RATES, LOSSES)
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_bytes()))]
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    found = []
+    for text in sorted(texts):
+        for registry in registries:
+            with suppress(NervaError):  # most strings are no specifications
+                found += registry.named(text)
+    return found
 
 
 def _data(data: Dataset) -> CanonicalData:

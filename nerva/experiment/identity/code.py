@@ -28,6 +28,7 @@ COMPUTING = (
     "nerva.matrix_operations",
     "nerva.multilayer_perceptron",
     "nerva.optimizers",
+    "nerva.ranges",
     "nerva.softmax_functions",
     "nerva.training",
     "nerva.weight_initializers",
@@ -77,8 +78,10 @@ def hash_code(components: Iterable[Callable[..., Any]], user_files: Iterable[tup
     user = {name: file.read_bytes() for name, file in user_files}
     roots = {*ROOTS, *((c.__module__, c.__qualname__.partition(".")[0]) for c in components)}
     for source in user.values():
-        module = _parse(source)
+        module = _parse(source, user_defined=True)
         roots.update(_references(module, [statement for body in module.definitions.values() for statement in body]))
+        # Other user-defined modules may use what this one imports from the engine.
+        roots.update(definition for target in module.imported.values() for definition in _of_module(*target))
     hashes = {}
     for module_name, name in _reached(frozenset(roots)):
         path = module_name.replace(".", "/") + ".py"
@@ -118,11 +121,11 @@ def _module(name: str) -> _Module:
     return _parse(path.read_bytes())
 
 
-def _parse(source: bytes) -> _Module:
+def _parse(source: bytes, user_defined: bool = False) -> _Module:
     tree = ast.parse(source)
     definitions: dict[str, list[ast.stmt]] = defaultdict(list)
     for statement in tree.body:
-        if isinstance(statement, ast.Import | ast.ImportFrom) or _registers(statement):
+        if isinstance(statement, ast.Import | ast.ImportFrom) or (_registers(statement) and not user_defined):
             continue
         for defined in _defined(statement) or [""]:
             definitions[defined].append(statement)
@@ -184,7 +187,8 @@ def _references(module: _Module, body: list[ast.stmt], own_name: str = "") -> It
             elif node.id in module.imported:
                 yield from _of_module(*module.imported[node.id])
         elif isinstance(node, ast.Attribute):
-            target, _ = module.imported.get(ast.unparse(node.value), ("", ""))
+            owner = ast.unparse(node.value)
+            target, _ = module.imported.get(owner, (owner, ""))
             if target in COMPUTING:
                 yield target, node.attr
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nerva.experiment.config.schema import Config
 from nerva.experiment.config.validation import validate
 from nerva.experiment.identity import user_modules
-from nerva.experiment.identity.canonical import Canonical, canonical_form, named_components
+from nerva.experiment.identity.canonical import Canonical, canonical_form, components_in_strings, named_components
 from nerva.experiment.identity.code import hash_code
 from nerva.experiment.identity.fingerprint import digest
 
@@ -45,7 +45,8 @@ def identify(config: Config) -> Identity:
     validate(config)
     determined_by = canonical_form(config)
     user_files = {module: file for name in config.imports for module, file in user_modules.files(name).items()}
-    code = hash_code(named_components(config), user_files.items())
+    components = [*named_components(config), *components_in_strings(user_files.values())]
+    code = hash_code(components, user_files.items())
     run_id = digest({"config": determined_by, "code": digest(code)})[:12]
     configuration_id = digest({key: value for key, value in determined_by.items() if key != "seed"})[:12]
     return Identity(run_id, configuration_id, determined_by, code)

@@ -1,6 +1,7 @@
 """Digests of Python values, which show whether a value has changed within this process."""
 
 import io
+import logging
 import pickle
 import random
 import sys
@@ -12,8 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from nerva.specifications import Registry
+
 # The digest of a value that can't be examined, such as a nested function or an open file.
 UNKNOWN = "unknown"
+# Code, and objects that training uses without keeping anything in them.
+_CODE = (type, property, ModuleType, logging.Logger, Registry)
 
 
 class _Pickler(pickle.Pickler):
@@ -45,9 +50,12 @@ def value_digest(value: object, known: Mapping[int, str]) -> str:
 
 
 def _kept(value: Any) -> Any:
-    """What a variable keeps. A function keeps its attributes and the default values of its parameters."""
+    """What a variable keeps. A function keeps its attributes, the defaults of its parameters, and a closure."""
     function = getattr(value, "__func__", value)
-    return [vars(function), function.__defaults__, function.__kwdefaults__] if isfunction(function) else value
+    if not isfunction(function):
+        return value
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    return [vars(function), function.__defaults__, function.__kwdefaults__, [_kept(cell) for cell in cells]]
 
 
 def module_variables(modules: Set[str], known: Mapping[int, str]) -> dict[str, str]:
@@ -57,8 +65,6 @@ def module_variables(modules: Set[str], known: Mapping[int, str]) -> dict[str, s
         modules: the names of all user-defined modules, including those that others import.
         known: as in `value_digest`.
     """
-    # Variables of other types, such as loggers, belong to other packages.
-    packages = {"builtins", "numpy", *(name.partition(".")[0] for name in modules)}
     found: dict[str, object] = {}
     for name in modules & sys.modules.keys():
         module = sys.modules[name]
@@ -66,8 +72,7 @@ def module_variables(modules: Set[str], known: Mapping[int, str]) -> dict[str, s
         places += [x for x in vars(module).values() if isinstance(x, type) and x.__module__ == name]
         for place in places:
             for key, value in vars(place).items():
-                in_package = type(value).__module__.partition(".")[0] in packages
-                if in_package and not key.startswith("__") and not isinstance(value, type | property):
+                if not (key.startswith("__") or isinstance(value, _CODE) or type(value).__module__ == "typing"):
                     found[f"{place.__name__}.{key}"] = _kept(value)
     if modules:
         found["the global generator of numpy.random"] = np.random.get_state()  # noqa: NPY002

@@ -16,7 +16,7 @@ import pytest
 from nerva.activation_functions import ACTIVATIONS
 from nerva.experiment.config.schema import Config
 from nerva.experiment.identity import code
-from nerva.experiment.identity.canonical import named_components
+from nerva.experiment.identity.canonical import components_in_strings, named_components
 from nerva.experiment.identity.code import COMPUTING, PRESENTING, hash_code
 from nerva.experiment.paths import PACKAGE
 from nerva.experiment.run.build import build
@@ -310,3 +310,28 @@ def test_what_a_user_defined_module_refers_to_counts(tmp_path, source: str) -> N
     counted = hash_code([], [("mine", tmp_path / "mine.py")])
     assert "nerva/layers.py: DropoutLayer.feedforward" in counted
     assert any(part.startswith("mine") for part in counted)
+
+
+REACHING_ADAM = {
+    "imported": "from nerva.optimizers import AdamOptimizer",
+    "through another module": "from base1 import AdamOptimizer",
+    "by a dotted name": "import nerva\nx = nerva.optimizers.AdamOptimizer",
+    "in a registration": "from nerva.optimizers import *\nOPTIMIZERS.add('X', lambda x, Dx: AdamOptimizer(x, Dx))",
+}
+
+
+@pytest.mark.parametrize("how", REACHING_ADAM)
+def test_what_user_defined_modules_use_of_the_engine_counts(tmp_path, how: str) -> None:
+    (tmp_path / "base1.py").write_text("from nerva.optimizers import AdamOptimizer\n")
+    (tmp_path / "mine.py").write_text(REACHING_ADAM[how])
+    files = [(name, tmp_path / f"{name}.py") for name in ("base1", "mine")]
+    files = files if how == "through another module" else files[1:]
+    assert "nerva/optimizers.py: AdamOptimizer.update" in hash_code([], files)
+
+
+def test_components_that_strings_name_count(tmp_path) -> None:
+    (tmp_path / "mine.py").write_text('def f(x, Dx): return parse_optimizer("WeightDecay(Adam, 0.1)")(x, Dx)\n')
+    names = {component.__name__ for component in components_in_strings([tmp_path / "mine.py"])}
+    assert {"WeightDecayOptimizer", "AdamOptimizer"} <= names
+    (tmp_path / "mine.py").write_text('"""No specification."""\nx = "nothing", "(", ""\n')
+    assert components_in_strings([tmp_path / "mine.py"]) == []

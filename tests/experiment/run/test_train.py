@@ -118,9 +118,10 @@ def test_the_data_are_prepared_if_they_are_missing(results) -> None:
 
 def test_the_peak_memory_is_that_of_the_run(tmp_path) -> None:
     """One process trains both runs, the larger one first."""
-    sweep = ("nerva", "train", "-m", *DIGITS, "model.hidden=[8000],[8]")
+    sweep = ("nerva", "train", "-m", *DIGITS, "model.hidden=[20000],[8]")
     result = command_in(tmp_path)(*sweep)
     assert result.returncode == 0, result.stderr
     folders = [RunFolder(path.parent) for path in tmp_path.glob("results/runs/*/run.json")]
     peaks = {f.read_provenance().determined_by["sizes"][1]: f.read_record().peak_memory_mb for f in folders}
-    assert peaks[8] < peaks[8000] - 10
+    # glibc returns blocks of more than 32 MB at once, such as the activations of the larger network.
+    assert peaks[8] < peaks[20_000] - 50

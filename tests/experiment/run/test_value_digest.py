@@ -124,7 +124,7 @@ def test_known_objects_stand_for_a_text() -> None:
 
 
 MODULE = """
-import collections, enum, logging
+import collections, enum, logging, types
 import numpy as np
 FACTOR = 1.0
 RNG = np.random.default_rng(0)
@@ -150,6 +150,16 @@ STATS = Stats()
 def count():
     count.calls += 1
 count.calls = 0
+SPACE = types.SimpleNamespace(n=0)
+DEQUE = collections.deque()
+def make():
+    n = 0
+    def step():
+        nonlocal n
+        n += 1
+    return step
+class Closure:
+    step = staticmethod(make())
 """
 
 
@@ -177,6 +187,9 @@ def test_variables_of_modules_and_classes(module) -> None:
         (lambda: module.STATS.add(1), "Stats.add"),
         (lambda: module.count(), "variables_of_a_test.count"),
         (lambda: setattr(module, "new", 1), "variables_of_a_test.new"),
+        (lambda: vars(module.SPACE).update(n=1), "variables_of_a_test.SPACE"),
+        (lambda: module.DEQUE.append(1), "variables_of_a_test.DEQUE"),
+        (lambda: module.Closure.step(), "Closure.step"),
         (lambda: np.random.rand(), "the global generator of numpy.random"),  # noqa: NPY002
         (lambda: __import__("random").random(), "the global generator of random"),
     ):
