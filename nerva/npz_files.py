@@ -21,7 +21,7 @@ from numpy.lib import format as npy
 
 from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix
-from nerva.whole_files import whole_or_absent
+from nerva.whole_files import open_regular, whole_or_absent
 
 _CHUNK = 1 << 20  # bytes that are read at once
 _MAX_HEADER = 2000  # characters; NumPy writes about a hundred
@@ -87,7 +87,11 @@ def load_dict_from_npz(
     path = Path(filename)
     if not path.exists():
         raise NervaError(f"{filename}: there is no such file")
-    with path.open("rb") as file:
+    try:
+        opened = open_regular(path)
+    except OSError as error:
+        raise NervaError(f"{filename} is not a readable .npz file of plain arrays: {error.strerror}") from error
+    with opened as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 members = _members(archive)

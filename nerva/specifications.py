@@ -40,10 +40,14 @@ class Registry(Generic[T]):
         """Register a component under a name.
 
         Raises:
-            NervaError: if the name is taken, or is not an identifier.
+            NervaError: if the name is taken or is not an identifier, or if the component is neither a class nor a
+                function.
         """
         if name in self.components or not name.isidentifier():
             raise NervaError(f'the {self.kind} name "{name}" is taken, or is not an identifier')
+        known: object = component
+        if not (inspect.isclass(known) or inspect.isfunction(known)):
+            raise NervaError(f'the {self.kind} "{name}" should be a class or a function, not {component!r:.100}')
         self.components[name] = component
 
     def register(self, name: str) -> Callable[[Callable[..., T]], Callable[..., T]]:

@@ -1,10 +1,27 @@
-"""Writing files that are whole or absent."""
+"""Opening files for reading, and writing files that are whole or absent."""
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from os import PathLike
 from pathlib import Path
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file for reading. A pipe or a device could be read for ever.
+
+    Raises:
+        OSError: if the file is missing, can't be read, or is not a regular file.
+    """
+    # Without O_NONBLOCK, opening a pipe would wait for a writer.
+    file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return file
 
 
 @contextmanager

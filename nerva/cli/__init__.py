@@ -70,7 +70,9 @@ def main() -> None:
         print(f"nerva: {error}", file=sys.stderr)
         sys.exit(3)
     except (NervaError, MemoryError) as error:
-        print(f"nerva: {error}", file=sys.stderr)
+        # An error may quote a record, into which a stranger has written control characters.
+        text = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in str(error))
+        print(f"nerva: {text or 'there is not enough memory'}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
         if error.strerror is None:

@@ -4,6 +4,8 @@ import functools
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nerva.whole_files import open_regular
+
 T = TypeVar("T")
 
 _MAX_BYTES = 1 << 24
@@ -16,7 +18,7 @@ def read_json(path: Path, type_: type[T]) -> T:
         OSError: if the file is missing or cannot be read.
         ValueError: if its content has another shape; the message names the first field that differs.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         content = file.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
         raise ValueError(f"it has more than {_MAX_BYTES} bytes")

@@ -9,7 +9,7 @@ from snakemake.utils import validate
 
 from nerva.errors import NervaError
 from nerva.experiment.config import numerics
-from nerva.experiment.config.composition import split_overrides
+from nerva.experiment.config.composition import restore_quote, split_overrides
 from nerva.experiment.identity.fingerprint import digest
 from nerva.experiment.paths import python_path
 from nerva.experiment.records.privacy import private
@@ -31,22 +31,27 @@ report: "../report/workflow.rst"
 # which ones only print.
 PRINTING = (
     *("--lint", "--dag", "--d3dag", "--rulegraph", "--filegraph", "--summary", "-S", "--detailed-summary", "-D"),
-    *("--list", "-l", "--report", "--unlock", "--touch", "-t", "--archive", "--delete", "--print-compilation"),
+    *("--list-rules", "--list", "-l", "--list-target-rules", "--lt", "--list-changes", "--list-input-changes"),
+    *("--list-params-changes", "--list-untracked", "--list-resources", "--list-conda-envs", "--report", "--reporter"),
+    *("--unlock", "--touch", "-t", "--archive", "--delete-all-output", "--delete-temp-output", "--print-compilation"),
+    *("--containerize", "--cleanup-metadata", "--cleanup-shadow", "--generate-unit-tests", "--draft-notebook"),
 )
-EXECUTING = (
-    workflow.is_main_process
-    and not workflow.output_settings.dryrun
-    and not any(word.split("=")[0] == flag or word.startswith(f"{flag}-") for word in sys.argv for flag in PRINTING)
-)
+
+
+def prints(word):
+    """Whether a word of the command line is one of these flags. Snakemake accepts abbreviations of long flags."""
+    name = word.split("=")[0]
+    return name in PRINTING or (len(name) > 4 and name.startswith("--") and any(f.startswith(name) for f in PRINTING))
+
+
+EXECUTING = workflow.is_main_process and not workflow.output_settings.dryrun and not any(map(prints, sys.argv))
 
 try:
     validate(config, "../schemas/config.schema.yaml")
 except WorkflowError as error:
     reason = str(error).partition("\n\n")[0]  # the whole schema follows
     raise WorkflowError(f"--config takes experiment, data, overrides and sample: {reason}")
-# Snakemake removes a quote at the end of a value.
-for quote in "'\"":
-    config["overrides"] += quote * (config["overrides"].count(quote) % 2)
+config["overrides"] = restore_quote(config["overrides"])
 try:
     OVERRIDES = [f"data={config['data']}", *split_overrides(config["overrides"])]
     SWEEP = plan_experiment(config["experiment"], OVERRIDES, settle=EXECUTING)
@@ -62,6 +67,10 @@ if CONFIG.data.note and workflow.is_main_process and not EXECUTING:
 # Snakemake's report shows these.
 config |= {"title": CONFIG.title, "question": CONFIG.question}
 RESULTS = Path(CONFIG.results_dir)
+if "{" in str(RESULTS) or "}" in str(RESULTS):
+    raise WorkflowError(
+        f"results_dir is {RESULTS}, but Snakemake takes braces in a path for wildcards; use another name"
+    )
 SWEEP_DIR = SWEEP.results
 LOGS = RESULTS / "logs"
 DATA = RESULTS / "data" / f"{CONFIG.data.name}.npz"

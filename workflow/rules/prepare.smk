@@ -16,7 +16,10 @@ rule prepare:
     params:
         # The overrides that determine the source of the data and their folder.
         arguments=shlex.join(
-            [CONFIG.data.name, *(o for o in SWEEP.points[0].overrides if o.startswith(("data.", "results_dir=")))]
+            [
+                CONFIG.data.name,
+                *(o for o in SWEEP.points[0].overrides if o.lstrip("+").startswith(("data.", "results_dir="))),
+            ]
         ),
     message:
         f"Preparing {CONFIG.data.title}"

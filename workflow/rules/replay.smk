@@ -23,13 +23,13 @@ rule replay_run:
     resources:
         mem_mb=1500,
     params:
-        results=shlex.quote(f"results_dir='{RESULTS}'"),
+        results=shlex.quote(str(RESULTS)),
         # The user's own overrides name these modules.
         trust="--trust" if CONFIG.imports else "",
     message:
         "Replaying run {wildcards.run}"
     shell:
-        "nerva replay {wildcards.run} {params.trust} {params.results} 2>&1 | tee {log:q} > {output:q}"
+        "NERVA_RESULTS_DIR={params.results} nerva replay {wildcards.run} {params.trust} 2>&1 | tee {log:q} > {output:q}"
 
 
 rule replay:

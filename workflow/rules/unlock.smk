@@ -29,7 +29,8 @@ def has_ended(process):
     if process["boot"] != here["boot"]:
         return True
     try:
-        return psutil.Process(process["pid"]).create_time() != process["started"]
+        found = psutil.Process(process["pid"])
+        return found.status() == psutil.STATUS_ZOMBIE or found.create_time() != process["started"]
     except psutil.NoSuchProcess:
         return True
 

@@ -68,6 +68,17 @@ def split_overrides(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
+def restore_quote(text: str) -> str:
+    """Overrides in one text, with the quote at their end that Snakemake removes from the value of a `--config` key."""
+    quote = ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+    return text + quote
+
+
 def check_overrides(overrides: Sequence[str]) -> None:
     """Refuse overrides that Hydra's parser can't read in reasonable time and memory.
 

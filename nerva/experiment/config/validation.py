@@ -39,6 +39,10 @@ def validate(config: Config) -> None:
         if not all(isinstance(value, type_) for value in values):
             raise NervaError(f"{key} should be a list of {what}, not {str(values)[:120]}")
     for name in config.imports:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise NervaError(
+                f'imports should have the names of modules, such as mine or package.mine, not "{name[:100]}"'
+            )
         import_here(name)
     _between("seed", config.seed, 0, 2**63 - 1)
     _between("train.epochs", train.epochs, 1, MAX_EPOCHS)

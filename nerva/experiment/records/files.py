@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from nerva.data.json_files import read_json
 from nerva.errors import NervaError
-from nerva.utilities import whole_or_absent
+from nerva.whole_files import open_regular, whole_or_absent
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ def read_texts(path: Path, repair_hint: str) -> dict[str, str]:
         NervaError: if the file can't be read, or its content has another shape.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = json.loads(file.read(_LARGEST))
     except OSError as error:
         raise NervaError(f"{path} can't be read ({error.strerror}); {repair_hint}") from None
@@ -64,7 +64,7 @@ def write_record(path: Path, record: Any) -> None:
 
 def file_checksum(path: Path) -> str:
     """The sha256 of a file."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

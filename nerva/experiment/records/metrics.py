@@ -4,11 +4,12 @@ import csv
 import dataclasses
 import math
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 from nerva.errors import NervaError
 from nerva.training import MAX_EPOCHS, EpochRecord
-from nerva.utilities import whole_or_absent
+from nerva.whole_files import open_regular, whole_or_absent
 
 COLUMNS = (*(field.name for field in dataclasses.fields(EpochRecord)), "time")
 # The columns that a replay has to repeat bit for bit.
@@ -38,7 +39,7 @@ def read_metrics(path: Path, repair_hint: str) -> list[dict[str, float]]:
     """
     rows: list[dict[str, float]] = []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with TextIOWrapper(open_regular(path), encoding="utf-8", newline="") as file:
             reader = csv.DictReader(iter(lambda: file.readline(_LONGEST_LINE), ""))
             if tuple(reader.fieldnames or ()) != COLUMNS:
                 raise ValueError(f"the columns should be {', '.join(COLUMNS)}")

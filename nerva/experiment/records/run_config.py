@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from nerva.errors import NervaError
 from nerva.experiment.config.nesting import DEEPEST, nesting
 from nerva.experiment.config.schema import Config
 from nerva.experiment.records.privacy import private
+from nerva.whole_files import open_regular
 
 _NOT_RECORDED = ("tracking", "experiment_name", "question", "sweep", "results_dir", "force")
 _LONGEST = 2**16  # characters
@@ -62,7 +64,7 @@ def read_config(path: Path, run_id: str, repair_hint: str) -> Config:
         NervaError: if the file can't be read, or is not the configuration of a run.
     """
     try:
-        with path.open(encoding="utf-8") as file:
+        with TextIOWrapper(open_regular(path), encoding="utf-8") as file:
             text = file.read(_LONGEST + 1)
         if len(text) > _LONGEST:
             raise ValueError(f"it has more than {_LONGEST:,} characters")

@@ -6,6 +6,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def printable(text: str) -> str:
+    """The text for a terminal: a record of a stranger may have control characters, or a million characters."""
+    return cut("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text), 2000)
+
+
 def cut(text: str, length: int) -> str:
     """The text, or its beginning and an ellipsis if it is longer than `length` characters."""
     return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -8,6 +8,7 @@ from nerva.errors import NervaError
 from nerva.experiment.config.composition import compose
 from nerva.experiment.identity.canonical import flat
 from nerva.experiment.records.run_folder import RunFolder
+from nerva.experiment.report.text import printable
 from nerva.experiment.sweep.plan import Point
 
 
@@ -37,9 +38,10 @@ def explain_record(folder: RunFolder) -> list[str]:
 
 
 def _explain(determined_by: Mapping[str, Any], code: Mapping[str, str], fingerprint: str) -> list[str]:
-    return [
+    lines = [
         "  configuration and data:",
         *(f"    {key}: {value}" for key, value in flat(determined_by).items()),
         f"  code, {fingerprint[:12]}, of {len(code)} parts:",
         *(f"    {sha256}  {part}" for part, sha256 in code.items()),
     ]
+    return [printable(line) for line in lines]

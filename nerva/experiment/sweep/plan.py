@@ -148,7 +148,9 @@ def _plan(points: list[Point], overrides: Sequence[str]) -> Plan:
     if not unique:
         raise NervaError(f"the sweep has no points: {' '.join(overrides)}")
     config = unique[0].config
-    changes = [override for override in overrides if not _NEUTRAL.match(override)]
+    # The name of another experiment would put the results into its folder.
+    names = {f"experiment_name={name}" for name in options("experiment")}
+    changes = [o for o in overrides if not _NEUTRAL.match(o) or o.lstrip("+") in names]
     sweep_id = digest([config.title, sorted({point.run_id for point in unique})])[:8]
     name = private(" ".join([config.experiment_name, *changes]))[:250]
     sweep = Sweep(sweep_id, name)
@@ -162,7 +164,8 @@ _MOST_POINTS = 100_000
 
 # Overrides that do not change an experiment.
 _NEUTRAL = re.compile(
-    r"\+*((experiment|data|data\.mirrors|results_dir|experiment_name|question|force)=|(tracking|hydra|sweep)[=./])"
+    r"\+*((experiment|data|data\.mirrors|results_dir|experiment_name|question|force)=|(tracking|sweep)[=./]"
+    r"|hydra[./](?!sweeper))"
 )
 
 

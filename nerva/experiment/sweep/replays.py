@@ -12,6 +12,7 @@ from nerva.experiment.config.composition import compose
 from nerva.experiment.config.schema import Config
 from nerva.experiment.identity.identify import identify
 from nerva.experiment.records.run_folder import RunFolder
+from nerva.experiment.report.text import printable
 from nerva.experiment.run.replay import History, replay
 from nerva.experiment.sweep.plan import Plan
 
@@ -46,7 +47,7 @@ def replay_experiment(plan: Plan, sample: int | None, trust: bool, say: Say) -> 
         try:
             identical += _replay(run, config, trust or bool(config.imports), say)
         except (NervaError, OSError) as error:
-            say(f"{run}  can't be replayed: {error}")
+            say(printable(f"{run}  can't be replayed: {error}"))
     say(f"{identical} of {len(runs)} runs are identical")
     return identical == len(runs)
 
@@ -104,19 +105,23 @@ def _replay(run: str, config: Config, trust: bool, say: Say, beside: bool = Fals
         say: prints a line.
         beside: whether the prepared data may be beside a run folder that is elsewhere.
     """
+
+    def say_printable(line: str) -> None:
+        say(printable(line))
+
     downloads = Path(tempfile.mkdtemp(prefix="nerva-recorded-"))
     keep = False
     try:
         recorded, results_dir, logged = _find(run, config, downloads, beside)
         verdict = replay(recorded, results_dir, logged, trust)
         outcome = f"identical ({verdict.compared})" if verdict.identical else "different"
-        say(f"{verdict.run_id}  {outcome}")
+        say_printable(f"{verdict.run_id}  {outcome}")
         for line in (*verdict.differences, *verdict.context):
-            say(f"  {line}")
+            say_printable(f"  {line}")
         if verdict.advice:
-            say("  to restore the code that computed it:")
+            say_printable("  to restore the code that computed it:")
         for line in verdict.advice:
-            say(f"    {line}")
+            say_printable(f"    {line}")
         keep = any(str(downloads) in line for line in (*verdict.differences, *verdict.advice))
         return verdict.identical
     finally:

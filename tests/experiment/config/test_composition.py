@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from nerva.errors import NervaError
-from nerva.experiment.config.composition import check_overrides, compose, split_overrides
+from nerva.experiment.config.composition import check_overrides, compose, restore_quote, split_overrides
 from nerva.experiment.config.schema import specification
 from nerva.experiment.identity.identify import identify
 from nerva.experiment.paths import conf_dir, options
@@ -136,3 +136,17 @@ def test_auto_is_predicted_without_writing(results) -> None:
     config = compose([])
     assert config.data.name == "digits"
     assert not results.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "restored"),
+    [
+        ('seed=1 question="x', 'seed=1 question="x"'),
+        ("seed=1", "seed=1"),
+        ("question=\"Adam's rate", 'question="Adam\'s rate"'),
+        ('question="Adam\'s rate" seed=1', 'question="Adam\'s rate" seed=1'),
+        ("question='x", "question='x'"),
+    ],
+)
+def test_a_quote_that_snakemake_removed_is_restored(text: str, restored: str) -> None:
+    assert restore_quote(text) == restored

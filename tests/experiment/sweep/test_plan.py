@@ -242,3 +242,13 @@ def test_mutated_overrides_are_planned_or_refused() -> None:
             text = text[:start] + rng.choice(WORDS) + text[start + rng.randint(0, 2) :]
         print(ascii(text))  # the last line shows the override that failed
         planned_or_refused([*DIGITS, text])
+
+
+@pytest.mark.parametrize(
+    ("override", "modified"),
+    [("hydra.sweeper.params.seed=1", True), ("experiment_name=flagship", True), ("hydra.verbose=false", False)],
+)
+def test_what_modifies_an_experiment(override: str, modified: bool) -> None:
+    plan = plan_experiment("quick", ["data=digits", "optimizer=momentum", "learning_rate.lr=0.1", override])
+    assert plan.modified  # by the optimizer
+    assert (override in plan.sweep.name) == modified
