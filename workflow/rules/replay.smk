@@ -1,5 +1,6 @@
 # `snakemake replay` trains runs again from their records and compares. It is not part of `all`.
 import random
+import re
 
 VERDICTS = LOGS / "replay" / f"{SWEEP_DIR.name}.log"
 REPLAYING = "replay" in sys.argv
@@ -23,13 +24,14 @@ rule replay_run:
     resources:
         mem_mb=1500,
     params:
-        results=shlex.quote(str(RESULTS)),
+        # Quoted for Hydra, and then for the shell.
+        results=shlex.quote("results_dir='" + re.sub(r"(['\\])", r"\\\1", str(RESULTS)) + "'"),
         # The user's own overrides name these modules.
         trust="--trust" if CONFIG.imports else "",
     message:
         "Replaying run {wildcards.run}"
     shell:
-        "NERVA_RESULTS_DIR={params.results} nerva replay {wildcards.run} {params.trust} 2>&1 | tee {log:q} > {output:q}"
+        "nerva replay {wildcards.run} {params.trust} {params.results} 2>&1 | tee {log:q} > {output:q}"
 
 
 rule replay:
