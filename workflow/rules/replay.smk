@@ -4,6 +4,7 @@ import re
 
 VERDICTS = LOGS / "replay" / f"{SWEEP_DIR.name}.log"
 REPLAYING = "replay" in sys.argv
+ESCAPED = re.sub(r"(['\\])", r"\\\1", str(RESULTS))  # in quotes, as Hydra reads it
 
 # A verdict is valid for one call: each call replays again.
 if REPLAYING and EXECUTING:
@@ -24,8 +25,7 @@ rule replay_run:
     resources:
         mem_mb=1500,
     params:
-        # Quoted for Hydra, and then for the shell.
-        results=shlex.quote("results_dir='" + re.sub(r"(['\\])", r"\\\1", str(RESULTS)) + "'"),
+        results=shlex.quote(f"results_dir='{ESCAPED}'"),
         # The user's own overrides name these modules.
         trust="--trust" if CONFIG.imports else "",
     message:
