@@ -17,11 +17,11 @@ def open_regular(path: Path) -> BufferedReader:
         OSError: if the file is missing, can't be read, or is not a regular file.
     """
     # Without O_NONBLOCK, opening a pipe would wait for a writer.
-    file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 @contextmanager
