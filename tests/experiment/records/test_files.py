@@ -75,7 +75,7 @@ def test_damaged_files_are_reported(tmp_path, text: str) -> None:
 def test_files_that_cannot_be_read(tmp_path) -> None:
     for path in (tmp_path, tmp_path / "nosuch.json"):
         with pytest.raises(
-            NervaError, match=r"can't be read \((Is a directory|No such file or directory)\); delete it"
+            NervaError, match=r"can't be read \((it is not a regular file|No such file or directory)\); delete it"
         ):
             read_record(path, Record, "delete it")
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe{}")
