@@ -84,11 +84,10 @@ def load_dict_from_npz(
         NervaError: if the file is missing or damaged, holds anything but arrays of numbers or text, lacks an expected
             array, or takes too much memory.
     """
-    path = Path(filename)
-    if not path.exists():
-        raise NervaError(f"{filename}: there is no such file")
     try:
-        opened = open_regular(path)
+        opened = open_regular(Path(filename))
+    except (FileNotFoundError, NotADirectoryError):
+        raise NervaError(f"{filename}: there is no such file") from None
     except OSError as error:
         raise NervaError(f"{filename} is not a readable .npz file of plain arrays: {error.strerror}") from error
     with opened as file:

@@ -8,7 +8,6 @@ file. Nothing is pickled.
 import json
 from collections.abc import Mapping, Set
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -88,12 +87,7 @@ class Checkpoint:
         Raises:
             NervaError: if the file can't be read, or is not a checkpoint of this run in this environment.
         """
-        try:
-            arrays = load_dict_from_npz(self.path)
-        except NervaError:
-            raise
-        except (RuntimeError, OSError, MemoryError, TokenError) as error:
-            raise NervaError(f"{self.path} is not a checkpoint of this run: {error}") from None
+        arrays = load_dict_from_npz(self.path)
         try:
             if "json" not in arrays:
                 raise ValueError("it has no json, so another version of nerva wrote it")
