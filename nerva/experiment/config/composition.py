@@ -22,6 +22,7 @@ from nerva.experiment.paths import conf_dir
 ConfigStore.instance().store(name="schema", node=Config)
 
 _LONGEST = 10_000
+_QUOTES = ("'", '"')
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -50,16 +51,14 @@ def split_overrides(text: str) -> list[str]:
     parts = [""]
     closing: list[str] = []  # the brackets that are still to come
     quote = ""
-    for character in text:
+    for character, quote in _with_quotes(text):
         if character.isspace() and not quote and not closing:
             parts.append("")
             continue
         parts[-1] += character
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-        elif character in _BRACKETS:
+        if quote or character in _QUOTES:
+            continue
+        if character in _BRACKETS:
             closing.append(_BRACKETS[character])
         elif character in _BRACKETS.values() and (not closing or closing.pop() != character):
             raise NervaError(f"overrides: there is no bracket to close by {character} in {_shortened(text)}")
@@ -70,13 +69,19 @@ def split_overrides(text: str) -> list[str]:
 
 def restore_quote(text: str) -> str:
     """Overrides in one text, with the quote at their end that Snakemake removes from the value of a `--config` key."""
+    quotes = [quote for _, quote in _with_quotes(text)]
+    return text + quotes[-1] if quotes else text
+
+
+def _with_quotes(text: str) -> Iterator[tuple[str, str]]:
+    """Each character of a text, with the quote that is open after it, which is empty if there is none."""
     quote = ""
     for character in text:
         if quote:
             quote = "" if character == quote else quote
-        elif character in "'\"":
+        elif character in _QUOTES:
             quote = character
-    return text + quote
+        yield character, quote
 
 
 def check_overrides(overrides: Sequence[str]) -> None:

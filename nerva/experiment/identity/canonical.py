@@ -74,15 +74,15 @@ def canonical_form(config: Config) -> Canonical:
                 )
         return registry.canonical(text)
 
-    named = component_texts(config)
+    others = _other_components(config)
     canonical: Canonical = {
         "data": _data(config.data),
         "sizes": config.sizes,
-        "layers": [component(layer_registry(layer), layer) for layer in config.model.layers],
-        "weights": component(INITIALIZERS, named["weights"]),
-        "optimizer": component(OPTIMIZERS, named["optimizer"]),
-        "learning_rate": component(LEARNING_RATES, named["learning_rate"]),
-        "loss": component(LOSSES, named["loss"]),
+        "layers": [component(*layer) for layer in _layers(config)],
+        "weights": component(*others["weights"]),
+        "optimizer": component(*others["optimizer"]),
+        "learning_rate": component(*others["learning_rate"]),
+        "loss": component(*others["loss"]),
         "train": dict(vars(config.train)),
         "seed": config.seed,
         "numerics": resolve_mode(config.numerics.mode),
@@ -92,27 +92,10 @@ def canonical_form(config: Config) -> Canonical:
     return canonical
 
 
-def component_texts(config: Config) -> dict[str, str]:
-    """The specifications of all components but the layers."""
-    return {
-        "weights": config.model.weights,
-        "optimizer": specification(config.optimizer),
-        "learning_rate": specification(config.learning_rate),
-        "loss": specification(config.loss),
-    }
-
-
 def named_components(config: Config) -> list[Callable[..., Any]]:
     """The components that a configuration names, including those inside others: classes or functions."""
-    texts = component_texts(config)
-    registries: list[tuple[Registry[Any], str]] = [(layer_registry(layer), layer) for layer in config.model.layers]
-    registries += [
-        (INITIALIZERS, texts["weights"]),
-        (OPTIMIZERS, texts["optimizer"]),
-        (LEARNING_RATES, texts["learning_rate"]),
-        (LOSSES, texts["loss"]),
-    ]
-    return [component for registry, text in registries for component in registry.named(text)]
+    specified = [*_layers(config), *_other_components(config).values()]
+    return [component for registry, text in specified for component in registry.named(text)]
 
 
 def components_in_strings(files: Iterable[Path]) -> list[Callable[..., Any]]:
@@ -128,6 +111,21 @@ def components_in_strings(files: Iterable[Path]) -> list[Callable[..., Any]]:
     return found
 
 
+def _layers(config: Config) -> list[tuple[Registry[Any], str]]:
+    """The registry and the specification of each layer."""
+    return [(layer_registry(layer), layer) for layer in config.model.layers]
+
+
+def _other_components(config: Config) -> dict[str, tuple[Registry[Any], str]]:
+    """The registry and the specification of each component that is not a layer."""
+    return {
+        "weights": (INITIALIZERS, config.model.weights),
+        "optimizer": (OPTIMIZERS, specification(config.optimizer)),
+        "learning_rate": (LEARNING_RATES, specification(config.learning_rate)),
+        "loss": (LOSSES, specification(config.loss)),
+    }
+
+
 def _data(data: Dataset) -> CanonicalData:
     determined: CanonicalData = {"checksum": data.checksum, "validation": data.validation}
     if not data.sha256:
@@ -135,12 +133,8 @@ def _data(data: Dataset) -> CanonicalData:
         determined["source"] = data.source
         determined["train"] = data.train
         determined["test"] = data.test
-        determined["preparation"] = {file.stem: _code_hash(file) for file in PREPARATION}
+        determined["preparation"] = {file.stem: fingerprint(file.read_bytes()) for file in PREPARATION}
     return determined
-
-
-def _code_hash(file: Path) -> str:
-    return fingerprint(file.read_bytes())
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
