@@ -16,13 +16,24 @@ def read_json(path: Path, type_: type[T]) -> T:
 
     Raises:
         OSError: if the file is missing or cannot be read.
-        ValueError: if its content has another shape; the message names the first field that differs.
+        ValueError: if it has more than 16 MiB, or its content has another shape; the message names the first field
+            that differs.
+    """
+    return parse_json(read_limited(path), type_)
+
+
+def read_limited(path: Path) -> bytes:
+    """Read a file that should not be large.
+
+    Raises:
+        OSError: if the file is missing or cannot be read.
+        ValueError: if it has more than 16 MiB.
     """
     with open_regular(path) as file:
         content = file.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
         raise ValueError(f"it has more than {_MAX_BYTES} bytes")
-    return parse_json(content, type_)
+    return content
 
 
 def parse_json(content: bytes | str, type_: type[T]) -> T:

@@ -4,17 +4,17 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nerva.data.json_files import read_json
+from nerva.data.json_files import read_json, read_limited
 from nerva.errors import NervaError
 from nerva.whole_files import open_regular, whole_or_absent
 
 T = TypeVar("T")
-
-_LARGEST = 1 << 24  # bytes of a file of texts
 
 
 def read_record(path: Path, kind: type[T], repair_hint: str) -> T:
@@ -28,12 +28,8 @@ def read_record(path: Path, kind: type[T], repair_hint: str) -> T:
     Raises:
         NervaError: if the file can't be read, or its content has another shape; the message names the key.
     """
-    try:
+    with _repair_named(path, repair_hint):
         return read_json(path, kind)
-    except OSError as error:
-        raise NervaError(f"{path} can't be read ({error.strerror}); {repair_hint}") from None
-    except ValueError as error:
-        raise NervaError(f"{path} is damaged ({error}); {repair_hint}") from None
 
 
 def read_texts(path: Path, repair_hint: str) -> dict[str, str]:
@@ -42,16 +38,25 @@ def read_texts(path: Path, repair_hint: str) -> dict[str, str]:
     Raises:
         NervaError: if the file can't be read, or its content has another shape.
     """
+    with _repair_named(path, repair_hint):
+        try:
+            content = json.loads(read_limited(path))
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+        if not isinstance(content, dict) or not all(isinstance(text, str) for text in content.values()):
+            raise ValueError("it should have one text per name")
+        return content
+
+
+@contextmanager
+def _repair_named(path: Path, repair_hint: str) -> Iterator[None]:
+    """Raise a NervaError, which says how to repair the file, for one that can't be read or is damaged."""
     try:
-        with open_regular(path) as file:
-            content = json.loads(file.read(_LARGEST))
+        yield
     except OSError as error:
         raise NervaError(f"{path} can't be read ({error.strerror}); {repair_hint}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise NervaError(f"{path} is damaged ({error}); {repair_hint}") from None
-    if not isinstance(content, dict) or not all(isinstance(text, str) for text in content.values()):
-        raise NervaError(f"{path} is damaged (it should have one text per name); {repair_hint}")
-    return content
 
 
 def write_record(path: Path, record: Any) -> None:

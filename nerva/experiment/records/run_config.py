@@ -18,6 +18,7 @@ from nerva.whole_files import open_regular
 
 _NOT_RECORDED = ("tracking", "experiment_name", "question", "sweep", "results_dir", "force")
 _LONGEST = 2**16  # characters
+_SCALAR_ERRORS = (TypeError, AttributeError, LookupError, ArithmeticError)  # PyYAML raises these for malformed scalars
 
 
 def to_yaml(config: Config, numerics: str) -> str:
@@ -71,12 +72,6 @@ def read_config(path: Path, run_id: str, repair_hint: str) -> Config:
         return dataclasses.replace(from_yaml(text), experiment_name=run_id)
     except OSError as error:
         reason = str(error.strerror)
-    except (
-        ValueError,
-        TypeError,
-        AttributeError,
-        LookupError,
-        ArithmeticError,
-    ) as error:  # PyYAML raises these for malformed scalars
+    except (ValueError, *_SCALAR_ERRORS) as error:
         reason = str(error)[:300]
     raise NervaError(f"{path} is not a run's configuration ({reason}); {repair_hint}")
