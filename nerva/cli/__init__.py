@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from nerva.errors import NervaError, RunFailedError
+from nerva.experiment.report.text import printable
 from nerva.experiment.run.signals import Interrupted, end_by, interruptible
 
 DISK_FULL = 28  # exit code; the pipeline stops at the first one
@@ -70,9 +71,7 @@ def main() -> None:
         print(f"nerva: {error}", file=sys.stderr)
         sys.exit(3)
     except (NervaError, MemoryError) as error:
-        # An error may quote a record, into which a stranger has written control characters.
-        text = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in str(error))
-        print(f"nerva: {text or 'there is not enough memory'}", file=sys.stderr)
+        print(f"nerva: {printable(str(error)) or 'there is not enough memory'}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
         if error.strerror is None:

@@ -25,7 +25,11 @@ def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: 
     numerics.pin_for(())  # before NumPy is imported
     import os
 
+    from nerva.experiment.report.text import printable_line
     from nerva.experiment.sweep.replays import replay_experiment, replay_one
+
+    def say(line: str) -> None:
+        click.echo(printable_line(line))
 
     # A folder may have any name. (Path.is_dir raises an error for a long text.)
     folders = [text for text in run_and_overrides if os.path.isdir(text)]  # noqa: PTH112
@@ -36,8 +40,8 @@ def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: 
     if sample and not experiment:
         raise click.UsageError("--sample needs --experiment.")
     if experiment:
-        identical = replay_experiment(arguments.plan(experiment, overrides), sample, trust, click.echo)
+        identical = replay_experiment(arguments.plan(experiment, overrides), sample, trust, say)
     else:
-        verdicts = [replay_one(run, overrides, trust, click.echo) for run in runs]
+        verdicts = [replay_one(run, overrides, trust, say) for run in runs]
         identical = all(verdicts)
     sys.exit(0 if identical else 1)

@@ -7,8 +7,13 @@ def plural(count: int, noun: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text for a terminal: a record of a stranger may have control characters, or a million characters."""
-    return cut("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text), 2000)
+    """The text for a terminal, without control characters: it may quote a record, which a stranger may have written."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def printable_line(text: str) -> str:
+    """A line for a terminal, of at most 2000 characters."""
+    return cut(printable(text), 2000)
 
 
 def cut(text: str, length: int) -> str:

@@ -8,7 +8,7 @@ from nerva.errors import NervaError
 from nerva.experiment.config.composition import compose
 from nerva.experiment.identity.canonical import flat
 from nerva.experiment.records.run_folder import RunFolder
-from nerva.experiment.report.text import printable
+from nerva.experiment.report.text import printable_line
 from nerva.experiment.sweep.plan import Point
 
 
@@ -44,4 +44,4 @@ def _explain(determined_by: Mapping[str, Any], code: Mapping[str, str], fingerpr
         f"  code, {fingerprint[:12]}, of {len(code)} parts:",
         *(f"    {sha256}  {part}" for part, sha256 in code.items()),
     ]
-    return [printable(line) for line in lines]
+    return [printable_line(line) for line in lines]

@@ -12,7 +12,6 @@ from nerva.experiment.config.composition import compose
 from nerva.experiment.config.schema import Config
 from nerva.experiment.identity.identify import identify
 from nerva.experiment.records.run_folder import RunFolder
-from nerva.experiment.report.text import printable
 from nerva.experiment.run.replay import History, replay
 from nerva.experiment.sweep.plan import Plan
 
@@ -47,7 +46,7 @@ def replay_experiment(plan: Plan, sample: int | None, trust: bool, say: Say) -> 
         try:
             identical += _replay(run, config, trust or bool(config.imports), say)
         except (NervaError, OSError) as error:
-            say(printable(f"{run}  can't be replayed: {error}"))
+            say(f"{run}  can't be replayed: {error}")
     say(f"{identical} of {len(runs)} runs are identical")
     return identical == len(runs)
 
@@ -65,8 +64,8 @@ def replay_one(run: str, overrides: Sequence[str], trust: bool, say: Say) -> boo
         NervaError: if there is no such run, it has not ended, or its records are damaged.
     """
     # The recorded configuration is replayed, whatever the dataset is here; `data=auto` would search for one.
-    config, unchanged = compose(["data=digits", *overrides]), compose(["data=digits"])
-    if overrides and identify(config).run_id != identify(unchanged).run_id:
+    config = compose(["data=digits", *overrides])
+    if overrides and identify(config).run_id != identify(compose(["data=digits"])).run_id:
         raise NervaError(
             f"a run is replayed as it was recorded, and {' '.join(overrides)} would give another run;"
             " overrides only say where things are, such as results_dir=elsewhere"
@@ -105,23 +104,19 @@ def _replay(run: str, config: Config, trust: bool, say: Say, beside: bool = Fals
         say: prints a line.
         beside: whether the prepared data may be beside a run folder that is elsewhere.
     """
-
-    def say_printable(line: str) -> None:
-        say(printable(line))
-
     downloads = Path(tempfile.mkdtemp(prefix="nerva-recorded-"))
     keep = False
     try:
         recorded, results_dir, logged = _find(run, config, downloads, beside)
         verdict = replay(recorded, results_dir, logged, trust)
         outcome = f"identical ({verdict.compared})" if verdict.identical else "different"
-        say_printable(f"{verdict.run_id}  {outcome}")
+        say(f"{verdict.run_id}  {outcome}")
         for line in (*verdict.differences, *verdict.context):
-            say_printable(f"  {line}")
+            say(f"  {line}")
         if verdict.advice:
-            say_printable("  to restore the code that computed it:")
+            say("  to restore the code that computed it:")
         for line in verdict.advice:
-            say_printable(f"    {line}")
+            say(f"    {line}")
         keep = any(str(downloads) in line for line in (*verdict.differences, *verdict.advice))
         return verdict.identical
     finally:

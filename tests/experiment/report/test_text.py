@@ -1,6 +1,6 @@
 """Texts of messages and reports."""
 
-from nerva.experiment.report.text import cut, plural, printable
+from nerva.experiment.report.text import cut, plural, printable, printable_line
 
 
 def test_plural() -> None:
@@ -13,4 +13,7 @@ def test_cut() -> None:
 
 def test_control_characters_are_not_printed() -> None:
     assert printable("é\x1b]0;x\x07\n") == "é\\x1b]0;x\\x07\n"
-    assert len(printable("x" * 10**6)) == 2000
+
+
+def test_a_printed_line_has_a_limit() -> None:
+    assert len(printable_line("x" * 10**6)) == 2000
