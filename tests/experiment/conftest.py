@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nerva.experiment.config import numerics
 from nerva.experiment.records.run_folder import RunFolder
 from tests.helpers import Command, command_in, configured, trained
 
@@ -30,6 +31,15 @@ def run_command(tmp_path, monkeypatch) -> Command:
     """Runs a command in a folder of the test's own."""
     monkeypatch.delenv("NERVA_RESULTS_DIR")
     return command_in(tmp_path)
+
+
+@pytest.fixture
+def unsupported(monkeypatch):
+    """A machine on which portable numerics are not supported."""
+    monkeypatch.setattr(numerics, "_unfit", lambda: "this CPU has no avx2")
+    numerics.obstacle.cache_clear()
+    yield
+    numerics.obstacle.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The records in a run's folder, all of them read and checked before any of the run is logged."""
 
-import dataclasses
 from dataclasses import dataclass
 
 from nerva.errors import NervaError
@@ -57,10 +56,6 @@ def _problem(contents: RunContents, folder: RunFolder) -> str:
         return f"{folder.record} is damaged (weights: there is no checksum of {folder.weights.name})"
     if record and record.best and not 0 <= record.best.epoch < len(contents.rows):
         return f"{folder.record} is damaged (best.epoch: {folder.metrics.name} does not have this epoch)"
-    try:
-        repr(dataclasses.asdict(config))
-    except ValueError as error:
-        return f"{folder.config} is not a run's configuration ({error})"
     data = config.data
     for key, value, most in (
         ("features", data.features, LARGEST_SIZE),

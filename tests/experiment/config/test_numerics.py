@@ -34,15 +34,6 @@ def test_another_mode_is_another_run() -> None:
     assert (native.numerics, portable.numerics) == ("native", "portable")
 
 
-@pytest.fixture
-def unsupported(monkeypatch):
-    """A machine on which portable numerics are not supported."""
-    monkeypatch.setattr(numerics, "_unfit", lambda: "this CPU has no avx2")
-    numerics.obstacle.cache_clear()
-    yield
-    numerics.obstacle.cache_clear()
-
-
 def test_a_machine_without_support(unsupported) -> None:
     assert numerics.resolve_mode("auto") == "native"
     assert numerics.note("auto") == (

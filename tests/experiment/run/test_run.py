@@ -128,15 +128,6 @@ def test_a_child_that_ends_with_an_exit_code(tmp_path, monkeypatch) -> None:
         _run_in_child(config, identity, [], RunFolder.of(config.results_dir, identity.run_id))
 
 
-@pytest.fixture
-def unsupported(monkeypatch):
-    """A machine on which portable numerics are not supported."""
-    monkeypatch.setattr(numerics, "_unfit", lambda: "this CPU has no avx2")
-    numerics.obstacle.cache_clear()
-    yield
-    numerics.obstacle.cache_clear()
-
-
 def test_a_machine_without_portable_numerics(unsupported) -> None:
     config = configured("numerics=portable")
     with pytest.raises(NervaError, match="numerics=portable is not supported: this CPU has no avx2; use numerics=nati"):
