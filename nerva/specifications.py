@@ -121,12 +121,7 @@ class Registry(Generic[T]):
         call = parse_function_call(text)
         self.check(call.name)
         component = self.components[call.name]
-        types = get_type_hints(component.__init__ if inspect.isclass(component) else component)
-        parameters = {
-            name: parameter.replace(annotation=types.get(name, _type_of(parameter)))
-            for name, parameter in inspect.signature(component).parameters.items()
-            if name not in self.given
-        }
+        parameters = {name: p for name, p in _parameters(component).items() if name not in self.given}
         where = f'{self.kind} "{shown(text)}"'
         if len(call.values) > len(parameters):
             raise NervaError(f"{where}: {call.name} takes {_listed(parameters)}")
@@ -175,6 +170,16 @@ _READERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
     Specification: ("a text", Specification),
     list[int]: ("whole numbers", lambda value: [int(word) for word in value.strip("[]").split(",")]),
 }
+
+
+@functools.cache
+def _parameters(component: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters of a component, with their types: the points of a sweep name the same few components."""
+    types = get_type_hints(component.__init__ if inspect.isclass(component) else component)
+    return {
+        name: parameter.replace(annotation=types.get(name, _type_of(parameter)))
+        for name, parameter in inspect.signature(component).parameters.items()
+    }
 
 
 def _type_of(parameter: inspect.Parameter) -> Any:
