@@ -9,7 +9,7 @@ from snakemake.utils import validate
 
 from nerva.errors import NervaError
 from nerva.experiment.config import numerics
-from nerva.experiment.config.composition import restore_quote, split_overrides
+from nerva.experiment.config.overrides import restore_quote, split_overrides
 from nerva.experiment.identity.fingerprint import digest
 from nerva.experiment.paths import python_path
 from nerva.experiment.records.privacy import private

@@ -3,27 +3,29 @@
 Composing uses neither the network nor the disk, unless it is asked to settle `data=auto`.
 """
 
+import copy
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from nerva.data.auto import choose, predict
+from nerva.data.auto import AutoChoice, choose, predict
 from nerva.errors import NervaError
 from nerva.experiment.config.hydra_errors import did_you_mean, translated
-from nerva.experiment.config.nesting import DEEPEST, nesting
+from nerva.experiment.config.overrides import check_overrides
 from nerva.experiment.config.schema import Config
 from nerva.experiment.paths import conf_dir
 
 ConfigStore.instance().store(name="schema", node=Config)
-
-_LONGEST = 10_000
-_QUOTES = ("'", '"')
-_BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 
 def compose(overrides: Sequence[str], settle: bool = False) -> Config:
@@ -39,66 +41,7 @@ def compose(overrides: Sequence[str], settle: bool = False) -> Config:
     """
     check_overrides(overrides)
     with initialized():
-        return resolved(hydra.compose("config", list(overrides)), overrides, settle)[0]
-
-
-def split_overrides(text: str) -> list[str]:
-    """The overrides in a text, which are separated by spaces. Spaces inside quotes and brackets do not separate.
-
-    Raises:
-        NervaError: if a quote or a bracket is not closed.
-    """
-    parts = [""]
-    closing: list[str] = []  # the brackets that are still to come
-    quote = ""
-    for character, quote in _with_quotes(text):
-        if character.isspace() and not quote and not closing:
-            parts.append("")
-            continue
-        parts[-1] += character
-        if quote or character in _QUOTES:
-            continue
-        if character in _BRACKETS:
-            closing.append(_BRACKETS[character])
-        elif character in _BRACKETS.values() and (not closing or closing.pop() != character):
-            raise NervaError(f"overrides: there is no bracket to close by {character} in {_shortened(text)}")
-    if quote or closing:
-        raise NervaError(f"overrides: {(quote or closing[-1])} is missing in {_shortened(text)}")
-    return [part for part in parts if part]
-
-
-def restore_quote(text: str) -> str:
-    """Overrides in one text, with the quote at their end that Snakemake removes from the value of a `--config` key."""
-    quotes = [quote for _, quote in _with_quotes(text)]
-    return text + quotes[-1] if quotes else text
-
-
-def _with_quotes(text: str) -> Iterator[tuple[str, str]]:
-    """Each character of a text, with the quote that is open after it, which is empty if there is none."""
-    quote = ""
-    for character in text:
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in _QUOTES:
-            quote = character
-        yield character, quote
-
-
-def check_overrides(overrides: Sequence[str]) -> None:
-    """Refuse overrides that Hydra's parser can't read in reasonable time and memory.
-
-    Raises:
-        NervaError: if an override is too long, or its brackets are nested too deeply.
-    """
-    for override in overrides:
-        if len(override) > _LONGEST:
-            raise NervaError(f"{_shortened(override)} has {len(override):,} characters; {_LONGEST:,} is the most")
-        if (deepest := nesting(override)) > DEEPEST:
-            raise NervaError(f"{_shortened(override)} has brackets nested {deepest} deep; {DEEPEST} is the most")
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 200 else f"{text[:40]}…"
+        return Composer(settle).configuration(overrides)[0]
 
 
 @contextmanager
@@ -109,49 +52,114 @@ def initialized() -> Iterator[None]:
         yield
 
 
-def resolved(cfg: DictConfig, overrides: Sequence[str], settle: bool = False) -> tuple[Config, list[str]]:
-    """A composed configuration as an object, and its overrides. `data=auto` is replaced by the dataset that it means.
+class Composer:
+    """Composes configurations. Hydra has to be initialized.
 
-    Hydra has to be initialized. The arguments are those of `compose`.
+    The result is that of `hydra.compose`, but Hydra reads the files only once for each set of choices, such as
+    `optimizer=nesterov`. Values, such as `seed=2`, do not affect which files are read. They are set afterwards, by the
+    code with which Hydra sets them.
     """
-    for override in overrides:
-        key = override.lstrip("+").partition("=")[0]
-        if key in ("data.name", "data.title", "data.source"):
-            raise NervaError(f"{key} identifies the dataset and can't be overridden; choose another file of conf/data")
-    if not isinstance(cfg.get("data"), DictConfig) or cfg.data.get("source") != "auto":
-        return _object(cfg), list(overrides)
-    preferred, alternative = cfg.data.candidates
-    # Overrides of data.* belong to the dataset that `auto` means.
-    details = [override for override in overrides if override.lstrip("+").startswith("data.")]
-    candidate = _object(hydra.compose("config", [*details, f"data={preferred}"])).data
-    choice = (choose if settle else predict)(candidate, alternative, _object(cfg).data_dir)
-    chosen = [*(o for o in overrides if not o.startswith("data=")), f"data={choice.chosen}"]
-    cfg = hydra.compose("config", chosen)
-    cfg.data.note = f"chosen by data=auto: {choice.reason}"
-    return _object(cfg), chosen
+
+    def __init__(self, settle: bool = False) -> None:
+        """
+        Args:
+            settle: whether `data=auto` is settled; see `compose`.
+        """
+        self._settle = settle
+        self._choices: dict[tuple[str, ...], AutoChoice] = {}
+        self._parser = OverridesParser.create()
+        self._parsed: dict[str, Override] = {}
+        loader = cast(ConfigLoaderImpl, GlobalHydra.instance().config_loader())
+        repository = loader._parse_overrides_and_create_caching_repo("config", [])[1]
+        self._is_group = functools.cache(repository.group_exists)
+        self._composed: dict[tuple[str, ...], DictConfig] = {}
+        self._with_values: dict[tuple[tuple[str, ...], tuple[str, ...]], DictConfig] = {}
+
+    def configuration(self, overrides: Sequence[str], composed: DictConfig | None = None) -> tuple[Config, list[str]]:
+        """The configuration of overrides, and the overrides with the dataset that `data=auto` means.
+
+        Args:
+            overrides: Hydra's overrides.
+            composed: what Hydra has composed of them already, if it has.
+        """
+        for override in overrides:
+            key = override.lstrip("+").partition("=")[0]
+            if key in ("data.name", "data.title", "data.source"):
+                raise NervaError(
+                    f"{key} identifies the dataset and can't be overridden; choose another file of conf/data"
+                )
+        cfg = self.compose(overrides) if composed is None else composed
+        if not isinstance(cfg.get("data"), DictConfig) or cfg.data.get("source") != "auto":
+            return _object(cfg), list(overrides)
+        preferred, alternative = cfg.data.candidates
+        data_dir = _object(cfg).data_dir
+        # Overrides of data.* belong to the dataset that `auto` means.
+        details = [override for override in overrides if override.lstrip("+").startswith("data.")]
+        candidate = _object(self.compose([*details, f"data={preferred}"])).data
+        asked = (*details, str(data_dir))
+        if asked not in self._choices:
+            self._choices[asked] = (choose if self._settle else predict)(candidate, alternative, data_dir)
+        choice = self._choices[asked]
+        chosen = [*(o for o in overrides if not o.startswith("data=")), f"data={choice.chosen}"]
+        config = _object(self.compose(chosen))
+        config.data.note = f"chosen by data=auto: {choice.reason}"
+        return config, chosen
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The same as `hydra.compose("config", overrides)`. The next call may change the result."""
+        parsed = [self._parse(override) for override in overrides]
+        if any(override.is_sweep_override() for override in parsed):
+            return hydra.compose("config", list(overrides))  # it raises the error
+        values = [override for override in parsed if self._is_value(override)]
+        choices = tuple(str(override.input_line) for override in parsed if override not in values)
+        if choices not in self._composed:
+            self._composed[choices] = hydra.compose("config", list(choices))
+        key = (choices, tuple(override.key_or_group for override in values))
+        # Values that replace all those of the call before need no new copy.
+        cfg = self._with_values.get(key)
+        if cfg is None:
+            cfg = copy.deepcopy(self._composed[choices])
+            if all(_replaces(override) for override in values):
+                self._with_values[key] = cfg
+        ConfigLoaderImpl._apply_overrides_to_config(values, cfg)
+        return cfg
+
+    def _parse(self, text: str) -> Override:
+        if text not in self._parsed:
+            (self._parsed[text],) = self._parser.parse_overrides([text])
+        return self._parsed[text]
+
+    def _is_value(self, override: Override) -> bool:
+        """Whether an override sets a value, by the rule of Hydra's defaults list. Hydra's own values are not kept."""
+        if override.is_hydra_override() or override.key_or_group == "hydra":
+            return False
+        return isinstance(override.value(), dict) or not self._is_group(override.key_or_group)
+
+
+def _replaces(override: Override) -> bool:
+    """Whether the result does not depend on the value before: true for `a=1`, not for `+a=1`, `~a` and `a={b: 1}`."""
+    special = override.is_add() or override.is_force_add() or override.is_delete()
+    return not (special or isinstance(override.value(), dict))
 
 
 def _object(cfg: DictConfig) -> Config:
-    OmegaConf.resolve(cfg)
-    _check_keys(cfg, "")
+    """The composed configuration as an object; interpolations are resolved."""
     config = OmegaConf.to_object(cfg)
     if not isinstance(config, Config):
         raise NervaError(
             "the configuration is not that of a run: conf/config.yaml should have `schema` in its defaults"
         )
+    _check_keys(config)
     # An environment variable that is set to the empty string counts as unset.
     config.tracking.uri = config.tracking.uri or f"sqlite:///{config.results_dir}/mlflow.db"
     return config
 
 
-def _check_keys(node: DictConfig, prefix: str) -> None:
+def _check_keys(node: Any, prefix: str = "") -> None:
     """Raise a NervaError for a key that the schema does not have: Hydra lets `+train.epoch=3` add one."""
-    type_: Any = OmegaConf.get_type(node)
-    if not dataclasses.is_dataclass(type_):
-        return
-    known = [field.name for field in dataclasses.fields(type_)]
-    for key in map(str, node):
+    known = [field.name for field in dataclasses.fields(node)]
+    for key, value in vars(node).items():
         if key not in known:
             raise NervaError(f'there is no "{key}" in {prefix or "the configuration"}{did_you_mean(key, known)}')
-        if isinstance(node[key], DictConfig):
-            _check_keys(node[key], f"{prefix}.{key}" if prefix else key)
+        if dataclasses.is_dataclass(value):
+            _check_keys(value, f"{prefix}.{key}" if prefix else key)

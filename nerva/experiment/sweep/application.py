@@ -8,8 +8,8 @@ import hydra
 from hydra._internal.utils import get_args_parser
 
 from nerva.errors import NervaError
-from nerva.experiment.config.composition import check_overrides
 from nerva.experiment.config.hydra_errors import translated
+from nerva.experiment.config.overrides import check_overrides
 from nerva.experiment.paths import conf_dir
 from nerva.experiment.run.signals import Interrupted
 from nerva.experiment.sweep.launcher import Launcher

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from nerva.errors import NervaError, RunFailedError
-from nerva.experiment.config.composition import resolved
+from nerva.experiment.config.composition import Composer
 from nerva.experiment.identity.identify import identify
 from nerva.experiment.records.run_record import RunRecord
 from nerva.experiment.records.sweep_record import record_sweep
@@ -105,7 +105,7 @@ class Launcher:
 
 def _unplanned(cfg: DictConfig, overrides: list[str]) -> Point:
     """The point of a job that is not in the plan, such as that of a sweeper with a strategy of its own."""
-    config, settled = resolved(cfg, overrides, settle=True)
+    config, settled = Composer(settle=True).configuration(overrides, cfg)
     point = Point(config, identify(config), tuple(settled), tuple(overrides))
     record_sweep(config.results_dir, config.title, config.sweep, config.question, [point.run_id])
     return point

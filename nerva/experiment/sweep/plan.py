@@ -17,8 +17,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
 from nerva.errors import NervaError
-from nerva.experiment.config.composition import check_overrides, initialized, resolved
+from nerva.experiment.config.composition import Composer, initialized
 from nerva.experiment.config.hydra_errors import did_you_mean
+from nerva.experiment.config.overrides import check_overrides
 from nerva.experiment.config.schema import Config, Sweep
 from nerva.experiment.identity.fingerprint import digest
 from nerva.experiment.identity.identify import Identity, identify
@@ -138,7 +139,7 @@ def plan_command(overrides: Sequence[str], multirun: bool) -> Plan:
             raise NervaError(f"{' '.join(map(str, swept))} is a sweep; add --multirun (-m)")
         with open_dict(master):
             del master["hydra"]
-        point = _point(master, overrides, settle=True)
+        point = _point(Composer(settle=True), overrides, master)
         return Plan([point], point.config.sweep, modified=False)
 
 
@@ -184,8 +185,8 @@ def _points(master: DictConfig, overrides: Sequence[str], settle: bool) -> list[
     params = [f"{key}={value}" for key, value in (master.hydra.sweeper.params or {}).items()]
     parsed = _parser().parse_overrides([*params, *overrides])
     _check_size(parsed)
-    expanded = BasicSweeper.split_arguments(parsed, None)[0]
-    return [_point(hydra.compose("config", list(point)), point, settle) for point in expanded]
+    composer = Composer(settle)
+    return [_point(composer, point) for point in BasicSweeper.split_arguments(parsed, None)[0]]
 
 
 def _check_size(overrides: Sequence[Override]) -> None:
@@ -204,6 +205,6 @@ def _check_size(overrides: Sequence[Override]) -> None:
             raise NervaError(f"with {key}, the sweep has more than {_MOST_POINTS:,} points, which is the most")
 
 
-def _point(cfg: DictConfig, overrides: Sequence[str], settle: bool) -> Point:
-    config, settled = resolved(cfg, overrides, settle)
+def _point(composer: Composer, overrides: Sequence[str], composed: DictConfig | None = None) -> Point:
+    config, settled = composer.configuration(overrides, composed)
     return Point(config, identify(config), tuple(settled), tuple(overrides))

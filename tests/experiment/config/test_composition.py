@@ -5,7 +5,8 @@ import subprocess
 import pytest
 
 from nerva.errors import NervaError
-from nerva.experiment.config.composition import check_overrides, compose, restore_quote, split_overrides
+from nerva.experiment.config.composition import compose
+from nerva.experiment.config.overrides import check_overrides, restore_quote, split_overrides
 from nerva.experiment.config.schema import specification
 from nerva.experiment.identity.identify import identify
 from nerva.experiment.paths import conf_dir, options
