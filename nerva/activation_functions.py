@@ -224,7 +224,7 @@ FLOAT32_MAX = 3.4028234663852886e38
 
 
 class SReLUActivation(ActivationFunction):
-    """The s-shaped rectified linear unit, whose slopes al, ar and thresholds tl ≤ tr a layer can train."""
+    """SReLU, with trainable slopes al, ar and thresholds tl <= tr."""
 
     def __init__(self, al: float = 0.0, tl: float = 0.0, ar: float = 0.0, tr: float = 1.0) -> None:
         if tl > tr:
@@ -243,7 +243,7 @@ class SReLUActivation(ActivationFunction):
         return Srelu_gradient(al, tl, ar, tr)(X)
 
     def __repr__(self) -> str:
-        # The shortest text that is read as the same float32.
+        # Shortest decimal that parses back to the same float32.
         al, tl, ar, tr = (float(str(value)) for value in self.x)
         return f"SReLU(al={al}, tl={tl}, ar={ar}, tr={tr})"
 

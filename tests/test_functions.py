@@ -12,12 +12,12 @@ from tests.helpers import assert_gradient, differences
 SPECIFICATIONS = ["ReLU", "LeakyReLU(0.1)", "LeakyReLU(alpha=2)", "AllReLU(0.3)", "HyperbolicTangent", "Sigmoid"]
 SPECIFICATIONS += ["SReLU(al=0.1, tl=-0.9, ar=0.2, tr=0.9)", "ELU", "ELU(0.7)", "GELU", "SiLU", "Softplus"]
 RNG = np.random.default_rng(7)
-# Away from 0, where some have a kink.
+# Away from 0, where some are not differentiable.
 POINTS = RNG.uniform(0.1, 3, size=(4, 5)) * RNG.choice([-1, 1], size=(4, 5))
 TARGETS = np.eye(5)[[0, 3, 1, 4]]
 
 
-def test_every_registered_component_is_tested() -> None:
+def test_every_activation_is_tested() -> None:
     assert {specification.split("(")[0] for specification in SPECIFICATIONS} == set(ACTIVATIONS.components)
 
 

@@ -6,7 +6,7 @@ import click
 
 
 def _list(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
-    """The parts of a text that semicolons separate."""
+    """Split an option at semicolons."""
     return [part.strip() for part in value.split(";")] if value else []
 
 
@@ -29,13 +29,14 @@ def _list(ctx: click.Context, param: click.Parameter, value: str | None) -> list
 @click.option(
     "--seed",
     type=click.IntRange(0),
-    help="The seed of the weights and of the order; without it, they are not reproducible.",
+    help="Seed for the initial weights, for dropout and for shuffling. Without it, weights and dropout differ each "
+    "time, and the samples are not shuffled.",
 )
-@click.option("--check", is_flag=True, help="Stop at the first number that is not finite, and name it.")
+@click.option("--check", is_flag=True, help="Stop at the first NaN or infinity, and say where it is.")
 @click.option("--import", "imports", multiple=True, help="A module that registers user-defined components.")
 @click.option("--debug", is_flag=True, help="Print every batch.")
 def command(**options: Any) -> None:
-    """Train a network with the flags and the table of nerva-numpy's mlp.py.
+    """Train a network with the same flags and the same table as nerva-numpy's mlp.py.
 
     With --seed, each epoch takes the samples in a new random order; without it, in the order of the file.
     """
@@ -76,5 +77,5 @@ def command(**options: Any) -> None:
 
 
 def _for_each(values: list[str], count: int) -> list[str]:
-    """The values, where a single one is repeated."""
+    """Repeat a single value for each layer."""
     return values * count if len(values) == 1 else values

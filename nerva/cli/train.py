@@ -5,10 +5,10 @@ import click
 from nerva.cli.arguments import Override
 from nerva.experiment.config import numerics
 
-_HYDRAS = {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}
+_PASS_TO_HYDRA = {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}
 
 
-@click.command(add_help_option=False, context_settings=_HYDRAS)
+@click.command(add_help_option=False, context_settings=_PASS_TO_HYDRA)
 @click.argument("arguments", nargs=-1, type=Override())
 def command(arguments: tuple[str, ...]) -> None:
     """Train one run, or a sweep of runs (-m): a Hydra application."""

@@ -1,4 +1,4 @@
-"""The choice behind `data=auto`: the preferred dataset if its files can be had, otherwise one that always can.
+"""The choice behind `data=auto`: the preferred dataset if its files are available, otherwise one that always is.
 
 `predict` looks at this disk only and changes nothing. `choose` settles the choice: it may use the network, and it
 writes the choice to `auto.json`, where later calls of both find it.
@@ -66,7 +66,7 @@ def choose(preferred: Dataset, otherwise: str, data_dir: Path) -> AutoChoice:
     because then the other files can be as well.
 
     Args:
-        preferred: the dataset to use if it can be had.
+        preferred: the dataset to use if it is available.
         otherwise: the name of the dataset to use if not.
         data_dir: the folder of the recorded choice, `auto.json`, and of prepared and raw files.
 
@@ -101,7 +101,7 @@ def _choose(preferred: Dataset, otherwise: str, data_dir: Path) -> AutoChoice:
         fetch(preferred, smallest, data_dir, HASTY)
     except NervaError as error:
         print(error, file=sys.stderr)
-        return AutoChoice(otherwise, f"{_missing(preferred, data_dir)}, and no mirror gave it")
+        return AutoChoice(otherwise, f"{_missing(preferred, data_dir)}, and downloading it from the mirrors failed")
     return AutoChoice(preferred.name, "it can be downloaded")
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from nerva.experiment.records.run_record import RunRecord
 
-# An epoch, and when it was measured, in milliseconds. Two trainings of a run differ in the times.
+# (epoch, timestamp in ms). If a run is trained twice, the timestamps differ.
 Epoch = tuple[int, int]
 
 
@@ -29,12 +29,12 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True)
-class Logged:
+class MlflowState:
     """What MLflow has of a run."""
 
     status: str  # a person may have given it one that is not in `Status`
-    ended: str  # the tag nerva.ended: when the training ended that has been logged completely; "" if none has
-    described: bool  # whether parameters and datasets have been logged
+    ended: str  # the tag nerva.ended: end time of the training that was logged completely; "" if none was
+    inputs_logged: bool  # whether parameters and datasets have been logged
     epochs: Set[Epoch] = frozenset()
 
 
@@ -43,8 +43,8 @@ class Decision:
     """What is to be done about a run."""
 
     action: Action
-    status: Status  # of the run afterwards
-    after: int = -1  # metrics are logged of the epochs after this one
+    status: Status  # the status to set in MLflow
+    after: int = -1  # log only epochs after this one; -1: all
 
 
 def end_time(record: RunRecord | None) -> str:
@@ -52,16 +52,19 @@ def end_time(record: RunRecord | None) -> str:
     return record.ended.isoformat(timespec="milliseconds") if record else ""
 
 
-def is_up_to_date(record: RunRecord | None, logged: Logged | None) -> bool:
-    """Whether a run that has ended has been logged completely. This needs neither its metrics nor its logged epochs."""
+def is_up_to_date(record: RunRecord | None, logged: MlflowState | None) -> bool:
+    """Whether a run that has ended has been logged completely.
+
+    Cheap check: reads no metrics, neither from the folder nor from MLflow.
+    """
     if record is None or logged is None:
         return False
-    # A process that was killed while it logged has left the run RUNNING.
-    over = logged.status in (Status.FINISHED, Status.FAILED, Status.KILLED)
-    return over and logged.ended == end_time(record) and logged.described
+    # If logging was killed, the status in MLflow is still RUNNING.
+    has_ended = logged.status in (Status.FINISHED, Status.FAILED, Status.KILLED)
+    return has_ended and logged.ended == end_time(record) and logged.inputs_logged
 
 
-def decide(record: RunRecord | None, epochs: Sequence[Epoch], training: bool, logged: Logged | None) -> Decision:
+def decide(record: RunRecord | None, epochs: Sequence[Epoch], training: bool, logged: MlflowState | None) -> Decision:
     """Compare a run with what MLflow has of it.
 
     Args:
@@ -83,5 +86,6 @@ def decide(record: RunRecord | None, epochs: Sequence[Epoch], training: bool, lo
     last = max((epoch for epoch, _ in logged.epochs), default=-1)
     if record is None and logged.status == Status.KILLED and last == epochs[-1][0]:
         return Decision(Action.SKIP, Status.KILLED)
-    # The last epoch may have been logged in part. Of a run that is watched while it trains, only what is new is sent.
+    # The last logged epoch may be incomplete, so that all epochs are sent again.
+    # For a live run, only new ones are sent.
     return Decision(Action.APPEND, status, last if status == Status.RUNNING else -1)

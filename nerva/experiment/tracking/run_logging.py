@@ -17,7 +17,7 @@ from nerva.experiment.tracking.contents import RunContents, read_contents
 from nerva.experiment.tracking.decision import (
     Action,
     Epoch,
-    Logged,
+    MlflowState,
     Status,
     decide,
     end_time,
@@ -72,8 +72,8 @@ class RunLogger:
         if run is None or decision.action in (Action.CREATE, Action.REPLACE):
             run = self._create(folder, contents, former_parent)
         run_id = run.info.run_id
-        if not _is_described(run):
-            self._log_description(run_id, contents)
+        if not _inputs_logged(run):
+            self._log_inputs(run_id, contents)
         if run.info.status != Status.RUNNING:
             self._client.update_run(run_id, Status.RUNNING.value)
         # MLflow keeps only one of two equal metrics.
@@ -99,7 +99,7 @@ class RunLogger:
             tags=entities.tags(contents.provenance) | self._sweeps.tags(folder.run_id, former_parent),
         )
 
-    def _log_description(self, run_id: str, contents: RunContents) -> None:
+    def _log_inputs(self, run_id: str, contents: RunContents) -> None:
         """Log the parameters and then the datasets, so that a run that has datasets has all parameters."""
         parameters = entities.parameters(contents.config)
         for start in range(0, len(parameters), _PARAMETERS_AT_ONCE):
@@ -141,12 +141,12 @@ class RunLogger:
         return frozenset((metric.step, metric.timestamp) for metric in history)
 
 
-def _logged(run: Run) -> Logged:
+def _logged(run: Run) -> MlflowState:
     """What MLflow has of a run, except for the epochs, which need another request."""
-    return Logged(run.info.status, run.data.tags.get("nerva.ended", ""), _is_described(run))
+    return MlflowState(run.info.status, run.data.tags.get("nerva.ended", ""), _inputs_logged(run))
 
 
-def _is_described(run: Run) -> bool:
+def _inputs_logged(run: Run) -> bool:
     """Whether the parameters and the datasets of a run have been logged."""
     return bool(run.inputs and run.inputs.dataset_inputs)
 

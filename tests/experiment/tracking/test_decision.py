@@ -10,7 +10,7 @@ from nerva.experiment.tracking.decision import (
     Action,
     Decision,
     Epoch,
-    Logged,
+    MlflowState,
     Status,
     decide,
     end_time,
@@ -35,8 +35,8 @@ RECORDS = (None, FINISHED, FAILED)
 LOGGED = (
     None,
     *(
-        Logged(status, end, described, frozenset(epochs))
-        for status, end, described, epochs in itertools.product(
+        MlflowState(status, end, inputs_logged, frozenset(epochs))
+        for status, end, inputs_logged, epochs in itertools.product(
             (*Status, "SCHEDULED"),
             ("", THIS_END, OTHER_END),
             (False, True),
@@ -47,14 +47,14 @@ LOGGED = (
 CASES = list(itertools.product(RECORDS, (False, True), LOGGED))
 
 
-def carried_out(decision: Decision, record: RunRecord | None, logged: Logged | None) -> Logged:
+def carried_out(decision: Decision, record: RunRecord | None, logged: MlflowState | None) -> MlflowState:
     """What MLflow has after a decision has been carried out."""
     if decision.action == Action.SKIP:
         assert logged
         return logged
     known = frozenset() if logged is None or decision.action == Action.REPLACE else frozenset(logged.epochs)
     epochs = known | {epoch for epoch in EPOCHS if epoch[0] > decision.after}
-    return Logged(decision.status, end_time(record), True, epochs)
+    return MlflowState(decision.status, end_time(record), True, epochs)
 
 
 @pytest.mark.parametrize("record", RECORDS)
@@ -95,13 +95,14 @@ def test_only_a_run_that_has_been_logged_completely_is_skipped() -> None:
         assert logged.status not in (Status.RUNNING, "SCHEDULED")
         if record:
             assert logged.ended == end_time(record)
-            assert logged.described
+            assert logged.inputs_logged
         else:
             assert logged.status == Status.KILLED
             assert logged.epochs == {*EPOCHS}
 
 
-DESCRIBED = {"described": True, "epochs": frozenset(EPOCHS[:2])}
+# The state of a run of which two epochs have been logged.
+TWO = {"inputs_logged": True, "epochs": frozenset(EPOCHS[:2])}
 
 
 @pytest.mark.parametrize(
@@ -111,26 +112,26 @@ DESCRIBED = {"described": True, "epochs": frozenset(EPOCHS[:2])}
         (None, False, None, Decision(Action.CREATE, Status.KILLED)),
         (FAILED, False, None, Decision(Action.CREATE, Status.FAILED)),
         # The epochs that are new in a run that trains.
-        (None, True, Logged(Status.RUNNING, "", **DESCRIBED), Decision(Action.APPEND, Status.RUNNING, 1)),
+        (None, True, MlflowState(Status.RUNNING, "", **TWO), Decision(Action.APPEND, Status.RUNNING, 1)),
         # It ends: all epochs are sent, because the last may have been logged in part.
-        (FINISHED, True, Logged(Status.RUNNING, "", **DESCRIBED), Decision(Action.APPEND, Status.FINISHED)),
-        (None, False, Logged(Status.RUNNING, "", **DESCRIBED), Decision(Action.APPEND, Status.KILLED)),
+        (FINISHED, True, MlflowState(Status.RUNNING, "", **TWO), Decision(Action.APPEND, Status.FINISHED)),
+        (None, False, MlflowState(Status.RUNNING, "", **TWO), Decision(Action.APPEND, Status.KILLED)),
         # It was killed, and has been resumed.
-        (None, True, Logged(Status.KILLED, "", **DESCRIBED), Decision(Action.APPEND, Status.RUNNING, 1)),
+        (None, True, MlflowState(Status.KILLED, "", **TWO), Decision(Action.APPEND, Status.RUNNING, 1)),
         # Its logging was interrupted just before the end.
-        (FINISHED, False, Logged(Status.RUNNING, THIS_END, **DESCRIBED), Decision(Action.APPEND, Status.FINISHED)),
-        (FINISHED, False, Logged(Status.FINISHED, THIS_END, **DESCRIBED), Decision(Action.SKIP, Status.FINISHED)),
+        (FINISHED, False, MlflowState(Status.RUNNING, THIS_END, **TWO), Decision(Action.APPEND, Status.FINISHED)),
+        (FINISHED, False, MlflowState(Status.FINISHED, THIS_END, **TWO), Decision(Action.SKIP, Status.FINISHED)),
         # It was trained again, or is being trained again.
-        (FINISHED, False, Logged(Status.FINISHED, OTHER_END, **DESCRIBED), Decision(Action.REPLACE, Status.FINISHED)),
-        (None, True, Logged(Status.FINISHED, OTHER_END, **DESCRIBED), Decision(Action.REPLACE, Status.RUNNING)),
+        (FINISHED, False, MlflowState(Status.FINISHED, OTHER_END, **TWO), Decision(Action.REPLACE, Status.FINISHED)),
+        (None, True, MlflowState(Status.FINISHED, OTHER_END, **TWO), Decision(Action.REPLACE, Status.RUNNING)),
         # It restarted from scratch.
         (
             None,
             True,
-            Logged(Status.KILLED, "", True, frozenset(OTHER_TRAINING[:1])),
+            MlflowState(Status.KILLED, "", True, frozenset(OTHER_TRAINING[:1])),
             Decision(Action.REPLACE, Status.RUNNING),
         ),
     ],
 )
-def test_examples(record: RunRecord | None, training: bool, logged: Logged | None, decision: Decision) -> None:
+def test_examples(record: RunRecord | None, training: bool, logged: MlflowState | None, decision: Decision) -> None:
     assert decide(record, EPOCHS, training, logged) == decision
