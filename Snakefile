@@ -23,8 +23,7 @@ include: "workflow/rules/progress.smk"
 rule all:
     default_target: True
     input:
-        # Otherwise, Snakemake would not notice that a run is missing after it has been compared.
-        RECORDS,
+        TRAINED,
         TRACKED,
         *COMPARED.values(),
     message:

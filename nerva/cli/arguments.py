@@ -1,5 +1,6 @@
 """Arguments that verbs share, and their completion in a shell."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -35,9 +36,19 @@ class Override(click.ParamType[str]):
         return [CompletionItem(choice) for choice in choices if choice.startswith(incomplete)]
 
 
-def plan(experiment: str, overrides: tuple[str, ...]) -> "Plan":
-    """The plan of an experiment, for a command that only looks at its runs."""
-    from nerva.experiment.sweep.plan import plan_experiment
+def plan(experiment: str, overrides: tuple[str, ...], file: Path | None = None) -> "Plan":
+    """The plan of an experiment, for a command that only looks at its runs.
+
+    Args:
+        experiment: the experiment.
+        overrides: the overrides with which it was trained.
+        file: the file of the plan, if the pipeline has written it.
+    """
+    if file:
+        from nerva.experiment.sweep.plan import read_plan
+
+        return read_plan(file)
+    from nerva.experiment.sweep.planning import plan_experiment
 
     names, _ = split_names(overrides)
     if names:
@@ -52,4 +63,5 @@ def split_names(texts: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
 
 
 experiment = click.argument("experiment", type=Option("experiment"))
+plan_file = click.option("--plan", type=click.Path(path_type=Path), hidden=True)  # the pipeline has written it
 overrides = click.argument("overrides", nargs=-1, type=Override())

@@ -13,9 +13,16 @@ from nerva.cli import arguments
 @click.option("--by", metavar="KEY", help="Compare the values of one key, such as optimizer.")
 @click.option("--top", type=click.IntRange(1), help="Show only the best N.", metavar="N")
 @click.option("--output", type=click.Path(path_type=Path), help="Write the table to this .csv or .json file.")
+@arguments.plan_file
 @click.option("--sweep", metavar="ID", help="Compare a recorded sweep, whose runs other code may have trained.")
 def command(
-    experiment: str, overrides: tuple[str, ...], by: str | None, top: int | None, output: Path | None, sweep: str | None
+    experiment: str,
+    overrides: tuple[str, ...],
+    by: str | None,
+    top: int | None,
+    output: Path | None,
+    plan: Path | None,
+    sweep: str | None,
 ) -> None:
     """Compare the runs of EXPERIMENT, a file of conf/experiment: leaderboard, plots, summary and report.
 
@@ -31,9 +38,9 @@ def command(
 
     if output:
         tables.check_format(output)
-    plan = arguments.plan(experiment, overrides)
-    config = plan.config
-    runs = compared_runs(plan, sweep, commands.train_command(experiment, overrides))
+    asked = arguments.plan(experiment, overrides, plan)
+    config = asked.config
+    runs = compared_runs(asked, sweep, commands.train_command(experiment, overrides))
     comparison = load(runs.folders, config.title, config.data.note)
     table = tables.comparison_table(comparison, by)[:top]
     click.echo(tables.format_table(table))

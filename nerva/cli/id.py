@@ -17,7 +17,7 @@ def command(overrides: tuple[str, ...], explain: bool) -> None:
     With --explain, RUN may be the id of an existing run.
     """
     from nerva.experiment.sweep.explanation import explain_point, explain_record, recorded_run
-    from nerva.experiment.sweep.plan import plan_sweep
+    from nerva.experiment.sweep.planning import plan_sweep
 
     if explain and (folder := recorded_run(overrides)):
         click.echo("\n".join(explain_record(folder)))

@@ -1,6 +1,7 @@
 """`nerva replay`."""
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -13,7 +14,10 @@ from nerva.experiment.config import numerics
 @click.option("--experiment", type=arguments.Option("experiment"), help="Replay the runs of this experiment instead.")
 @click.option("--sample", type=click.IntRange(1), help="Replay only so many of them, chosen at random.")
 @click.option("--trust", is_flag=True, help="Execute the user-defined modules that the runs name.")
-def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: int | None, trust: bool) -> None:
+@arguments.plan_file
+def command(
+    run_and_overrides: tuple[str, ...], experiment: str | None, sample: int | None, trust: bool, plan: Path | None
+) -> None:
     """Train recorded runs again, and compare every metric and every weight.
 
     RUN is a run's id, its folder, or its id in MLflow. The run is built from its records: from the folder or, if that
@@ -26,11 +30,15 @@ def command(run_and_overrides: tuple[str, ...], experiment: str | None, sample: 
     import os
 
     from nerva.experiment.report.text import printable_line
-    from nerva.experiment.sweep.replays import replay_experiment, replay_one
+    from nerva.experiment.sweep.replays import replay_all, replay_experiment, replay_one
 
     def say(line: str) -> None:
         click.echo(printable_line(line))
 
+    if plan:
+        from nerva.experiment.sweep.plan import read_plan
+
+        sys.exit(not replay_all(read_plan(plan), trust, say))
     # A folder may have any name. (Path.is_dir raises an error for a long text.)
     folders = [text for text in run_and_overrides if os.path.isdir(text)]  # noqa: PTH112
     names, overrides = arguments.split_names(tuple(text for text in run_and_overrides if text not in folders))

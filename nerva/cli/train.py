@@ -1,5 +1,8 @@
 """`nerva train`: Hydra's application."""
 
+from contextlib import suppress
+from pathlib import Path
+
 import click
 
 from nerva.cli.arguments import Override
@@ -9,10 +12,29 @@ _PASS_TO_HYDRA = {"ignore_unknown_options": True, "allow_extra_args": True, "all
 
 
 @click.command(add_help_option=False, context_settings=_PASS_TO_HYDRA)
+@click.option("--plan", type=click.Path(path_type=Path))
 @click.argument("arguments", nargs=-1, type=Override())
-def command(arguments: tuple[str, ...]) -> None:
-    """Train one run, or a sweep of runs (-m): a Hydra application."""
+def command(plan: Path | None, arguments: tuple[str, ...]) -> None:
+    """Train one run, or a sweep of runs (-m): a Hydra application.
+
+    With --plan, a file that the pipeline has written, train the runs of a plan, one after another.
+    """
+    if plan:
+        numerics.pin("native" if _is_native(plan) else "portable")  # before NumPy is imported
+        from nerva.experiment.sweep.launcher import Launcher
+        from nerva.experiment.sweep.plan import read_plan
+
+        # The pipeline logs the runs, too.
+        Launcher(deferred=True).launch_all(read_plan(plan).points)
+        return
     numerics.pin_for(arguments)  # before NumPy is imported
     from nerva.experiment.sweep.application import run_application
 
     run_application(arguments)
+
+
+def _is_native(plan: Path) -> bool:
+    """Whether the first run of a plan has native numerics. A plan is read by modules that import NumPy."""
+    with suppress(OSError), plan.open("rb") as file:
+        return b'"numerics": "native"' in file.readline() + file.readline()
+    return False

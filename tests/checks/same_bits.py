@@ -66,7 +66,7 @@ def entry_points(folder: Path) -> Iterator[Result]:
     notebook = (
         "import numpy, logging\n"
         "from nerva.experiment.sweep.launcher import Launcher\n"
-        "from nerva.experiment.sweep.plan import plan_sweep\n"
+        "from nerva.experiment.sweep.planning import plan_sweep\n"
         f"plan = plan_sweep({point})\n"
         "Launcher().launch(plan.points[0])\n"
     )

@@ -2,6 +2,7 @@
 import os
 import shlex
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -13,8 +14,9 @@ from nerva.experiment.config.overrides import restore_quote, split_overrides
 from nerva.experiment.identity.fingerprint import digest
 from nerva.experiment.paths import python_path
 from nerva.experiment.records.privacy import private
-from nerva.experiment.records.run_folder import RunFolder
-from nerva.experiment.sweep.plan import plan_experiment
+from nerva.experiment.sweep.batches import batches
+from nerva.experiment.sweep.plan import Plan, write_plan
+from nerva.experiment.sweep.planning import keep_plan, plan_experiment
 
 # Jobs use the `nerva` and the Python of this process, even if no environment is activated. Snakemake's own prefix, which
 # stops at the first error, has to be repeated.
@@ -50,15 +52,19 @@ try:
     validate(config, "../schemas/config.schema.yaml")
 except WorkflowError as error:
     reason = str(error).partition("\n\n")[0]  # the whole schema follows
-    raise WorkflowError(f"--config takes experiment, data, overrides and sample: {reason}")
+    raise WorkflowError(
+        f"--config takes experiment, data, overrides, batch (auto or a number of runs) and sample: {reason}"
+    )
 config["overrides"] = restore_quote(config["overrides"])
 try:
     OVERRIDES = [f"data={config['data']}", *split_overrides(config["overrides"])]
-    SWEEP = plan_experiment(config["experiment"], OVERRIDES, settle=EXECUTING)
+    if EXECUTING:
+        SWEEP, PLAN = keep_plan(config["experiment"], OVERRIDES)
+    else:
+        SWEEP, PLAN = plan_experiment(config["experiment"], OVERRIDES), None
 except (NervaError, OSError) as error:
     raise WorkflowError(str(error))
 
-POINTS = {point.run_id: point for point in SWEEP.points}
 CONFIG = SWEEP.config
 if NOTE := numerics.note(CONFIG.numerics.mode):
     print(NOTE, file=sys.stderr)
@@ -74,23 +80,19 @@ if "{" in str(RESULTS) or "}" in str(RESULTS):
 SWEEP_DIR = SWEEP.results
 LOGS = RESULTS / "logs"
 DATA = RESULTS / "data" / f"{CONFIG.data.name}.npz"
-RUN = RunFolder.of(RESULTS, "{run}")
-RECORDS = [RunFolder.of(RESULTS, run).record for run in POINTS]
-# `nerva track` and `nerva compare` plan the sweep as this file does.
-SWEEP_ARGUMENTS = shlex.join([config["experiment"], *OVERRIDES])
+# All jobs read the plan. The experiment and the overrides are for the commands that a report shows.
+SWEEP_ARGUMENTS = f"{shlex.join([config['experiment'], *OVERRIDES])} --plan {shlex.quote(str(PLAN))}"
+
+if private(CONFIG.tracking.uri) != CONFIG.tracking.uri:
+    # Plans have no passwords. Jobs inherit this variable.
+    os.environ["MLFLOW_TRACKING_URI"] = CONFIG.tracking.uri
 
 
-wildcard_constraints:
-    run="[0-9a-f]{12}",
-
-
-def overrides(wildcards):
-    """The overrides of a point. Short runs are logged by the rule `track`."""
-    asked = [o for o in POINTS[wildcards.run].overrides if not o.startswith("hydra.mode=")]
-    return shlex.join([*asked, "hydra.mode=RUN", "tracking.deferred=true", f"sweep.id={SWEEP.sweep.id}"])
-
-
-def point(wildcards):
-    """The overrides that distinguish a point from the others."""
-    common = set.intersection(*(set(other.overrides) for other in POINTS.values())) if len(POINTS) > 1 else set()
-    return " ".join(o for o in POINTS[wildcards.run].overrides if o not in common)
+def write_batches(batches, folder):
+    """Write a plan of each batch of points, and return the names of the batches."""
+    call = f"{SWEEP.sweep.id}-{time.strftime('%Y%m%d-%H%M%S')}"
+    named = {f"{call}-{number}": batch for number, batch in enumerate(batches, 1)}
+    if EXECUTING:
+        for name, batch in named.items():
+            write_plan(Plan(batch, SWEEP.sweep, SWEEP.modified), folder / f"{name}.plan")
+    return [*named]

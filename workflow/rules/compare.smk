@@ -23,7 +23,7 @@ SHOWN = {
 
 rule compare:
     input:
-        RECORDS,
+        TRAINED,
     output:
         **COMPARED
         | {
@@ -43,7 +43,7 @@ rule compare:
     params:
         arguments=SWEEP_ARGUMENTS,
     message:
-        f"Comparing {len(POINTS)} runs"
+        f"Comparing {len(SWEEP.points)} runs"
     shell:
         # `nerva compare` exits with an error if runs are damaged. The marker is written last: if it exists, the other runs
         # were compared, and the summary names the damaged ones.

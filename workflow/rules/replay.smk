@@ -1,45 +1,40 @@
 # `snakemake replay` trains runs again from their records and compares. It is not part of `all`.
 import random
-import re
 
 VERDICTS = LOGS / "replay" / f"{SWEEP_DIR.name}.log"
 REPLAYING = "replay" in sys.argv
-ESCAPED = re.sub(r"(['\\])", r"\\\1", str(RESULTS))  # in quotes, as Hydra reads it
+SAMPLE = random.sample(SWEEP.points, min(config["sample"] or len(SWEEP.points), len(SWEEP.points)))
+REPLAYED = write_batches(batches(SAMPLE, PARALLEL), LOGS / "replay") if REPLAYING and workflow.is_main_process else []
 
 # A verdict is valid for one call: each call replays again.
 if REPLAYING and EXECUTING:
-    for verdict in (VERDICTS, *(LOGS / "replay").glob("*.txt")):
-        verdict.unlink(missing_ok=True)
+    VERDICTS.unlink(missing_ok=True)
 
 
-rule replay_run:
+rule replay_batch:
     input:
-        *RUN.evidence,
-        RUN.record,
+        TRAINED,
         DATA,
     output:
-        LOGS / "replay" / "{run}.txt",
+        temp(LOGS / "replay" / "{batch}.txt"),
     log:
-        LOGS / "replay" / "{run}.log",
+        LOGS / "replay" / "{batch}.log",
     threads: 1
     resources:
         mem_mb=1500,
     params:
-        results=shlex.quote(f"results_dir='{ESCAPED}'"),
+        plan=str(LOGS / "replay" / "{batch}.plan"),
         # The user's own overrides name these modules.
         trust="--trust" if CONFIG.imports else "",
     message:
-        "Replaying run {wildcards.run}"
+        "Replaying the runs of batch {wildcards.batch}"
     shell:
-        "nerva replay {wildcards.run} {params.trust} {params.results} 2>&1 | tee {log:q} > {output:q}"
+        "nerva replay --plan {params.plan:q} {params.trust} 2>&1 | tee {log:q} > {output:q} && rm -f {params.plan:q}"
 
 
 rule replay:
     input:
-        lambda wildcards: [
-            LOGS / "replay" / f"{run}.txt"
-            for run in random.sample(list(POINTS), min(config["sample"] or len(POINTS), len(POINTS)))
-        ],
+        [LOGS / "replay" / f"{batch}.txt" for batch in REPLAYED],
     log:
         VERDICTS,
     threads: 1

@@ -1,38 +1,39 @@
-FORCING = ("-R", "--forcerun", "-F", "--forceall")
-if CONFIG.force and EXECUTING and not any(word.startswith(FORCING) for word in sys.argv):
-    raise WorkflowError("force=true trains runs again only if Snakemake is told to run the rule: add --forcerun train")
+# The missing runs are trained in batches: a job trains the runs of a batch one after another.
+PARALLEL = max(workflow.cores or 1, workflow.nodes or 1)
+MISSING = [point for point in SWEEP.points if CONFIG.force or not point.folder.is_complete()]
+# The process of a job on another machine gets its batch by name.
+BATCHES = (
+    write_batches(batches(MISSING, PARALLEL, None if config["batch"] == "auto" else config["batch"]), LOGS / "train")
+    if workflow.is_main_process
+    else []
+)
+# A run that exists is an input, so that its comparison is repeated if the run has changed.
+TRAINED = [
+    *(LOGS / "train" / f"{batch}.done" for batch in BATCHES),
+    *(point.folder.record for point in SWEEP.points if point not in MISSING),
+]
 
 
 rule train:
     input:
-        # ancient: the id of the run contains the checksum of the data, so that the time of the file does not matter.
+        # ancient: the id of a run contains the checksum of the data, so that the time of the file does not matter.
         ancient(DATA),
     output:
-        # update: existing files are not deleted first. Another process, such as a multirun of Hydra, may be training this
-        # run; `nerva train` then waits for it, and finds the run complete.
-        config=update(RUN.config),
-        provenance=update(RUN.provenance),
-        code=update(RUN.code),
-        metrics=update(RUN.metrics),
-        weights=update(RUN.weights),
-        best=update(RUN.best),
-        record=update(RUN.record),
+        # The runs are no outputs: Snakemake deletes outputs if the job fails, and a batch goes on with what is missing.
+        touch(LOGS / "train" / "{batch}.done"),
     log:
-        LOGS / "train" / "{run}.log",
+        LOGS / "train" / "{batch}.log",
     threads: 1
     resources:
         mem_mb=1500,
     params:
-        overrides=overrides,
-        point=point,
+        plan=str(LOGS / "train" / "{batch}.plan"),
     message:
-        "Training run {wildcards.run}: {params.point}"
+        "Training the runs of batch {wildcards.batch}"
     shell:
-        # 3: the run diverged. That is a result, which the run's folder and the leaderboard show.
+        # 3: runs diverged. That is a result, which their folders and the leaderboard show.
         # 28: the disk is full. No other job could write its results, so that Snakemake is asked to stop.
-        # Otherwise: a run with a record is complete, even if the process failed afterwards. If the job failed,
-        # Snakemake would delete the run. With force=true, the record may be that of the run before.
-        "nerva train {params.overrides} > {log:q} 2>&1 || case $? in"
+        "nerva train --plan {params.plan:q} > {log:q} 2>&1 && rm -f {params.plan:q} || case $? in"
         " 3) ;;"
         " 28) kill -TERM $PPID; exit 28 ;;"
-        " *) " + ("false" if CONFIG.force else "[ -e {output.record:q} ]") + " ;; esac"
+        " *) false ;; esac"

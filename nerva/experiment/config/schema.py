@@ -38,7 +38,7 @@ class Tracking:
 
     enabled: bool = True
     uri: str = ""
-    deferred: bool = False  # whether short runs are left to `nerva track`; longer ones are shown while they train
+    models: str = "best"  # the runs whose model and pictures are logged: all, best or none
 
 
 @dataclass

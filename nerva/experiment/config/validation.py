@@ -14,6 +14,7 @@ from nerva.training import MAX_EPOCHS
 from nerva.utilities import import_here
 from nerva.weight_initializers import parse_weight_initializer
 
+MODELS = ("all", "best", "none")
 LARGEST_SIZE = 1_000_000  # of a layer, a batch or a dataset's features
 
 _FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
@@ -92,6 +93,8 @@ def validate(config: Config) -> None:
         specification(config.learning_rate),
     )
     resolve_mode(config.numerics.mode)
+    if config.tracking.models not in MODELS:
+        raise NervaError(f'tracking.models should be {", ".join(MODELS)}, not "{config.tracking.models[:80]}"')
     if not re.fullmatch(_FILE_NAME, config.experiment_name):
         raise NervaError(
             f'experiment_name names a folder: up to 100 letters, digits, ".", "_" and "-", beginning with a letter or '

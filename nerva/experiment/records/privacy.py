@@ -14,6 +14,11 @@ def private(text: str) -> str:
         text = re.sub(re.escape(folder) + end, "~", text)
     with suppress(KeyError, OSError):  # a user may have no name either
         text = re.sub(rf"(?<=/){re.escape(getpass.getuser())}{end}", "…", text)
+    return without_credentials(text)
+
+
+def without_credentials(text: str) -> str:
+    """A text without the names and passwords in its URLs."""
     # Credentials stand before an @: either a name without a slash, or a name and a password.
     text = re.sub(r"(?<=://)(?:[^\s'\",\]]*:[^\s'\",\]]*|[^\s'\",\]/]*)@", "", text)
     return re.sub(r"([?&](?:password|passwd|token|key|secret)=)[^&\s'\",\]]*", r"\1…", text, flags=re.IGNORECASE)

@@ -18,6 +18,7 @@ from nerva.whole_files import open_regular
 
 _NOT_RECORDED = ("tracking", "experiment_name", "question", "sweep", "results_dir", "force")
 _LONGEST = 2**16  # characters
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, ten times as fast
 _SCALAR_ERRORS = (TypeError, AttributeError, LookupError, ArithmeticError)  # PyYAML raises these for malformed scalars
 
 
@@ -47,9 +48,9 @@ def from_yaml(text: str) -> Config:
         raise ValueError(f"it has brackets nested {deepest} deep; {DEEPEST} is the most")
     try:
         # Aliases can expand a small file enormously.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, _LOADER)):
             raise ValueError("it has aliases")
-        content = yaml.safe_load(text)
+        content = _LOADER(text).get_single_data()
         # By way of JSON, which has no bytes, dates or lone surrogates.
         return parse_json(json.dumps(content), Config)
     except yaml.YAMLError as error:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from nerva.data import load_prepared
 from nerva.data.prepare import Prepared
@@ -43,11 +42,15 @@ class Analysis:
     @property
     def confusion(self) -> Matrix:
         """The number of samples of class i (row) that were predicted as class j (column)."""
+        from sklearn.metrics import confusion_matrix  # the import takes half a second
+
         counts: Matrix = confusion_matrix(self.T, self.predicted, labels=range(self.Y.shape[1]))
         return counts
 
     def per_class(self) -> list[dict[str, Any]]:
         """Precision, recall, F1 and the number of samples of each class."""
+        from sklearn.metrics import precision_recall_fscore_support
+
         scores = precision_recall_fscore_support(self.T, self.predicted, labels=range(self.Y.shape[1]), zero_division=0)
         keys = ("precision", "recall", "f1", "samples")
         return [

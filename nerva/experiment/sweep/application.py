@@ -13,7 +13,8 @@ from nerva.experiment.config.overrides import check_overrides
 from nerva.experiment.paths import conf_dir
 from nerva.experiment.run.signals import Interrupted
 from nerva.experiment.sweep.launcher import Launcher
-from nerva.experiment.sweep.plan import Plan, plan_command
+from nerva.experiment.sweep.plan import Plan
+from nerva.experiment.sweep.planning import plan_command
 from nerva.experiment.sweep.progress import Progress
 
 

@@ -4,35 +4,40 @@ A notebook calls `launch`. Hydra's launchers call the object itself, as their ta
 do so in other processes.
 """
 
+import errno
 import logging
 import sys
+import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
 from tqdm import tqdm
 
 from nerva.errors import NervaError, RunFailedError
-from nerva.experiment.config.composition import Composer
 from nerva.experiment.identity.identify import identify
 from nerva.experiment.records.run_record import RunRecord
 from nerva.experiment.records.sweep_record import record_sweep
+from nerva.experiment.report.text import plural
 from nerva.experiment.run.run import run
 from nerva.experiment.run.signals import Interrupted
 from nerva.experiment.sweep.plan import Point
 from nerva.experiment.tracking import track
 from nerva.experiment.tracking.follower import Follower, followed, not_logged
 
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
 
 class Launcher:
     """Trains points. A store that has refused a run is not asked again before `finish`."""
 
-    def __init__(self, points: Sequence[Point] = ()) -> None:
+    def __init__(self, points: Sequence[Point] = (), deferred: bool = False) -> None:
         """
         Args:
             points: the points that Hydra's jobs are known to be, so that they are not validated again.
+            deferred: whether short runs are left to `nerva track`. Longer ones are shown while they train.
         """
+        self.deferred = deferred
         self.error: Exception | None = None  # of a Hydra job outside a multirun
         self._points = {_key(point.asked): point for point in points}
         self._refused: list[Point] = []
@@ -51,7 +56,7 @@ class Launcher:
         overrides = [override for override in point.overrides if not override.startswith("sweep.")]
         if not config.tracking.enabled or self._refused:
             record = run(config, point.identity, overrides)
-            if config.tracking.enabled and not config.tracking.deferred:
+            if config.tracking.enabled and not self.deferred:
                 self._refused.append(point)
             return record
         follower: Follower | None = None
@@ -64,11 +69,41 @@ class Launcher:
             if trained_here and follower and not follower.refused:
                 self._log(point)
             raise
-        if follower.refused and not config.tracking.deferred:
+        if follower.refused and not self.deferred:
             self._refused.append(point)
-        elif not config.tracking.deferred:
+        elif not self.deferred:
             self._log(point)
         return record
+
+    def launch_all(self, points: Sequence[Point]) -> None:
+        """Train the runs of points one after another. A run that fails does not end the others.
+
+        Raises:
+            NervaError: if runs could not be trained.
+            RunFailedError: if runs diverged, and all others were trained.
+            OSError: if the disk is full; no other run could be written either.
+            Interrupted: if a signal ends the process.
+        """
+        failed, diverged = [], []
+        for point in points:
+            try:
+                record = self.launch(point)
+            except Exception as error:
+                if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                    raise
+                failed.append(point.run_id)
+                if isinstance(error, NervaError):
+                    print(f"nerva: run {point.run_id} failed: {error}", file=sys.stderr)
+                else:
+                    traceback.print_exc()
+            else:
+                if record.failed:
+                    diverged.append(point.run_id)
+        of_all = f"of {plural(len(points), 'run')}"
+        if failed:
+            raise NervaError(f"{len(failed)} {of_all} could not be trained: {', '.join(failed)}")
+        if diverged:
+            raise RunFailedError(f"{len(diverged)} {of_all} diverged: {', '.join(diverged)}")
 
     def finish(self) -> None:
         """Log the runs that the store refused, if it accepts them now."""
@@ -88,8 +123,11 @@ class Launcher:
             self._refused.append(point)
             tqdm.write(not_logged(str(error)), file=sys.stderr)
 
-    def __call__(self, cfg: DictConfig) -> None:
+    def __call__(self, cfg: "DictConfig") -> None:
         """Carry out a job of Hydra."""
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
         try:
             logging.getLogger("nerva").setLevel(logging.INFO)
             overrides = list(HydraConfig.get().overrides.task)
@@ -103,8 +141,10 @@ class Launcher:
             self.error = error  # Hydra would print a message of its own
 
 
-def _unplanned(cfg: DictConfig, overrides: list[str]) -> Point:
+def _unplanned(cfg: "DictConfig", overrides: list[str]) -> Point:
     """The point of a job that is not in the plan, such as that of a sweeper with a strategy of its own."""
+    from nerva.experiment.config.composition import Composer
+
     config, settled = Composer(settle=True).configuration(overrides, cfg)
     point = Point(config, identify(config), tuple(settled), tuple(overrides))
     record_sweep(config.results_dir, config.title, config.sweep, config.question, [point.run_id])
@@ -126,4 +166,5 @@ def _track(point: Point) -> None:
         config.sweep,
         config.question,
         trusted_imports=frozenset(config.imports),
+        models=config.tracking.models,
     )

@@ -9,7 +9,7 @@ from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.sweep_record import SweepRecord, read_sweeps
 from nerva.experiment.report.text import plural
 from nerva.experiment.sweep.plan import Plan
-from nerva.experiment.tracking import track
+from nerva.experiment.tracking import create_database, track
 
 Say = Callable[[str], object]
 
@@ -42,10 +42,24 @@ def log_all(config: Config, say: Say) -> None:
     _log(records, config, say, frozenset())
 
 
+def create_store(config: Config) -> None:
+    """Create the database of a configuration, unless it exists.
+
+    Raises:
+        NervaError: if tracking is off, or the store refuses.
+    """
+    _require_tracking(config)
+    create_database(config.tracking.uri, config.results_dir)
+
+
+def _require_tracking(config: Config) -> None:
+    if not config.tracking.enabled:
+        raise NervaError("tracking is off; use tracking=mlflow")
+
+
 def _log(records: Iterable[SweepRecord], config: Config, say: Say, trusted_imports: frozenset[str]) -> None:
     tracking, problems = config.tracking, []
-    if not tracking.enabled:
-        raise NervaError("tracking is off; use tracking=mlflow")
+    _require_tracking(config)
     for record in records:
         folders = _ended(record, config.results_dir)
         if not folders:
@@ -59,6 +73,7 @@ def _log(records: Iterable[SweepRecord], config: Config, say: Say, trusted_impor
                 record.sweep,
                 record.question,
                 trusted_imports=trusted_imports,
+                models=tracking.models,
             )
         except NervaError as error:
             problems += str(error).splitlines()

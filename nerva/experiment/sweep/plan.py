@@ -1,32 +1,29 @@
-"""The plan of a sweep: its points, expanded as Hydra's multirun expands them."""
+"""The plan of a sweep: its points with their configurations and their run ids.
 
-import itertools
-import operator
-import re
-from collections.abc import Iterable, Sequence
+The pipeline writes the plan of its sweep to a file, `results/sweeps/*.plan`, which its jobs read. A job that trains a
+batch of runs gets a plan with only their points. The first line of a file describes the plan, and each of the other
+lines is a point. Passwords in addresses are not written.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import hydra
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
-from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
-
+from nerva.data.json_files import parse_json
 from nerva.errors import NervaError
-from nerva.experiment.config.composition import Composer, initialized
-from nerva.experiment.config.hydra_errors import did_you_mean
-from nerva.experiment.config.overrides import check_overrides
 from nerva.experiment.config.schema import Config, Sweep
-from nerva.experiment.identity.fingerprint import digest
-from nerva.experiment.identity.identify import Identity, identify
-from nerva.experiment.paths import options
-from nerva.experiment.records.privacy import private
+from nerva.experiment.identity.canonical import Canonical
+from nerva.experiment.identity.identify import Identity
+from nerva.experiment.records.privacy import without_credentials
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.sweep_record import record_sweep
+from nerva.whole_files import open_regular, whole_or_absent
+
+PLAN_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,12 @@ class Plan:
         """The folders of the runs."""
         return [point.folder for point in self.points]
 
+    @functools.cached_property
+    def swept(self) -> dict[str, str]:
+        """What distinguishes each run from the others: its overrides that not all points have, by the run's id."""
+        common = set.intersection(*(set(point.overrides) for point in self.points)) if len(self.points) > 1 else set()
+        return {p.run_id: " ".join(o for o in p.overrides if o not in common) for p in self.points}
+
     @property
     def results(self) -> Path:
         """The folder for the comparison of the runs. A modified experiment has one of its own."""
@@ -84,127 +87,82 @@ class Plan:
             record_sweep(results_dir, title, self.sweep, question, run_ids)
 
 
-def plan_experiment(experiment: str, overrides: Sequence[str] = (), settle: bool = False) -> Plan:
-    """The plan of an experiment.
+@dataclass(frozen=True)
+class _Header:
+    """The first line of a plan's file."""
 
-    Args:
-        experiment: a file of `conf/experiment/`, without its suffix.
-        overrides: Hydra's overrides for every point. They may be sweeps themselves.
-        settle: whether `data=auto` is settled; see `compose`.
+    format: int
+    sweep: Sweep
+    modified: bool
+    codes: dict[str, dict[str, str]]  # the hashes of functions that compute runs, by the hash of all of them
+    sha256: str  # of the other lines
+
+
+@dataclass(frozen=True)
+class _PointLine:
+    """The line of a point."""
+
+    run_id: str
+    configuration_id: str
+    overrides: tuple[str, ...]
+    asked: tuple[str, ...]
+    code: str
+    determined_by: Canonical
+    config: Config
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Write a plan to a file, whole or not at all."""
+    lines = []
+    for point in plan.points:
+        identity = point.identity
+        line = _PointLine(
+            identity.run_id,
+            identity.configuration_id,
+            point.overrides,
+            point.asked,
+            identity.code_fingerprint,
+            identity.determined_by,
+            point.config,
+        )
+        lines.append(without_credentials(json.dumps(dataclasses.asdict(line))).encode() + b"\n")
+    codes = {point.identity.code_fingerprint: point.identity.code for point in plan.points}
+    sha256 = hashlib.sha256(b"".join(lines)).hexdigest()
+    header = _Header(PLAN_FORMAT, plan.sweep, plan.modified, codes, sha256)
+    with whole_or_absent(path) as temporary, temporary.open("wb") as file:
+        file.write(json.dumps(dataclasses.asdict(header)).encode() + b"\n")
+        file.writelines(lines)
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan from its file.
 
     Raises:
-        NervaError: if the experiment, a key or an option is unknown, a value has the wrong type or is out of range, or
-            the points have several datasets, results folders or MLflow stores.
+        NervaError: if the file can't be read, is not a plan of this version, or was changed after it was written.
     """
-    known = options("experiment")
-    if experiment not in known:
-        raise NervaError(f'there is no experiment "{experiment}" in conf/experiment{did_you_mean(experiment, known)}')
-    plan = plan_sweep([f"+experiment={experiment}", *overrides], settle)
-    for what in ("title", "results_dir", "tracking.uri", "tracking.enabled"):
-        values = {str(operator.attrgetter(what)(point.config)) for point in plan.points}
-        if len(values) > 1:
-            raise NervaError(f"the runs of an experiment should have one {what}, not {' and '.join(sorted(values))}")
-    return plan
+    try:
+        with open_regular(path) as file:
+            first, *lines = file.readlines()
+        header = parse_json(first, _Header)
+        if header.format != PLAN_FORMAT:
+            raise ValueError(f"its format is {header.format}, and this version of nerva reads format {PLAN_FORMAT}")
+        if hashlib.sha256(b"".join(lines)).hexdigest() != header.sha256:
+            raise ValueError("it was changed after nerva wrote it")
+        points = [_point(parse_json(line, _PointLine), header) for line in lines]
+    except OSError as error:
+        raise NervaError(f"the plan {path} can't be read: {error.strerror}") from None
+    except (ValueError, KeyError) as error:
+        raise NervaError(f"{path} is not a plan ({error}); delete it, and run snakemake again") from None
+    return Plan(points, header.sweep, header.modified)
 
 
-def plan_sweep(overrides: Sequence[str], settle: bool = False) -> Plan:
-    """The plan of overrides, which may be sweeps, or add an experiment.
-
-    Raises:
-        NervaError: if a key or an option is unknown, or a value has the wrong type or is out of range.
-    """
-    check_overrides(overrides)
-    with initialized():
-        return _plan(_points(_compose_master(overrides), overrides, settle), overrides)
+def _point(line: _PointLine, header: _Header) -> Point:
+    identity = Identity(line.run_id, line.configuration_id, line.determined_by, header.codes[line.code])
+    line.config.tracking.uri = _with_credentials(line.config.tracking.uri)
+    return Point(line.config, identity, line.overrides, line.asked)
 
 
-def plan_command(overrides: Sequence[str], multirun: bool) -> Plan:
-    """The plan of a call of `nerva train`: that of a sweep if the call is a multirun, and otherwise of one run.
-
-    `data=auto` is settled.
-
-    Args:
-        overrides: Hydra's overrides.
-        multirun: whether the call has `--multirun`. The configuration may ask for it, too.
-
-    Raises:
-        NervaError: as `plan_sweep`.
-    """
-    check_overrides(overrides)
-    with initialized():
-        master = _compose_master(overrides)
-        if multirun or master.hydra.mode == RunMode.MULTIRUN:
-            return _plan(_points(master, overrides, settle=True), overrides)
-        if swept := [o.input_line for o in _parser().parse_overrides(list(overrides)) if o.is_sweep_override()]:
-            raise NervaError(f"{' '.join(map(str, swept))} is a sweep; add --multirun (-m)")
-        with open_dict(master):
-            del master["hydra"]
-        point = _point(Composer(settle=True), overrides, master)
-        return Plan([point], point.config.sweep, modified=False)
-
-
-def _plan(points: list[Point], overrides: Sequence[str]) -> Plan:
-    # One run may be asked for as that of several experiments, or in several folders.
-    unique = list({(point.run_id, point.config.title, point.config.results_dir): point for point in points}.values())
-    if not unique:
-        raise NervaError(f"the sweep has no points: {' '.join(overrides)}")
-    config = unique[0].config
-    # The name of another experiment would put the results into its folder.
-    names = {f"experiment_name={name}" for name in options("experiment")}
-    changes = [o for o in overrides if not _NEUTRAL.match(o) or o.lstrip("+") in names]
-    sweep_id = digest([config.title, sorted({point.run_id for point in unique})])[:8]
-    name = private(" ".join([config.experiment_name, *changes]))[:250]
-    sweep = Sweep(sweep_id, name)
-    for point in unique:
-        if not point.config.sweep.id:
-            point.config.sweep = sweep
-    return Plan(unique, sweep, modified=bool(changes))
-
-
-_MOST_POINTS = 100_000
-
-# Overrides that do not change an experiment.
-_NEUTRAL = re.compile(
-    r"\+*((experiment|data|data\.mirrors|results_dir|experiment_name|question|force)=|(tracking|sweep)[=./]"
-    r"|hydra[./](?!sweeper))"
-)
-
-
-def _compose_master(overrides: Sequence[str]) -> DictConfig:
-    """The configuration with Hydra's own part. Overrides that are sweeps can't be composed, and are left out."""
-    single = [o.input_line for o in _parser().parse_overrides(list(overrides)) if not o.is_sweep_override()]
-    return hydra.compose("config", [line for line in single if line], return_hydra_config=True)
-
-
-def _parser() -> OverridesParser:
-    return OverridesParser.create(GlobalHydra.instance().config_loader())
-
-
-def _points(master: DictConfig, overrides: Sequence[str], settle: bool) -> list[Point]:
-    """The points that Hydra's basic sweeper makes of the sweep in a configuration and of overrides."""
-    params = [f"{key}={value}" for key, value in (master.hydra.sweeper.params or {}).items()]
-    parsed = _parser().parse_overrides([*params, *overrides])
-    _check_size(parsed)
-    composer = Composer(settle)
-    return [_point(composer, point) for point in BasicSweeper.split_arguments(parsed, None)[0]]
-
-
-def _check_size(overrides: Sequence[Override]) -> None:
-    """Raise a NervaError if overrides give too many points: Hydra would keep all of them in memory."""
-    # The last override of a key counts.
-    sweeps = {override.get_key_element(): override.value() for override in overrides}
-    size = 1
-    for key, sweep in sweeps.items():
-        choices: Iterable[Any] = ()
-        if isinstance(sweep, RangeSweep):
-            choices = sweep.range()
-        elif isinstance(sweep, ChoiceSweep):
-            choices = sweep.list
-        size *= max(1, sum(1 for _ in itertools.islice(choices, _MOST_POINTS + 1)))
-        if size > _MOST_POINTS:
-            raise NervaError(f"with {key}, the sweep has more than {_MOST_POINTS:,} points, which is the most")
-
-
-def _point(composer: Composer, overrides: Sequence[str], composed: DictConfig | None = None) -> Point:
-    config, settled = composer.configuration(overrides, composed)
-    return Point(config, identify(config), tuple(settled), tuple(overrides))
+def _with_credentials(uri: str) -> str:
+    """The address of a store with its password, which the plan does not have, but the environment may have."""
+    complete = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return complete if without_credentials(complete) == uri else uri

@@ -4,11 +4,10 @@ import random
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from nerva.errors import NervaError
-from nerva.experiment.config.composition import compose
 from nerva.experiment.config.schema import Config
 from nerva.experiment.identity.identify import identify
 from nerva.experiment.records.run_folder import RunFolder
@@ -41,14 +40,31 @@ def replay_experiment(plan: Plan, sample: int | None, trust: bool, say: Say) -> 
     if len(runs) < total:
         say(f"{total - len(runs)} of {total} runs have not been trained yet")
     runs = random.sample(runs, min(sample or len(runs), len(runs)))
+    identical = _replay_all(runs, config, trust or bool(config.imports), say)
+    say(f"{identical} of {len(runs)} runs are identical")
+    return identical == len(runs)
+
+
+def replay_all(plan: Plan, trust: bool, say: Say) -> bool:
+    """Replay the runs of a plan; return whether all of them are identical.
+
+    Args:
+        plan: the plan.
+        trust: whether user-defined modules may be executed.
+        say: prints a line.
+    """
+    return _replay_all([point.run_id for point in plan.points], plan.config, trust, say) == len(plan.points)
+
+
+def _replay_all(runs: Iterable[str], config: Config, trust: bool, say: Say) -> int:
+    """Replay runs, and return how many of them are identical."""
     identical = 0
     for run in runs:
         try:
-            identical += _replay(run, config, trust or bool(config.imports), say)
+            identical += _replay(run, config, trust, say)
         except (NervaError, OSError) as error:
             say(f"{run}  can't be replayed: {error}")
-    say(f"{identical} of {len(runs)} runs are identical")
-    return identical == len(runs)
+    return identical
 
 
 def replay_one(run: str, overrides: Sequence[str], trust: bool, say: Say) -> bool:
@@ -63,6 +79,8 @@ def replay_one(run: str, overrides: Sequence[str], trust: bool, say: Say) -> boo
     Raises:
         NervaError: if there is no such run, it has not ended, or its records are damaged.
     """
+    from nerva.experiment.config.composition import compose
+
     # The recorded configuration is replayed, whatever the dataset is here; `data=auto` would search for one.
     config = compose(["data=digits", *overrides])
     if overrides and identify(config).run_id != identify(compose(["data=digits"])).run_id:

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from nerva.experiment.config.schema import Sweep
     from nerva.experiment.records.run_folder import RunFolder
 
-__all__ = ["download_run", "logged_run_ids", "mlflow_environment", "prepare_store", "store_exists", "track"]
+__all__ = [
+    "create_database",
+    "download_run",
+    "logged_run_ids",
+    "mlflow_environment",
+    "prepare_store",
+    "store_exists",
+    "track",
+]
 
 
 def track(
@@ -26,6 +34,7 @@ def track(
     question: str = "",
     live: bool = False,
     trusted_imports: Set[str] = frozenset(),
+    models: str = "best",
 ) -> int:
     """Log runs to an experiment of MLflow, each once.
 
@@ -39,6 +48,8 @@ def track(
         live: whether runs that have not ended are being trained.
         trusted_imports: the user-defined modules that may be imported to draw what a network predicts. Runs that need
             other modules are logged without these pictures.
+        models: the runs whose model and pictures are logged: `all`; `best`, the best of the experiment and runs that
+            are no points of a sweep; or `none`. The champion always has a model.
 
     Returns:
         The number of runs that were logged; all others were up to date.
@@ -50,7 +61,7 @@ def track(
     with mlflow_settings():
         from nerva.experiment.tracking.synchronization import synchronize
 
-        return synchronize(folders, title, uri, results_dir, sweep, question, live, trusted_imports)
+        return synchronize(folders, title, uri, results_dir, sweep, question, live, trusted_imports, models)
 
 
 def download_run(run: str, uri: str, destination: Path) -> "tuple[RunFolder, dict[str, list[tuple[int, float]]]]":
@@ -83,6 +94,18 @@ def logged_run_ids(uri: str) -> set[str]:
         from nerva.experiment.tracking.reading import logged_run_ids
 
         return logged_run_ids(uri)
+
+
+def create_database(uri: str, results_dir: str | Path) -> None:
+    """Create the database of a store, unless the store exists. Only one process does that at a time.
+
+    Raises:
+        NervaError: if the store refuses.
+    """
+    with mlflow_settings():
+        from nerva.experiment.tracking.store import create_database
+
+        create_database(uri, Path(results_dir))
 
 
 def store_exists(uri: str) -> bool:

@@ -8,24 +8,29 @@ from mlflow.entities.model_registry import ModelVersion
 
 from nerva.experiment.tracking import entities
 
+BEST = 3  # how many runs count as the best of an experiment
 
-def promote_champion(client: MlflowClient, experiment_id: str, name: str) -> None:
-    """Give the alias `champion` to the run with the best validation accuracy, if it is better than the champion.
+
+def best_runs(client: MlflowClient, experiment_id: str) -> list[Run]:
+    """The runs of an experiment with the highest validation accuracy, the best one first."""
+    return [
+        *client.search_runs(
+            [experiment_id],
+            "attributes.status = 'FINISHED' and metrics.`best/validation_accuracy` > 0",
+            order_by=["metrics.`best/validation_accuracy` DESC", "attributes.start_time ASC"],
+            max_results=BEST,
+        )
+    ]
+
+
+def promote_champion(client: MlflowClient, best: Run, name: str) -> None:
+    """Give the alias `champion` to the best run, if its validation accuracy is higher than that of the champion.
 
     Args:
         client: the store.
-        experiment_id: the experiment whose runs compete.
+        best: the best run. Its model has been logged.
         name: the name of the registered model.
     """
-    runs = client.search_runs(
-        [experiment_id],
-        "attributes.status = 'FINISHED' and metrics.`best/validation_accuracy` > 0",
-        order_by=["metrics.`best/validation_accuracy` DESC", "attributes.start_time ASC"],
-        max_results=1,
-    )
-    if not runs:
-        return
-    best = runs[0]
     found = [model for model in client.search_registered_models(f"name = '{name}'") if model.name == name]
     if not found:
         client.create_registered_model(

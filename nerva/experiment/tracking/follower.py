@@ -56,6 +56,7 @@ def followed(config: "Config", folder: "RunFolder") -> Iterator[Follower]:
         "sweep": asdict(config.sweep),
         "question": config.question,
         "trusted_imports": list(config.imports),
+        "models": config.tracking.models,
         "path": sys.path,
     }
     children: list[Child] = []
@@ -91,9 +92,10 @@ def main() -> None:
 
     folder, sweep = RunFolder(Path(order["folder"])), Sweep(**order["sweep"])
     trusted = frozenset(order["trusted_imports"])
+    title, uri, results_dir, question = (order[key] for key in ("title", "uri", "results_dir", "question"))
 
     def log(live: bool) -> None:
-        track([folder], order["title"], order["uri"], order["results_dir"], sweep, order["question"], live, trusted)
+        track([folder], title, uri, results_dir, sweep, question, live, trusted, order["models"])
 
     seen = -1
     try:

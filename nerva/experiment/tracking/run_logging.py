@@ -2,12 +2,11 @@
 
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Run
+from mlflow.entities import Metric, Param, Run, RunTag
 
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.run_record import RunRecord
@@ -28,19 +27,31 @@ from nerva.experiment.tracking.pictures import draw_pictures
 from nerva.experiment.tracking.sweep_parents import SweepParents
 
 # The most that MLflow accepts in one request.
-_METRICS_AT_ONCE, _PARAMETERS_AT_ONCE = 1000, 100
+_METRICS_AT_ONCE, _PARAMETERS_AT_ONCE = 900, 100
 
+_MODEL = "nerva.model"  # the tag of a run whose model has been logged
 NOT_LOGGED = "Not logged: "  # the beginning of the description of a run whose folder is damaged
 
 
 class RunLogger:
     """Logs runs to one experiment."""
 
-    def __init__(self, client: MlflowClient, experiment_id: str, sweeps: SweepParents, analyst: Analyst) -> None:
+    def __init__(
+        self, client: MlflowClient, experiment_id: str, sweeps: SweepParents, analyst: Analyst, every_model: bool
+    ) -> None:
+        """
+        Args:
+            client: the store.
+            experiment_id: the experiment.
+            sweeps: the sweeps to which the runs belong.
+            analyst: predicts what networks answer, for pictures.
+            every_model: whether each run that has ended gets its model and pictures.
+        """
         self._client = client
         self._experiment_id = experiment_id
         self._sweeps = sweeps
         self._analyst = analyst
+        self._every_model = every_model
 
     def log(self, folder: RunFolder, run: Run | None, training: bool) -> bool:
         """Bring MLflow up to date with the folder of a run.
@@ -72,13 +83,19 @@ class RunLogger:
         if run is None or decision.action in (Action.CREATE, Action.REPLACE):
             run = self._create(folder, contents, former_parent)
         run_id = run.info.run_id
-        if not _inputs_logged(run):
-            self._log_inputs(run_id, contents)
         if run.info.status != Status.RUNNING:
             self._client.update_run(run_id, Status.RUNNING.value)
         # MLflow keeps only one of two equal metrics.
         rows = [row for row in contents.rows if row["epoch"] > decision.after]
-        self._log_metrics(run_id, entities.epoch_metrics(rows, contents.config))
+        metrics = entities.epoch_metrics(rows, contents.config)
+        if contents.record:
+            metrics += entities.best_metrics(contents.record)
+        if _inputs_logged(run):
+            self._log_batches(run_id, metrics, [])
+        else:
+            self._log_batches(run_id, metrics, entities.parameters(contents.config))
+            # After the parameters, so that a run that has datasets has all parameters.
+            self._client.log_inputs(run_id, entities.datasets(contents.config, contents.provenance))
         if decision.status == Status.RUNNING:
             return bool(rows)
         self._log_files(run_id, folder)
@@ -90,6 +107,24 @@ class RunLogger:
         self._client.set_terminated(run_id, decision.status.value, end_time=end)
         return True
 
+    def has_model(self, run: Run) -> bool:
+        """Whether the model of a run has been logged."""
+        return _MODEL in run.data.tags or bool(self._client.list_artifacts(run.info.run_id, "model"))
+
+    def log_model(self, run_id: str, folder: RunFolder) -> None:
+        """Log the network of a run as a model, and its pictures.
+
+        Raises:
+            NervaError: if the folder is damaged.
+        """
+        with tempfile.TemporaryDirectory(prefix="nerva-model-") as temporary:
+            save_model(folder, folder.read_config(), Path(temporary) / "model")
+            for name, picture in draw_pictures(folder, self._analyst).items():
+                (Path(temporary) / "pictures").mkdir(exist_ok=True)
+                picture.savefig(Path(temporary) / "pictures" / f"{name}.png", dpi=90)
+            self._client.log_artifacts(run_id, temporary)
+        self._client.set_tag(run_id, _MODEL, "logged")
+
     def _create(self, folder: RunFolder, contents: RunContents, former_parent: str | None) -> Run:
         """Create a run in MLflow. One that replaces another keeps its place in the sweeps."""
         return self._client.create_run(
@@ -99,16 +134,11 @@ class RunLogger:
             tags=entities.tags(contents.provenance) | self._sweeps.tags(folder.run_id, former_parent),
         )
 
-    def _log_inputs(self, run_id: str, contents: RunContents) -> None:
-        """Log the parameters and then the datasets, so that a run that has datasets has all parameters."""
-        parameters = entities.parameters(contents.config)
-        for start in range(0, len(parameters), _PARAMETERS_AT_ONCE):
-            self._client.log_batch(run_id, params=parameters[start : start + _PARAMETERS_AT_ONCE])
-        self._client.log_inputs(run_id, entities.datasets(contents.config, contents.provenance))
-
-    def _log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
-        for start in range(0, len(metrics), _METRICS_AT_ONCE):
-            self._client.log_batch(run_id, metrics=metrics[start : start + _METRICS_AT_ONCE])
+    def _log_batches(self, run_id: str, metrics: list[Metric], parameters: list[Param]) -> None:
+        """Log metrics and parameters in as few requests as possible."""
+        while metrics or parameters:
+            self._client.log_batch(run_id, metrics[:_METRICS_AT_ONCE], parameters[:_PARAMETERS_AT_ONCE])
+            metrics, parameters = metrics[_METRICS_AT_ONCE:], parameters[_PARAMETERS_AT_ONCE:]
 
     def _log_files(self, run_id: str, folder: RunFolder) -> None:
         """Log the files of a run, without its checkpoint, and without links: they may lead out of the folder."""
@@ -119,20 +149,14 @@ class RunLogger:
     def _log_result(self, run: Run, folder: RunFolder, contents: RunContents, record: RunRecord) -> None:
         """Log what only a run that has ended has. The tag nerva.ended is the last: a run that has it has the rest."""
         run_id = run.info.run_id
-        self._log_metrics(run_id, entities.best_metrics(record))
-        with tempfile.TemporaryDirectory(prefix="nerva-model-") as temporary:
-            save_model(folder, contents.config, Path(temporary) / "model")
-            self._client.log_artifacts(run_id, str(Path(temporary) / "model"), "model")
-        with tempfile.TemporaryDirectory(prefix="nerva-pictures-") as temporary:
-            for name, picture in draw_pictures(folder, self._analyst).items():
-                picture.savefig(Path(temporary) / f"{name}.png", dpi=90)
-            self._client.log_artifacts(run_id, temporary, "pictures")
+        if self._every_model:
+            self.log_model(run_id, folder)
         if record.reason:
             self._client.set_tag(run_id, "mlflow.note.content", entities.short(f"Failed: {record.reason}"))
         elif run.data.tags.get("mlflow.note.content", "").startswith(NOT_LOGGED):
             self._client.delete_tag(run_id, "mlflow.note.content")
-        self._client.set_tag(run_id, "nerva.weights", entities.short(record.weights[folder.weights.name]))
-        self._client.set_tag(run_id, "nerva.ended", end_time(record))
+        weights = entities.short(record.weights[folder.weights.name])
+        self._client.log_batch(run_id, tags=[RunTag("nerva.weights", weights), RunTag("nerva.ended", end_time(record))])
 
     def _epochs(self, run: Run) -> frozenset[Epoch]:
         if "train/loss" not in run.data.metrics:

@@ -62,6 +62,15 @@ def prepare_store(uri: str, results_dir: Path) -> None:
     """
     if not store_exists(uri):
         raise NervaError(f"there is no store at {private(uri)} yet; train runs first, with `make run` or `nerva train`")
+    create_database(uri, results_dir)
+
+
+def create_database(uri: str, results_dir: Path) -> None:
+    """Open a store. A database that does not exist is created.
+
+    Raises:
+        NervaError: if the store refuses.
+    """
     with locked(uri, results_dir), store_errors(uri):
         connect(uri)
 

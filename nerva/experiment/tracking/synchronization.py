@@ -15,7 +15,7 @@ from nerva.experiment.records.privacy import private
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.sweep_record import SweepRecord, read_sweeps
 from nerva.experiment.report.predictions import Analyst
-from nerva.experiment.tracking.champion import promote_champion
+from nerva.experiment.tracking.champion import best_runs, promote_champion
 from nerva.experiment.tracking.decision import Status
 from nerva.experiment.tracking.experiments import find_experiment
 from nerva.experiment.tracking.run_logging import RunLogger, mark_not_logged
@@ -35,6 +35,7 @@ def synchronize(
     question: str,
     live: bool,
     trusted_imports: Set[str],
+    models: str,
 ) -> int:
     """Log runs to an experiment of MLflow; see `track`."""
     results_dir, sweep = Path(results_dir), sweep or Sweep()
@@ -51,7 +52,9 @@ def synchronize(
         # Only the sweeps of these runs: a run is synchronized every second while it trains.
         records |= {record.sweep.id: record for record in read_sweeps(results_dir, folders) if record.title == title}
         sweeps = SweepParents(client, experiment_id, title, sweep, records.values())
-        logger = RunLogger(client, experiment_id, sweeps, Analyst(results_dir / "data", frozenset(trusted_imports)))
+        analyst = Analyst(results_dir / "data", frozenset(trusted_imports))
+        every = models == "all" or (models == "best" and not sweep.id)
+        logger = RunLogger(client, experiment_id, sweeps, analyst, every)
         experiment = _Experiment(client, experiment_id, logger)
         begun = [folder for folder in folders if folder.metrics.exists()]
         if begun:
@@ -70,7 +73,9 @@ def synchronize(
             seen = {folder.run_id for folder in begun}
             end_stale_runs(client, experiment_id, results_dir, seen, experiment.log_killed)
             sweeps.update()
-            promote_champion(client, experiment_id, title)
+            with_model = experiment.log_models(best_runs(client, experiment_id), models, results_dir)
+            if with_model:
+                promote_champion(client, with_model[0], title)
     if experiment.problems:
         raise NervaError("\n".join(experiment.problems))
     return logged
@@ -113,6 +118,37 @@ class _Experiment:
     def log_killed(self, folder: RunFolder, run: Run) -> None:
         """Log a run that is not being trained any more."""
         self.log(folder, run, training=False)
+
+    def log_models(self, best: Sequence[Run], models: str, results_dir: Path) -> list[Run]:
+        """Log the models of the best runs, unless they are logged or their folders are elsewhere.
+
+        Args:
+            best: the runs, the best one first.
+            models: see `track`. With `none`, only the first run gets a model: it is the champion.
+            results_dir: the folder of all results.
+
+        Returns:
+            The runs that have a model.
+        """
+        with_model = []
+        for run in best:
+            if self._logger.has_model(run) or self._log_model(run, results_dir):
+                with_model.append(run)
+                if models == "none":
+                    break
+        return with_model
+
+    def _log_model(self, run: Run, results_dir: Path) -> bool:
+        run_id = run.data.tags.get("nerva.run_id", "")
+        folder = RunFolder.of(results_dir, run_id)
+        if not re.fullmatch("[0-9a-f]{12}", run_id) or not folder.is_complete():
+            return False
+        try:
+            self._logger.log_model(run.info.run_id, folder)
+        except NervaError as error:
+            self.problems.append(" ".join(str(error).splitlines()))
+            return False
+        return True
 
     def _search(self, filter_string: str) -> Iterator[Run]:
         return search_runs(self._client, [self._experiment_id], filter_string)

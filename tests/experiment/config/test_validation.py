@@ -7,7 +7,7 @@ from nerva.experiment.config.composition import compose
 from nerva.experiment.config.validation import LARGEST_SIZE, validate
 from nerva.experiment.identity.identify import identify
 from nerva.experiment.run.run import run
-from nerva.experiment.sweep.plan import plan_experiment
+from nerva.experiment.sweep.planning import plan_experiment
 from nerva.training import MAX_EPOCHS
 from tests.helpers import EXPERIMENTS, configured
 

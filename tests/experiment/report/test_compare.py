@@ -9,7 +9,7 @@ import pytest
 
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.report.ranking import load
-from nerva.experiment.sweep.plan import plan_experiment
+from nerva.experiment.sweep.planning import plan_experiment
 from tests.helpers import Command, failed_plainly, run_main, trained
 
 COMPARE = ("nerva", "compare", "quick", "data=digits", "train.epochs=2", "tracking=off")

@@ -4,7 +4,7 @@ import pytest
 
 from nerva.errors import NervaError
 from nerva.experiment.sweep.explanation import explain_point, explain_record, recorded_run
-from nerva.experiment.sweep.plan import plan_sweep
+from nerva.experiment.sweep.planning import plan_sweep
 from tests.helpers import DIGITS
 
 

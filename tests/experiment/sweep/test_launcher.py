@@ -10,7 +10,7 @@ from nerva.experiment.config.schema import Config
 from nerva.experiment.identity import identify as identify_module
 from nerva.experiment.sweep.application import run_application
 from nerva.experiment.sweep.launcher import Launcher
-from nerva.experiment.sweep.plan import plan_sweep
+from nerva.experiment.sweep.planning import plan_sweep
 from tests.helpers import DIGITS
 
 

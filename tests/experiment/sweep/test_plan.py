@@ -11,7 +11,7 @@ import pytest
 from nerva.errors import NervaError
 from nerva.experiment.identity import identify as identify_module
 from nerva.experiment.records.sweep_record import read_sweeps
-from nerva.experiment.sweep.plan import plan_command, plan_experiment, plan_sweep
+from nerva.experiment.sweep.planning import plan_command, plan_experiment, plan_sweep
 from tests.helpers import DIGITS
 
 QUICK = ["+experiment=quick", "data=digits"]

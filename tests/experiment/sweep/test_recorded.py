@@ -7,7 +7,8 @@ import pytest
 from nerva.errors import NervaError
 from nerva.experiment.config.schema import Sweep
 from nerva.experiment.records.sweep_record import record_sweep
-from nerva.experiment.sweep.plan import Plan, plan_experiment
+from nerva.experiment.sweep.plan import Plan
+from nerva.experiment.sweep.planning import plan_experiment
 from nerva.experiment.sweep.recorded import compared_runs
 from tests.helpers import trained
 

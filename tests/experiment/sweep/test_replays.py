@@ -10,7 +10,7 @@ from nerva.cli.replay import command
 from nerva.errors import NervaError
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.run.run import run
-from nerva.experiment.sweep.plan import plan_experiment
+from nerva.experiment.sweep.planning import plan_experiment
 from nerva.utilities import load_dict_from_npz, save_dict_to_npz
 from tests.helpers import MINE, Command, failed_plainly
 
