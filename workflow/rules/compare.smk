@@ -24,6 +24,8 @@ SHOWN = {
 rule compare:
     input:
         TRAINED,
+        # The report shows what networks answer.
+        ancient(DATA),
     output:
         **COMPARED
         | {

@@ -1,17 +1,23 @@
-# The progress of the sweep in the terminal, and the result at its end.
+# What the terminal shows: the plan, a progress bar, what fails, and the result. Snakemake's log file has the rest.
 from contextlib import ExitStack
+from functools import partial
 
 from snakemake.logging import logger
 
-from nerva.experiment.sweep.progress import Progress, above_bar
+from nerva.experiment.sweep.progress import Progress
+from nerva.experiment.sweep.terminal import SHOWN, describe, terse
 
+say = partial(logger.info, extra=SHOWN)
 TERMINAL = ExitStack()
+if EXECUTING and not workflow.output_settings.verbose:
+    TERMINAL.enter_context(terse(logger))
+if workflow.is_main_process and not REPLAYING:
+    say(describe(SWEEP.points, MISSING))
 
 
 onstart:
     SWEEP.record()
-    TERMINAL.enter_context(Progress([(point.folder, point.config) for point in SWEEP.points], logger.info))
-    TERMINAL.enter_context(above_bar(logger))
+    TERMINAL.enter_context(Progress([(point.folder, point.config) for point in SWEEP.points], say))
 
 
 onsuccess:

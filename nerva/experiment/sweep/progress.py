@@ -6,13 +6,12 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
-from tqdm.contrib import DummyTqdmFile
 
 from nerva.errors import NervaError
 from nerva.experiment.records.run_folder import RunFolder
@@ -128,23 +127,6 @@ class AboveBarHandler(logging.StreamHandler[Any]):
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=self.stream)
         self.flush()
-
-
-@contextmanager
-def above_bar(logger: logging.Logger) -> Iterator[None]:
-    """Let what a logger prints to a terminal appear above a progress bar."""
-    screens = [
-        (handler, handler.stream)
-        for handler in logger.handlers
-        if isinstance(handler, logging.StreamHandler) and handler.stream.isatty()
-    ]
-    for handler, stream in screens:
-        handler.setStream(DummyTqdmFile(stream))
-    try:
-        yield
-    finally:
-        for handler, stream in screens:
-            handler.setStream(stream)
 
 
 def _duration(seconds: float) -> str:

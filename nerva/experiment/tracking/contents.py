@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from nerva.errors import NervaError
 from nerva.experiment.config.schema import Config
 from nerva.experiment.config.validation import LARGEST_SIZE
+from nerva.experiment.records.files import file_checksum
 from nerva.experiment.records.provenance import Provenance
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.run_record import RunRecord
@@ -56,6 +57,9 @@ def _problem(contents: RunContents, folder: RunFolder) -> str:
         return f"{folder.record} is damaged (weights: there is no checksum of {folder.weights.name})"
     if record and record.best and not 0 <= record.best.epoch < len(contents.rows):
         return f"{folder.record} is damaged (best.epoch: {folder.metrics.name} does not have this epoch)"
+    for file in (folder.weights, folder.best):
+        if record and file.name in record.files and file_checksum(file) != record.files[file.name]:
+            return f"{file} is damaged (its checksum is not the one in {folder.record.name})"
     data = config.data
     for key, value, most in (
         ("features", data.features, LARGEST_SIZE),

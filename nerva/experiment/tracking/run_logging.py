@@ -137,7 +137,7 @@ class RunLogger:
     def _log_batches(self, run_id: str, metrics: list[Metric], parameters: list[Param]) -> None:
         """Log metrics and parameters in as few requests as possible."""
         while metrics or parameters:
-            self._client.log_batch(run_id, metrics[:_METRICS_AT_ONCE], parameters[:_PARAMETERS_AT_ONCE])
+            self._client.log_batch(run_id, metrics=metrics[:_METRICS_AT_ONCE], params=parameters[:_PARAMETERS_AT_ONCE])
             metrics, parameters = metrics[_METRICS_AT_ONCE:], parameters[_PARAMETERS_AT_ONCE:]
 
     def _log_files(self, run_id: str, folder: RunFolder) -> None:

@@ -66,7 +66,7 @@ REFUSED = {
     "a: &a 1\nseed: *a": "it has aliases",
     "seed: ${oc.env:HOME}": "seed: Input should be a valid integer",
     "optimizer: {a: " + "[" * 100 + "]" * 100 + "}": "it has brackets nested 101 deep; 50 is the most",
-    'question: "\\ud800"': "hex escape",
+    'question: "\\ud800"': "found invalid Unicode character escape code",
     "optimizer: {name: !!binary aGk=}": "bytes",
     "seed: 1\n---\nseed: 2": "expected a single document",
     "seed: [": "while parsing",

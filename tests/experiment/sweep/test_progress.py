@@ -1,6 +1,5 @@
 """The progress of runs: its text, and its look in a terminal."""
 
-import logging
 import re
 import sys
 import time
@@ -11,7 +10,7 @@ from filelock import FileLock
 from nerva.experiment.config.schema import Config
 from nerva.experiment.identity.identify import identify
 from nerva.experiment.records.run_folder import RunFolder
-from nerva.experiment.sweep.progress import Progress, _duration, above_bar
+from nerva.experiment.sweep.progress import Progress, _duration
 from tests.helpers import configured, in_terminal, trained
 
 # A row of the table of epochs.
@@ -70,31 +69,6 @@ def test_lines_appear_when_runs_end(results) -> None:
 )
 def test_a_duration_has_the_digits_of_an_estimate(seconds: float, text: str) -> None:
     assert _duration(seconds) == text
-
-
-def test_above_bar_restores_the_streams(monkeypatch) -> None:
-    class Terminal:
-        def __init__(self) -> None:
-            self.text = ""
-
-        def isatty(self) -> bool:
-            return True
-
-        def write(self, text: str) -> int:
-            self.text += text
-            return len(text)
-
-        def flush(self) -> None: ...
-
-    logger = logging.Logger("test")
-    terminal = Terminal()
-    handler = logging.StreamHandler(terminal)
-    logger.addHandler(handler)
-    with above_bar(logger):
-        assert handler.stream is not terminal
-        logger.warning("above")
-    assert handler.stream is terminal
-    assert "above" in terminal.text
 
 
 NERVA = (sys.executable, "-m", "nerva", "train", "data=digits", "tracking=off")

@@ -27,11 +27,11 @@ def test_a_damaged_run_does_not_keep_the_others_from_being_logged(results, uri) 
     for _ in range(2):
         code, output = nerva_track()
         assert code == 1
-        assert f"{two.best} is not a readable .npz file" in output
+        assert f"{two.best} is damaged" in output
         assert f"delete {two.path} to train the run again" in output
         client = client_of(uri)
         states = {run_id: run.info.status for run_id, run in logged_in(client).items()}
-        assert states == {one.run_id: "FINISHED", two.run_id: "KILLED", three.run_id: "FINISHED", "sweep": "KILLED"}
+        assert states == {one.run_id: "FINISHED", three.run_id: "FINISHED", "sweep": "FINISHED"}
         assert client.get_model_version_by_alias("digits-test", "champion")
     (four,) = trained_runs(4)
     four.provenance.write_text("{")

@@ -1,0 +1,72 @@
+"""What the pipeline shows in the terminal."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from nerva.experiment.sweep.planning import plan_sweep
+from nerva.experiment.sweep.terminal import SHOWN, describe, failure, terse
+from tests.helpers import DIGITS, trained
+
+
+class Terminal:
+    """A stream that keeps what is written to it."""
+
+    def __init__(self, isatty: bool) -> None:
+        self.text = ""
+        self._isatty = isatty
+
+    def isatty(self) -> bool:
+        return self._isatty
+
+    def write(self, text: str) -> int:
+        self.text += text
+        return len(text)
+
+    def flush(self) -> None: ...
+
+
+@pytest.mark.parametrize("isatty", [True, False])
+def test_only_errors_and_what_nerva_says_are_shown(tmp_path, isatty: bool) -> None:
+    logger = logging.Logger("test")
+    terminal, log = Terminal(isatty), Terminal(isatty=False)
+    handler = logging.StreamHandler(terminal)
+    handler.name = "DefaultStreamHandler"
+    logger.addHandler(handler)
+    logger.addHandler(logging.StreamHandler(log))
+    with terse(logger):
+        logger.info("Select jobs to execute...")
+        logger.info("Nothing to be done (all requested files are present and up to date).")
+        logger.info("12 of 12 runs done", extra=SHOWN)
+        logger.warning("careful")
+        logger.error(None, extra={"event": "job_error", "rule_name": "train", "rule_msg": "Training", "log": []})
+    logger.info("afterwards")
+    shown = [line for line in terminal.text.splitlines() if line]
+    nothing = "Nothing to be done (all requested files are present and up to date)."
+    assert shown == [nothing, "12 of 12 runs done", "careful", "failed: Training", "afterwards"]
+    assert "Select jobs" in log.text  # the log file has everything
+    assert handler.stream is terminal
+
+
+def test_a_failure_has_its_reason_and_its_log(tmp_path) -> None:
+    log = tmp_path / "train.log"
+    log.write_text("epoch 1\nnerva: run a failed: no data\n\x1b[1mmore\nnerva: 1 of 2 runs could not be trained: a\n")
+    job = {"rule_name": "train", "rule_msg": "Training batch 1", "log": [f"{log} (check log file(s))"]}
+    assert failure(job).splitlines() == [
+        f"failed: Training batch 1 (see {log})",
+        "  run a failed: no data",
+        "  1 of 2 runs could not be trained: a",
+    ]
+    log.write_text("\n".join(f"line {n}" for n in range(100)) + "\n\x1b[31m\n")
+    assert failure(job).splitlines()[1:] == [*(f"  line {n}" for n in range(96, 100)), "  \\x1b[31m"]
+    job["log"] = [str(tmp_path / "missing.log")]
+    assert len(failure(job).splitlines()) == 1
+    assert failure({"rule_name": "all", "rule_msg": None, "log": []}) == "failed: all"
+
+
+def test_a_sweep_is_described(results: Path) -> None:
+    points = plan_sweep([*DIGITS, "seed=1,2", "train.epochs=1"]).points
+    assert describe(points, points) == "digits-single: 2 runs: 2 to train, 0 already exist"
+    trained(points[0].config)
+    assert describe(points, points[1:]) == "digits-single: 2 runs: 1 to train, 1 already exist"
