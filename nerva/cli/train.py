@@ -1,5 +1,7 @@
 """`nerva train`: Hydra's application."""
 
+import logging
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +26,9 @@ def command(plan: Path | None, arguments: tuple[str, ...]) -> None:
         from nerva.experiment.sweep.launcher import Launcher
         from nerva.experiment.sweep.plan import read_plan
 
-        # The pipeline logs the runs, too.
+        logging.basicConfig(format="%(message)s", stream=sys.stdout)
+        logging.getLogger("nerva").setLevel(logging.INFO)
+        # The pipeline logs the runs to MLflow, too.
         Launcher(deferred=True).launch_all(read_plan(plan).points)
         return
     numerics.pin_for(arguments)  # before NumPy is imported

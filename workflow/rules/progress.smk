@@ -11,7 +11,7 @@ say = partial(logger.info, extra=SHOWN)
 TERMINAL = ExitStack()
 if EXECUTING and not workflow.output_settings.verbose:
     TERMINAL.enter_context(terse(logger))
-if workflow.is_main_process and not REPLAYING:
+if workflow.is_main_process:
     say(describe(SWEEP.points, MISSING))
 
 
