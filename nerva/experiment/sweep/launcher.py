@@ -92,7 +92,7 @@ class Launcher:
                 if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                     raise
                 failed.append(point.run_id)
-                if isinstance(error, NervaError):
+                if isinstance(error, NervaError | OSError):
                     print(f"nerva: run {point.run_id} failed: {error}", file=sys.stderr)
                 else:
                     traceback.print_exc()

@@ -1,0 +1,48 @@
+"""Batches: every point once, in order; long runs alone."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nerva.experiment.config.schema import Config
+from nerva.experiment.sweep.batches import batches, estimated_seconds
+from nerva.experiment.sweep.plan import Point
+from nerva.experiment.sweep.planning import plan_sweep
+from tests.helpers import DIGITS
+
+
+@pytest.fixture(scope="module")
+def point() -> Point:
+    return plan_sweep(DIGITS).points[0]
+
+
+def long(point: Point, epochs: int) -> Point:
+    config: Config = dataclasses.replace(point.config, train=dataclasses.replace(point.config.train, epochs=epochs))
+    return dataclasses.replace(point, config=config)
+
+
+@given(st.lists(st.integers(1, 10**6), max_size=40), st.integers(1, 64), st.none() | st.integers(1, 50))
+def test_every_point_is_in_one_batch(point: Point, epochs: list[int], cores: int, size: int | None) -> None:
+    points = [long(point, number) for number in epochs]
+    split = batches(points, cores, size)
+    assert [point for batch in split for point in batch] == points
+    assert all(split)
+    if size:
+        assert all(len(batch) == size for batch in split[:-1])
+    else:
+        assert all(len(b) == 1 or sum(estimated_seconds(p.config) for p in b) <= 60.0 + 1e-6 for b in split)
+
+
+def test_short_runs_share_a_batch_and_long_runs_are_alone(point: Point) -> None:
+    assert len(batches([point] * 12, cores=2)) == 1
+    many = batches([point] * 10_000, cores=4)
+    assert 8 <= len(many) <= 100
+    assert len(batches([long(point, 10**6)] * 3, cores=2)) == 3
+
+
+def test_the_estimate_grows_with_the_work(point: Point) -> None:
+    assert estimated_seconds(long(point, 20).config) > estimated_seconds(point.config)
+    (large,) = plan_sweep([*DIGITS, "model=large"]).points
+    assert estimated_seconds(large.config) > estimated_seconds(point.config)
