@@ -40,7 +40,10 @@ def run_application(arguments: Sequence[str]) -> None:
         plan.record()
         try:
             with Progress([(point.folder, point.config) for point in plan.points], print):
-                _run_hydra(launcher)
+                if plan.is_run:
+                    launcher.launch_job(plan.points[0])
+                else:
+                    _run_hydra(launcher)
         finally:
             if not isinstance(sys.exception(), Interrupted):
                 launcher.finish()

@@ -75,6 +75,16 @@ class Launcher:
             self._log(point)
         return record
 
+    def launch_job(self, point: Point) -> None:
+        """Train the run of a point.
+
+        Raises:
+            RunFailedError: if the run diverges. Other errors are those of `launch`.
+        """
+        record = self.launch(point)
+        if record.failed:
+            raise RunFailedError(f"run {record.run_id} failed: {record.reason} (see {point.folder.path})")
+
     def launch_all(self, points: Sequence[Point]) -> None:
         """Train the runs of points one after another. A run that fails does not end the others.
 
@@ -131,10 +141,7 @@ class Launcher:
         try:
             logging.getLogger("nerva").setLevel(logging.INFO)
             overrides = list(HydraConfig.get().overrides.task)
-            point = self._points.get(_key(overrides)) or _unplanned(cfg, overrides)
-            record = self.launch(point)
-            if record.failed:
-                raise RunFailedError(f"run {record.run_id} failed: {record.reason} (see {point.folder.path})")
+            self.launch_job(self._points.get(_key(overrides)) or _unplanned(cfg, overrides))
         except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise

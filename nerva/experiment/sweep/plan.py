@@ -53,6 +53,7 @@ class Plan:
     points: list[Point]
     sweep: Sweep  # it is identified by its runs, and named by its experiment and overrides
     modified: bool  # whether overrides change the experiment, other than its dataset
+    is_run: bool = False  # whether this is a single run that needs nothing of Hydra but its configuration
 
     @property
     def config(self) -> Config:

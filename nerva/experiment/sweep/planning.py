@@ -17,6 +17,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.core.utils import configure_log
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
@@ -148,10 +149,20 @@ def plan_command(overrides: Sequence[str], multirun: bool) -> Plan:
             return _plan([_point(composer, point) for point in _expanded(master, overrides)], overrides)
         if swept := [o.input_line for o in _parser().parse_overrides(list(overrides)) if o.is_sweep_override()]:
             raise NervaError(f"{' '.join(map(str, swept))} is a sweep; add --multirun (-m)")
+        # Hydra takes as long to start a job as it has taken to compose the configuration.
+        is_run = not any("hydra" in override for override in overrides) and not _extended(master.hydra)
+        if is_run:
+            configure_log(master.hydra.job_logging)
         with open_dict(master):
             del master["hydra"]
         point = _point(composer, overrides, master)
-        return Plan([point], point.config.sweep, modified=False)
+        return Plan([point], point.config.sweep, modified=False, is_run=is_run)
+
+
+def _extended(hydra_config: DictConfig) -> bool:
+    """Whether Hydra's own configuration asks for something around a job: callbacks, a folder or variables."""
+    job = hydra_config.job
+    return bool(hydra_config.callbacks or job.chdir or job.env_set or hydra_config.output_subdir)
 
 
 def _plan(points: list[Point], overrides: Sequence[str]) -> Plan:
