@@ -92,6 +92,8 @@ def launch(what: "Plan | Config | Overrides", progress: bool = True) -> "Runs":
         OSError: if the disk is full.
     """
     numerics.pin_for(())
+    from tqdm import TqdmWarning
+
     from nerva.experiment.config.schema import Config
     from nerva.experiment.identity.identify import identify
     from nerva.experiment.sweep.launcher import Launcher
@@ -111,15 +113,19 @@ def launch(what: "Plan | Config | Overrides", progress: bool = True) -> "Runs":
         raise NervaError("the plan has no points, so that there is nothing to train")
     launcher = Launcher(planned.points)
     planned.record()
+    say = functools.partial(print, file=sys.stderr)
     shown = [(point.folder, point.config) for point in planned.points]
     try:
-        with Progress(shown, functools.partial(print, file=sys.stderr)) if progress else nullcontext():
-            launcher.launch_all(planned.points)
+        with warnings.catch_warnings(), Progress(shown, say) if progress else nullcontext():
+            # Packages that MLflow imports look for the widgets of notebooks, and warn if there are none.
+            warnings.filterwarnings("ignore", "IProgress not found", TqdmWarning)
+            try:
+                launcher.launch_all(planned.points)
+            finally:
+                if isinstance(sys.exception(), Exception | None):  # not if the user interrupts it
+                    launcher.finish()
     except RunFailedError as error:
         warnings.warn(str(error), stacklevel=2)
-    finally:
-        if isinstance(sys.exception(), Exception | None):
-            launcher.finish()
     trusted = frozenset(name for point in planned.points for name in point.config.imports)
     return load(planned.folders, planned.sweep.name or planned.config.title, trusted)
 
