@@ -47,8 +47,13 @@ IMPORTS = {name: {*imports(path)} for name, path in FILES.items()}
 
 
 def room(module: str) -> str:
-    """The room of a module of the experiment, `cli` for the command line, and "" for the engine."""
+    """The room of a module of the experiment, `cli` for the command line, and "" for the engine.
+
+    `nerva.experiment` itself, which offers functions of the last room, is `python`: no room may import it.
+    """
     parts = module.split(".")
+    if module == "nerva.experiment":
+        return "python"
     if parts[:2] == ["nerva", "experiment"]:
         return parts[2] if len(parts) > 2 else ""
     return "cli" if parts[:2] in (["nerva", "cli"], ["nerva", "__main__"]) else ""
@@ -75,11 +80,11 @@ def test_no_module_imports_itself_through_others() -> None:
 
 
 def test_every_room_has_a_place_in_the_order() -> None:
-    assert {room(name) for name in FILES} - {"", "cli"} == {*ROOMS}
+    assert {room(name) for name in FILES} - {"", "python", "cli"} == {*ROOMS}
 
 
 def test_rooms_import_from_the_rooms_before_them() -> None:
-    order = ("", *ROOMS, "cli")
+    order = ("", *ROOMS, "python", "cli")
     wrong = [
         f"{name} imports {module}"
         for name, found in IMPORTS.items()
@@ -109,6 +114,17 @@ def test_the_engine_imports_numpy_only(module: str) -> None:
 
 def test_the_help_imports_nothing_heavy() -> None:
     assert not loaded("import nerva.cli") & (HEAVY - {"click"})
+
+
+def test_the_functions_for_python_import_numpy_when_they_are_called() -> None:
+    """So that a script which imports them first has its numerics pinned."""
+    heavy = {*HEAVY, "numpy"}
+    assert not loaded("from nerva.experiment import compose, launch, plan, replay, runs") & heavy
+    assert not loaded("from nerva.experiment import *") & heavy
+
+
+def test_reading_results_imports_neither_hydra_nor_mlflow() -> None:
+    assert not loaded("import nerva.experiment.sweep.results") & {"hydra", "mlflow"}
 
 
 def test_a_plan_does_not_import_mlflow() -> None:

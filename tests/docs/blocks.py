@@ -4,7 +4,7 @@ import re
 
 from tests.helpers import ROOT
 
-PAGES = ["README.md", "docs/experiments.md", "docs/engine.md"]
+PAGES = ["README.md", "docs/experiments.md", "docs/python.md", "docs/engine.md"]
 
 
 def read(page: str) -> str:

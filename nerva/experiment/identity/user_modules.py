@@ -1,9 +1,12 @@
 """User-defined modules, which register components. Their code is part of a run's identity and of its record."""
 
+import atexit
 import importlib.machinery
 import re
+import shutil
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterable, Mapping
 from modulefinder import ModuleFinder
 from pathlib import Path
@@ -104,6 +107,25 @@ def write_texts(texts: Mapping[str, str], folder: Path) -> None:
             raise NervaError(f"{name[:200]!r} is not the path of a module")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def restore(names: Iterable[str], recorded: Mapping[str, str]) -> None:
+    """Let Python find recorded modules, if it does not find modules of these names already. Importing executes them.
+
+    Args:
+        names: the modules.
+        recorded: the source texts, as `texts` returned them.
+
+    Raises:
+        NervaError: if a path is not that of a module.
+    """
+    if all(map(is_importable, names)):
+        return
+    # A module is imported once, so that its file has to exist until this process ends.
+    folder = tempfile.mkdtemp(prefix="nerva-modules-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    write_texts(recorded, Path(folder))
+    sys.path.append(folder)
 
 
 def is_importable(name: str) -> bool:

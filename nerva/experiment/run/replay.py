@@ -3,15 +3,12 @@
 A run folder may come from a stranger. Nothing in it is executed, unless the caller trusts it: see `replay`.
 """
 
-import atexit
 import dataclasses
 import itertools
 import json
 import math
 import re
 import shlex
-import shutil
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +25,7 @@ from nerva.experiment.config.schema import Config
 from nerva.experiment.identity.canonical import flat
 from nerva.experiment.identity.fingerprint import digest
 from nerva.experiment.identity.identify import CODE_SCHEME, Identity, identify
-from nerva.experiment.identity.user_modules import is_importable, write_texts
+from nerva.experiment.identity.user_modules import restore
 from nerva.experiment.paths import options
 from nerva.experiment.records.files import file_checksum
 from nerva.experiment.records.metrics import REPEATABLE
@@ -89,7 +86,8 @@ def replay(
         verdict.differences += itertools.islice(_logged(logged or {}, recorded.read_metrics(), "metrics.csv has"), 1)
         return verdict
     try:
-        _restore_modules(recorded, config)
+        if config.imports:
+            restore(config.imports, recorded.read_imports())
         identity = identify(config)
     except NervaError as error:
         # The code here may not know what was recorded.
@@ -143,17 +141,6 @@ def _listed(names: Iterable[str]) -> str:
 
 def _hash(text: str) -> str:
     return sha256(text.encode(errors="surrogateescape")).hexdigest()
-
-
-def _restore_modules(recorded: RunFolder, config: Config) -> None:
-    """Let Python find the recorded user-defined modules, if it does not find modules of these names already."""
-    if all(map(is_importable, config.imports)):
-        return
-    # A module is imported once, so that its file has to exist until this process ends.
-    folder = tempfile.mkdtemp(prefix="nerva-modules-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    write_texts(recorded.read_imports(), Path(folder))
-    sys.path.append(folder)
 
 
 def _id(recorded: RunFolder) -> list[str]:

@@ -50,7 +50,8 @@ class Launcher:
 
         Raises:
             NervaError: if the run can't be trained.
-            Interrupted: if a signal ends it; it has then been logged as interrupted.
+            Interrupted: if a signal ends it; it has then been logged as interrupted. A notebook that is interrupted
+                raises a KeyboardInterrupt instead.
         """
         config = point.config
         overrides = [override for override in point.overrides if not override.startswith("sweep.")]
@@ -63,7 +64,7 @@ class Launcher:
         try:
             with followed(config, point.folder) as follower:
                 record = run(config, point.identity, overrides)
-        except Interrupted:
+        except (Interrupted, KeyboardInterrupt):
             # If another process trains the run, this one has only waited for it.
             trained_here = point.folder.metrics.exists() and not point.folder.is_training()
             if trained_here and follower and not follower.refused:

@@ -129,14 +129,14 @@ def plan_sweep(overrides: Sequence[str], settle: bool = False) -> Plan:
         return _plan([_point(composer, point) for point in expanded], overrides)
 
 
-def plan_command(overrides: Sequence[str], multirun: bool) -> Plan:
+def plan_command(overrides: Sequence[str], multirun: bool | None, settle: bool = True) -> Plan:
     """The plan of a call of `nerva train`: that of a sweep if the call is a multirun, and otherwise of one run.
-
-    `data=auto` is settled.
 
     Args:
         overrides: Hydra's overrides.
-        multirun: whether the call has `--multirun`. The configuration may ask for it, too.
+        multirun: whether the call has `--multirun`; None if it does not say, so that overrides which are sweeps mean
+            it. The configuration may ask for it, too.
+        settle: whether `data=auto` is settled; see `compose`.
 
     Raises:
         NervaError: as `plan_sweep`.
@@ -144,10 +144,13 @@ def plan_command(overrides: Sequence[str], multirun: bool) -> Plan:
     check_overrides(overrides)
     with initialized():
         master = _compose_master(overrides)
-        composer = Composer(settle=True)
+        composer = Composer(settle)
+        swept = [o.input_line for o in _parser().parse_overrides(list(overrides)) if o.is_sweep_override()]
+        if multirun is None:
+            multirun = bool(swept)
         if multirun or master.hydra.mode == RunMode.MULTIRUN:
             return _plan([_point(composer, point) for point in _expanded(master, overrides)], overrides)
-        if swept := [o.input_line for o in _parser().parse_overrides(list(overrides)) if o.is_sweep_override()]:
+        if swept:
             raise NervaError(f"{' '.join(map(str, swept))} is a sweep; add --multirun (-m)")
         # Hydra takes as long to start a job as it has taken to compose the configuration.
         is_run = not any("hydra" in override for override in overrides) and not _extended(master.hydra)

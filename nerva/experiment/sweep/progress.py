@@ -23,7 +23,7 @@ _INTERVAL = 0.5  # seconds between two looks at the folders
 
 
 class Progress:
-    """Shows the progress of runs: as a bar in a terminal, and otherwise as plain lines whenever runs have ended."""
+    """Shows the progress of runs: as a bar in a terminal or a notebook, and otherwise as lines whenever runs end."""
 
     def __init__(self, runs: "Sequence[tuple[RunFolder, Config]]", say: Callable[[str], object]) -> None:
         """
@@ -33,6 +33,7 @@ class Progress:
         """
         self._terminal = sys.stderr.isatty()
         self._say = say
+        self._notebook: _NotebookLine | None = None
         self._epochs = {folder: config.train.epochs for folder, config in runs}
         self._started = self._changed = time.time()
         # The files of a run that is trained again do not count until they are new.
@@ -46,6 +47,8 @@ class Progress:
         self._bar: tqdm[Any] | None = None
 
     def __enter__(self) -> Self:
+        if in_notebook():
+            self._notebook = _NotebookLine(self._meter())
         self._thread.start()
         return self
 
@@ -53,7 +56,10 @@ class Progress:
         self._over.set()
         self._thread.join()
         self._look()
-        self._say_if_ended()
+        if self._notebook:
+            self._notebook.show(self._meter())
+        else:
+            self._say_if_ended()
 
     def text(self) -> str:
         """The progress at the last look, such as `5 of 12 runs done, 2 running, about 9 s left`."""
@@ -98,13 +104,21 @@ class Progress:
     def _follow(self) -> None:
         while len(self._failed) < len(self._epochs) and not self._over.wait(_INTERVAL):
             self._look()
-            if not self._terminal:
+            if self._notebook:
+                self._notebook.show(self._meter())
+            elif not self._terminal:
                 self._say_if_ended()
             # Before the first run, the preparation of the data may show a bar of its own.
             elif self._bar or self._running:
                 self._draw()
         if self._bar is not None:
             self._bar.close()
+
+    def _meter(self) -> str:
+        """The bar of a notebook, as text."""
+        bar = "{percentage:3.0f}%|{bar:20}| {desc}"
+        total = sum(self._epochs.values())
+        return tqdm.format_meter(self._done, total, 0, prefix=self.text(), bar_format=bar).rstrip(": ")
 
     def _draw(self) -> None:
         text, columns = self.text(), os.get_terminal_size(sys.stderr.fileno()).columns
@@ -119,6 +133,28 @@ class Progress:
         self._bar.bar_format = bar
         self._bar.n = self._done
         self._bar.set_description_str(text)
+
+
+class _NotebookLine:
+    """A line in the output of a notebook's cell that is replaced, so that a saved notebook has only the last one."""
+
+    def __init__(self, text: str) -> None:
+        from IPython.display import display
+
+        self._text = text
+        show: Any = display  # it has no types
+        self._handle = show({"text/plain": text}, raw=True, display_id=True)
+
+    def show(self, text: str) -> None:
+        if text != self._text:
+            self._text = text
+            self._handle.update({"text/plain": text}, raw=True)
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook. IPython in a terminal is none."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 class AboveBarHandler(logging.StreamHandler[Any]):

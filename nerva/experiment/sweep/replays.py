@@ -11,7 +11,7 @@ from nerva.errors import NervaError
 from nerva.experiment.config.schema import Config
 from nerva.experiment.identity.identify import identify
 from nerva.experiment.records.run_folder import RunFolder
-from nerva.experiment.run.replay import History, replay
+from nerva.experiment.run.replay import History, Verdict, replay
 from nerva.experiment.sweep.plan import Plan
 
 Say = Callable[[str], object]
@@ -61,7 +61,7 @@ def _replay_all(runs: Iterable[str], config: Config, trust: bool, say: Say) -> i
     identical = 0
     for run in runs:
         try:
-            identical += _replay(run, config, trust, say)
+            identical += _say_verdict(_replay(run, config, trust), say)
         except (NervaError, OSError) as error:
             say(f"{run}  can't be replayed: {error}")
     return identical
@@ -77,6 +77,20 @@ def replay_one(run: str, overrides: Sequence[str], trust: bool, say: Say) -> boo
         say: prints a line.
 
     Raises:
+        NervaError: as `verdict_of`.
+    """
+    return _say_verdict(verdict_of(run, overrides, trust), say)
+
+
+def verdict_of(run: str, overrides: Sequence[str] = (), trust: bool = False) -> Verdict:
+    """Replay a run that is named by its id, its folder or its id in MLflow.
+
+    Args:
+        run: the name.
+        overrides: where things are.
+        trust: whether the user-defined modules that the run names may be executed.
+
+    Raises:
         NervaError: if there is no such run, it has not ended, or its records are damaged.
     """
     from nerva.experiment.config.composition import compose
@@ -89,7 +103,7 @@ def replay_one(run: str, overrides: Sequence[str], trust: bool, say: Say) -> boo
             " overrides only say where things are, such as results_dir=elsewhere"
         )
     beside = not any(override.startswith("results_dir=") for override in overrides)
-    return _replay(run, config, trust, say, beside)
+    return _replay(run, config, trust, beside)
 
 
 def _recorded(plan: Plan, say: Say) -> list[str]:
@@ -112,14 +126,26 @@ def _recorded(plan: Plan, say: Say) -> list[str]:
     return runs
 
 
-def _replay(run: str, config: Config, trust: bool, say: Say, beside: bool = False) -> bool:
-    """Replay a run, and print the verdict.
+def _say_verdict(verdict: Verdict, say: Say) -> bool:
+    """Print a verdict; return whether the run is identical."""
+    outcome = f"identical ({verdict.compared})" if verdict.identical else "different"
+    say(f"{verdict.run_id}  {outcome}")
+    for line in (*verdict.differences, *verdict.context):
+        say(f"  {line}")
+    if verdict.advice:
+        say("  to restore the code that computed it:")
+    for line in verdict.advice:
+        say(f"    {line}")
+    return verdict.identical
+
+
+def _replay(run: str, config: Config, trust: bool, beside: bool = False) -> Verdict:
+    """Replay a run.
 
     Args:
         run: the run's id, its id in MLflow, or its folder.
         config: where things are.
         trust: whether user-defined modules may be executed.
-        say: prints a line.
         beside: whether the prepared data may be beside a run folder that is elsewhere.
     """
     downloads = Path(tempfile.mkdtemp(prefix="nerva-recorded-"))
@@ -127,16 +153,9 @@ def _replay(run: str, config: Config, trust: bool, say: Say, beside: bool = Fals
     try:
         recorded, results_dir, logged = _find(run, config, downloads, beside)
         verdict = replay(recorded, results_dir, logged, trust)
-        outcome = f"identical ({verdict.compared})" if verdict.identical else "different"
-        say(f"{verdict.run_id}  {outcome}")
-        for line in (*verdict.differences, *verdict.context):
-            say(f"  {line}")
-        if verdict.advice:
-            say("  to restore the code that computed it:")
-        for line in verdict.advice:
-            say(f"    {line}")
+        # What the verdict refers to has to exist after this call.
         keep = any(str(downloads) in line for line in (*verdict.differences, *verdict.advice))
-        return verdict.identical
+        return verdict
     finally:
         if not keep:
             shutil.rmtree(downloads)

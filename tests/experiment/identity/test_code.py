@@ -280,7 +280,8 @@ def test_every_module_that_build_reaches_either_computes_or_presents() -> None:
         name = waiting.pop()
         if name not in reached:
             reached.add(name)
-            waiting += imported_modules(name)
+            # It imports something only if one of its functions is asked for, and no module does that.
+            waiting += imported_modules(name) if name != "nerva.experiment" else []
     assert not {*COMPUTING} & {*PRESENTING}
     assert reached == {*COMPUTING, *PRESENTING}
 
