@@ -1,5 +1,6 @@
 """`nerva train` as a Hydra application."""
 
+import logging.config
 import os
 import sys
 from collections.abc import Sequence
@@ -40,7 +41,9 @@ def run_application(arguments: Sequence[str]) -> None:
         plan.record()
         try:
             with Progress([(point.folder, point.config) for point in plan.points], print):
-                if plan.is_run:
+                if plan.job_logging:
+                    # Hydra would compose the configuration twice more.
+                    logging.config.dictConfig(plan.job_logging)
                     launcher.launch_job(plan.points[0])
                 else:
                     _run_hydra(launcher)

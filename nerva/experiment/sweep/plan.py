@@ -12,6 +12,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nerva.data.json_files import parse_json
 from nerva.errors import NervaError
@@ -53,7 +54,8 @@ class Plan:
     points: list[Point]
     sweep: Sweep  # it is identified by its runs, and named by its experiment and overrides
     modified: bool  # whether overrides change the experiment, other than its dataset
-    is_run: bool = False  # whether this is a single run that needs nothing of Hydra but its configuration
+    # For a single run that needs nothing of Hydra but its configuration: how Hydra would configure logging.
+    job_logging: dict[str, Any] | None = None
 
     @property
     def config(self) -> Config:

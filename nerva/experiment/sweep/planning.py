@@ -10,16 +10,15 @@ import time
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
-from hydra.core.utils import configure_log
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nerva.errors import NervaError
 from nerva.experiment.config.composition import Composer, initialized
@@ -152,14 +151,13 @@ def plan_command(overrides: Sequence[str], multirun: bool | None, settle: bool =
             return _plan([_point(composer, point) for point in _expanded(master, overrides)], overrides)
         if swept:
             raise NervaError(f"{' '.join(map(str, swept))} is a sweep; add --multirun (-m)")
-        # Hydra takes as long to start a job as it has taken to compose the configuration.
-        is_run = not any("hydra" in override for override in overrides) and not _extended(master.hydra)
-        if is_run:
-            configure_log(master.hydra.job_logging)
+        job_logging = None
+        if not any("hydra" in override for override in overrides) and not _extended(master.hydra):
+            job_logging = cast(dict[str, Any], OmegaConf.to_container(master.hydra.job_logging, resolve=True))
         with open_dict(master):
             del master["hydra"]
         point = _point(composer, overrides, master)
-        return Plan([point], point.config.sweep, modified=False, is_run=is_run)
+        return Plan([point], point.config.sweep, modified=False, job_logging=job_logging)
 
 
 def _extended(hydra_config: DictConfig) -> bool:
