@@ -12,7 +12,9 @@ from nerva.cli import arguments
 @arguments.overrides
 @click.option("--by", metavar="KEY", help="Compare the values of one key, such as optimizer.")
 @click.option("--top", type=click.IntRange(1), help="Show only the best N.", metavar="N")
-@click.option("--output", type=click.Path(path_type=Path), help="Write the table to this .csv or .json file.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Write the table to this .csv, .json, .md or .tex file."
+)
 @arguments.plan_file
 @click.option("--sweep", metavar="ID", help="Compare a recorded sweep, whose runs other code may have trained.")
 def command(
@@ -31,9 +33,7 @@ def command(
     OVERRIDES are those of Hydra with which the runs were trained.
     """
     from nerva.experiment.report import commands, tables
-    from nerva.experiment.report.files import write_comparison
     from nerva.experiment.report.ranking import load
-    from nerva.experiment.report.summary import summary
     from nerva.experiment.sweep.recorded import compared_runs
 
     if output:
@@ -43,14 +43,20 @@ def command(
     runs = compared_runs(asked, sweep, commands.train_command(experiment, overrides))
     comparison = load(runs.folders, config.title, config.data.note)
     table = tables.comparison_table(comparison, by)[:top]
-    click.echo(tables.format_table(table))
+    shown = table if top else table.head(tables.MOST_LINES)
+    click.echo(tables.format_table(shown))
+    if len(shown) < len(table):
+        click.echo(f"… and {len(table) - len(shown):,} more: see leaderboard.csv, or use --top N or --output FILE")
     if output:
         tables.write_table(table, output)
     if not (by or top or output):
-        ui = commands.ui_command(config)
-        write_comparison(
-            comparison, runs.results, config.data_dir, sweep_id=runs.sweep_id, question=config.question, ui=ui,
-            commands=commands.sweep_commands(experiment, overrides, config), trusted_imports=frozenset(config.imports),
+        # These import matplotlib and plotly, which a table does not need.
+        from nerva.experiment.report.files import write_comparison
+
+        summary = write_comparison(
+            comparison, runs.results, config.data_dir, sweep_id=runs.sweep_id, question=config.question,
+            ui=commands.ui_command(config), commands=commands.sweep_commands(experiment, overrides, config),
+            trusted_imports=frozenset(config.imports),
         )  # fmt: skip
-        click.echo(f"\n{summary(comparison, runs.results, ui)}", nl=False)
+        click.echo(f"\n{summary}", nl=False)
     comparison.require_whole()

@@ -1,12 +1,16 @@
 COMPARED = {
     "report": SWEEP_DIR / "report.html",
     "leaderboard": SWEEP_DIR / "leaderboard.csv",
+    "leaderboard_md": SWEEP_DIR / "leaderboard.md",
+    "leaderboard_tex": SWEEP_DIR / "leaderboard.tex",
+    "curves": SWEEP_DIR / "learning_curves.csv",
+    "importance": SWEEP_DIR / "importance.csv",
     "summary": SWEEP_DIR / "summary.txt",
     "marker": SWEEP_DIR / f"compared-{SWEEP.sweep.id}.txt",
     **{
         f"{plot}_{suffix}": SWEEP_DIR / f"{plot}.{suffix}"
         for plot in ("learning_curves", "leaderboard")
-        for suffix in ("png", "svg")
+        for suffix in ("png", "svg", "pdf")
     },
 }
 

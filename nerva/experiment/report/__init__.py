@@ -5,6 +5,7 @@ labels.py         names of configurations             plots.py          plots by
 ranking.py        the comparison: runs, leaderboard   plotly_charts.py  interactive charts
 statistics.py     intervals, p-values, the verdict    html.py           the report
 factors.py        what was swept                      tables.py         the leaderboard for files and terminals
-predictions.py    a network on the test set           summary.py        a few lines of text
-commands.py       how to reproduce a sweep            files.py          all files of a comparison
+importance.py     what explains the accuracies        summary.py        a few lines of text
+predictions.py    a network on the test set           files.py          all files of a comparison
+commands.py       how to reproduce a sweep
 """

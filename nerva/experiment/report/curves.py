@@ -1,5 +1,6 @@
 """Learning curves of configurations as series of numbers, which both plotting libraries draw."""
 
+import dataclasses
 import math
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
@@ -7,6 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 _MOST_TICKS = 16
+# How many configurations have a curve of their own in a plot.
+MOST_CURVES = 50
 _LARGEST = 1e100  # larger values, and axes with them, overflow
 
 # The metrics that have learning curves, with their names for people.
@@ -66,6 +69,36 @@ def learning_curves(metrics: pd.DataFrame, board: pd.DataFrame) -> list[Learning
         log = metric.endswith("loss") and 0 < 2 * bands["min"].min() < bands["max"].max()
         result.append(LearningCurves(metric, label, bool(log), curves))
     return result
+
+
+def plotted(learning_curves: LearningCurves) -> LearningCurves:
+    """The curves that a plot shows: those of the best configurations, and one that stands for all others.
+
+    The latter has the mean over configurations, and the range over all runs.
+    """
+    best, others = learning_curves.curves[: MOST_CURVES - 1], learning_curves.curves[MOST_CURVES - 1 :]
+    if len(others) < 2:
+        return learning_curves
+    columns = ("epochs", "mean", "min", "max")
+    rows = [row for curve in others for row in zip(curve.epochs, curve.mean, curve.min, curve.max, strict=True)]
+    points = pd.DataFrame(rows, columns=[*columns])
+    merged = points.groupby("epochs").agg({"mean": "mean", "min": "min", "max": "max"})
+    name = f"ranks {others[0].rank} to {others[-1].rank}, as one line"
+    epochs = [int(epoch) for epoch in merged.index]
+    rest = Curve(others[0].rank, name, epochs, *(merged[column].tolist() for column in columns[1:]))
+    return dataclasses.replace(learning_curves, curves=[*best, rest])
+
+
+def curves_table(learning_curves: list[LearningCurves]) -> pd.DataFrame:
+    """The data of the plot: one row per metric, configuration and epoch, for all configurations."""
+    columns = ("rank", "configuration", "metric", "epoch", "mean", "min", "max")
+    rows = [
+        (curve.rank, curve.configuration, curves.metric, *point)
+        for curves in learning_curves
+        for curve in curves.curves
+        for point in zip(curve.epochs, curve.mean, curve.min, curve.max, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=[*columns])
 
 
 def log_ticks(learning_curves: LearningCurves) -> tuple[list[float], list[str]]:

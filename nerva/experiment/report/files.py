@@ -7,14 +7,17 @@ from typing import Literal
 from filelock import FileLock
 
 from nerva.experiment.report import plots
+from nerva.experiment.report.curves import curves_table
 from nerva.experiment.report.html import report_html
+from nerva.experiment.report.importance import importance
 from nerva.experiment.report.predictions import Analyst
 from nerva.experiment.report.ranking import Comparison
+from nerva.experiment.report.statistics import compare_to_best
 from nerva.experiment.report.summary import summary
-from nerva.experiment.report.tables import leaderboard_with_runs, write_table
+from nerva.experiment.report.tables import leaderboard_table, leaderboard_with_runs, write_table
 from nerva.utilities import whole_or_absent
 
-_SUFFIXES: tuple[Literal["png", "svg"], ...] = ("png", "svg")
+_SUFFIXES: tuple[Literal["png", "svg", "pdf"], ...] = ("png", "svg", "pdf")
 
 
 def write_comparison(
@@ -27,8 +30,11 @@ def write_comparison(
     commands: Sequence[str] = (),
     ui: str = "",
     trusted_imports: frozenset[str] = frozenset(),
-) -> None:
-    """Write leaderboard.csv, the plots as PNG and SVG, summary.txt and report.html, each whole or not at all.
+) -> str:
+    """Write the files of a comparison, each whole or not at all.
+
+    These are the leaderboard as CSV, Markdown and LaTeX, the plots as PNG, SVG and PDF with the data of the learning
+    curves and the importance of what was swept as CSV, summary.txt and report.html.
 
     Args:
         comparison: the sweep.
@@ -40,23 +46,34 @@ def write_comparison(
         commands: the commands that train and compare the sweep.
         ui: how to open the MLflow UI, if the runs are logged.
         trusted_imports: the user-defined modules that may be imported to compute predictions.
+
+    Returns:
+        The summary.
     """
+    compared = compare_to_best(comparison)
+    explained = importance(comparison)
+    summed_up = summary(comparison, folder, ui, explained)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         # Temporary files of a process that was killed, and the list of runs that the files are no longer of.
         for obsolete in (*folder.glob(".*.tmp*"), *folder.glob("compared-*.txt")):
             obsolete.unlink()
-        write_table(leaderboard_with_runs(comparison), folder / "leaderboard.csv")
+        write_table(leaderboard_with_runs(comparison, compared), folder / "leaderboard.csv")
+        for suffix in ("md", "tex"):
+            write_table(leaderboard_table(comparison, compared), folder / f"leaderboard.{suffix}")
+        write_table(curves_table(comparison.curves), folder / "learning_curves.csv")
+        write_table(explained.table(), folder / "importance.csv")
         for name, draw in (("learning_curves", plots.comparison_curves), ("leaderboard", plots.ranking)):
             figure = draw(comparison)
-            for suffix in _SUFFIXES:
-                with whole_or_absent(folder / f"{name}.{suffix}") as temporary:
-                    plots.save(figure, temporary, suffix)
-        _write_text(folder / "summary.txt", summary(comparison, folder, ui))
+            for image in _SUFFIXES:
+                with whole_or_absent(folder / f"{name}.{image}") as temporary:
+                    plots.save(figure, temporary, image)
+        _write_text(folder / "summary.txt", summed_up)
         analyst = Analyst(data_dir, trusted_imports)
-        _write_text(folder / "report.html", report_html(comparison, analyst, commands, question))
+        _write_text(folder / "report.html", report_html(comparison, analyst, commands, question, compared, explained))
         if sweep_id:
             _write_text(folder / f"compared-{sweep_id}.txt", "".join(f"{x}\n" for x in comparison.runs["run_id"]))
+    return summed_up
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -11,11 +11,14 @@ import plotly.graph_objects as go
 
 from nerva.experiment.identity.fingerprint import digest
 from nerva.experiment.report.colours import COLOURS, HIGHLIGHTED, colour_of
-from nerva.experiment.report.curves import Curve, LearningCurves, log_ticks
+from nerva.experiment.report.curves import Curve, LearningCurves, log_ticks, plotted
 from nerva.experiment.report.factors import ordered
 from nerva.experiment.report.predictions import Analysis
 from nerva.experiment.report.text import cut
 
+# How many values of a key have a place of their own in the chart of its effect.
+MOST_VALUES = 40
+_TICKS = 20  # labels on an axis of parallel coordinates
 _LEGEND = 38  # characters per line of a legend: as many as a phone shows
 _HOVER = 60  # characters per line of a text that appears on hovering
 _PERCENT = ".2~%"
@@ -28,15 +31,17 @@ def curves_chart(learning_curves: LearningCurves) -> str:
     traces: list[go.Scatter] = []
     entries: list[str] = []
     last_rank = len(learning_curves.curves)
+    learning_curves = plotted(learning_curves)
+    last_shown = learning_curves.curves[-1].rank
     # The best are drawn last, on top of the others.
     for curve in reversed(learning_curves.curves):
         top = curve.rank <= HIGHLIGHTED
         name = f"{curve.rank}. {curve.configuration}"
         shown = name
-        if curve.rank == last_rank > HIGHLIGHTED:
+        if curve.rank == last_shown > HIGHLIGHTED:
             shown = f"ranks {HIGHLIGHTED + 1} to {last_rank}, in grey"
         entry = _wrapped(cut(shown, 2 * _LEGEND), _LEGEND)
-        in_legend = top or curve.rank == last_rank
+        in_legend = top or curve.rank == last_shown
         entries += [entry] * in_legend
         # The grey ones are shown and hidden together.
         traces += _curve(curve, entry, name, name if top else "others", in_legend)
@@ -59,10 +64,22 @@ def curves_chart(learning_curves: LearningCurves) -> str:
 
 
 def effect_chart(key: str, values: Sequence[Any], runs: pd.DataFrame) -> str:
-    """The validation accuracy of every finished run by the value of a key, and the mean of each value."""
+    """The validation accuracy of every finished run by the value of a key, and the mean of each value.
+
+    Numbers are at equal distances, if there are few. If there are many, they are on a scale. Of many texts, those with
+    the best means are shown.
+    """
     finished = runs.assign(value=[_plain(value) for value in values])[(runs["status"] == "finished").to_numpy()]
+    many = len(set(values)) > MOST_VALUES
+    if many and all(isinstance(value, int | float) for value in values):
+        return _scatter_chart(key, values, runs)
     order = [_plain(value) for value in ordered(values)]
     means = finished.groupby("value")["validation_accuracy"].mean().reindex(order).dropna()
+    if many:
+        best = {*means.nlargest(MOST_VALUES).index}
+        values = [value for value in values if _plain(value) in best]
+        order, means = [value for value in order if value in best], means[means.index.isin(best)]
+        finished = finished[finished["value"].isin(best)]
     # Long names are easier to read beside an axis than below it.
     beside = max(map(len, order)) > 18
 
@@ -97,6 +114,25 @@ def effect_chart(key: str, values: Sequence[Any], runs: pd.DataFrame) -> str:
     )
 
 
+def _scatter_chart(key: str, values: Sequence[Any], runs: pd.DataFrame) -> str:
+    """The validation accuracy of every finished run by a number."""
+    finished = runs.assign(value=[*map(float, values)])[(runs["status"] == "finished").to_numpy()]
+    lowest, highest = min(values), max(values)
+    log = 0 < 100 * lowest < highest and key != "seed"
+    trace = go.Scatter(
+        x=finished["value"].tolist(), y=finished["validation_accuracy"].tolist(), mode="markers", name="one run",
+        marker={"color": COLOURS[0], "size": 5, "opacity": 0.6}, showlegend=False,
+        text=[_wrapped(name, _HOVER) for name in finished["configuration"]],
+        hovertemplate="%{y:.2%} at %{x:.6~g}<br>%{text}<extra></extra>",
+    )  # fmt: skip
+    # Ticks at 1, 2 and 5 of each power: with each digit, the labels of a logarithmic axis overlap.
+    ticks = {"type": "log", "dtick": "D2"} if log else {"type": "linear"}
+    return _chart(
+        f"effect-{digest(key)[:12]}", [trace], 320, xaxis={"title": _plain(key), **ticks},
+        yaxis={"title": "validation accuracy", "tickformat": _PERCENT},
+    )  # fmt: skip
+
+
 def parallel_chart(factors: dict[str, list[Any]], runs: pd.DataFrame) -> str:
     """Parallel coordinates: each finished run is a line through its values and its metrics."""
     finished = (runs["status"] == "finished").to_numpy()
@@ -105,8 +141,11 @@ def parallel_chart(factors: dict[str, list[Any]], runs: pd.DataFrame) -> str:
         kept = [value for value, included in zip(values, finished, strict=True) if included]
         known = ordered(kept)
         # Positions instead of values: learning rates of 0.1 and 0.0001 should be as far apart as any two.
-        places = [known.index(value) for value in kept]
-        ticks = {"tickvals": list(range(len(known))), "ticktext": [cut(str(value), 20) for value in known]}
+        place = {value: index for index, value in enumerate(known)}
+        places = [place[value] for value in kept]
+        # More labels than these overlap.
+        labelled = range(0, len(known), -(-len(known) // _TICKS) or 1)
+        ticks = {"tickvals": [*labelled], "ticktext": [_short(known[index]) for index in labelled]}
         dimensions.append({"label": _plain(cut(key, 40)), "values": places, **ticks})
     for label, column, form in (
         ("validation", "validation_accuracy", _PERCENT),
@@ -179,6 +218,11 @@ def _chart(chart_id: str, traces: Sequence[Any], height: int, **layout: Any) -> 
 def _rgba(colour: str, alpha: float) -> str:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha})"
+
+
+def _short(value: Any) -> str:
+    """A value for a narrow place: a range of floats has values such as 0.14100000000000001."""
+    return f"{value:.6g}" if isinstance(value, float) else cut(str(value), 20)
 
 
 def _plain(value: Any) -> str:

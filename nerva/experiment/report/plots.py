@@ -3,7 +3,7 @@
 import io
 import math
 import textwrap
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from nerva.errors import NervaError
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.report.colours import COLOURS, HIGHLIGHTED, colour_of
-from nerva.experiment.report.curves import log_ticks
+from nerva.experiment.report.curves import MOST_CURVES, log_ticks, plotted
 from nerva.experiment.report.predictions import Analysis
 from nerva.experiment.report.ranking import Comparison
 from nerva.matrix_operations import Matrix
@@ -26,14 +26,19 @@ if TYPE_CHECKING:
 
 # How many images, or neurons, a plot shows.
 SHOWN = 25
+# How many configurations the plot of the leaderboard shows.
+RANKED = 40
 _LABEL = 45  # characters per line of a configuration's label
 
 
-def save(figure: Figure, target: "PathLike[str] | io.BytesIO", suffix: Literal["png", "svg"], dpi: int = 150) -> None:
+def save(
+    figure: Figure, target: "PathLike[str] | io.BytesIO", suffix: Literal["png", "svg", "pdf"], dpi: int = 150
+) -> None:
     """Write a figure. The same figure always gives the same bytes."""
-    # Ids in an SVG file are random without a salt, and its metadata have the date.
+    # Ids in an SVG file are random without a salt. The metadata of SVG and PDF files have the date.
+    dates: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     with mpl.rc_context({"svg.hashsalt": "nerva"}):
-        figure.savefig(target, format=suffix, dpi=dpi, metadata={"Date": None} if suffix == "svg" else None)
+        figure.savefig(target, format=suffix, dpi=dpi, metadata=dates.get(suffix))
 
 
 def png(figure: Figure) -> bytes:
@@ -44,10 +49,13 @@ def png(figure: Figure) -> bytes:
 
 
 def comparison_curves(comparison: Comparison) -> Figure:
-    """The learning curves of each configuration: the mean over seeds, with the range as a band."""
+    """The learning curves of each configuration: the mean over seeds, with the range as a band.
+
+    If there are more than a plot can show, one curve stands for those of the lower ranks.
+    """
     figure, axes = _figure(11, 4.8, 2)
     figure.suptitle(_plain(f"{comparison.title}: learning curves on {comparison.data}"))
-    for ax, learning_curves in zip(axes, comparison.curves, strict=True):
+    for ax, learning_curves in zip(axes, map(plotted, comparison.curves), strict=True):
         # The best are drawn last, on top of the others.
         for curve in reversed(learning_curves.curves):
             colour, top = colour_of(curve.rank), curve.rank <= HIGHLIGHTED
@@ -65,14 +73,15 @@ def comparison_curves(comparison: Comparison) -> Figure:
             ax.yaxis.set_major_formatter(PercentFormatter(1))
     handles, labels = axes[-1].get_legend_handles_labels()
     if len(comparison.board) > HIGHLIGHTED:
-        labels[0] += f" (ranks {HIGHLIGHTED + 1} to {len(comparison.board)} in grey)"
+        merged = f", from rank {MOST_CURVES} on as one line" if len(comparison.board) > MOST_CURVES else ""
+        labels[0] += f" (ranks {HIGHLIGHTED + 1} to {len(comparison.board)} in grey{merged})"
     figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=2, fontsize="small")
     return figure
 
 
 def ranking(comparison: Comparison) -> Figure:
-    """The mean accuracies of each configuration, the best at the top. Small marks are single runs."""
-    board = comparison.board
+    """The mean accuracies of the best configurations, the best at the top. Small marks are single runs."""
+    board = comparison.board.head(RANKED)
     labels = [
         textwrap.fill(_plain(row["configuration"]), _LABEL)
         + (f"\n({row['failed']} of {row['seeds']} failed)" if row["failed"] else "")
@@ -80,8 +89,11 @@ def ranking(comparison: Comparison) -> Figure:
     ]
     lines = 1 + max(label.count("\n") for label in labels)
     figure, (ax,) = _figure(9, 1.6 + len(board) * max(0.42, 0.2 * lines))
-    figure.suptitle(_plain(f"{comparison.title}: accuracy on {comparison.data} at the best epoch by validation"))
-    finished = comparison.finished
+    title = f"{comparison.title}: accuracy on {comparison.data} at the best epoch by validation"
+    if len(board) < len(comparison.board):
+        title += f"\nThe best {len(board)} of {len(comparison.board):,} configurations; leaderboard.csv has all"
+    figure.suptitle(_plain(title))
+    finished = comparison.finished[comparison.finished["rank"] <= len(board)]
     for offset, part, colour, marker in ((-0.12, "validation", COLOURS[0], "o"), (0.12, "test", COLOURS[1], "D")):
         column = f"{part}_accuracy"
         ax.scatter(finished[column], finished["rank"] + offset, color=colour, marker=marker, s=12, alpha=0.5)

@@ -7,6 +7,7 @@ mean, over seeds, of the best epoch of each run. The test accuracy at the same e
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -65,7 +66,8 @@ def load(folders: Sequence[RunFolder], title: str, note: str = "") -> Comparison
     loaded, damaged = load_runs(folders)
     if not loaded:
         raise NervaError(f"{title} has no runs to compare, because none can be used:{_listed(damaged)}")
-    rows, metrics = [], []
+    rows = []
+    metrics: list[dict[str, Any]] = []
     labels = configuration_labels([run.provenance for run in loaded])
     for run, label in zip(loaded, labels, strict=True):
         record, best = run.record, run.record.best
@@ -85,11 +87,11 @@ def load(folders: Sequence[RunFolder], title: str, note: str = "") -> Comparison
                 "reason": cut(record.reason or "", 1000),
             }
         )
-        metrics.append(pd.DataFrame(run.metrics).assign(configuration_id=run.provenance.configuration_id))
+        metrics += [row | {"configuration_id": run.provenance.configuration_id} for row in run.metrics]
     runs = pd.DataFrame(rows)
     board = leaderboard(runs)
     runs["rank"] = runs["configuration_id"].map(board.set_index("configuration_id")["rank"])
-    curves = learning_curves(pd.concat(metrics), board)
+    curves = learning_curves(pd.DataFrame(metrics), board)
     return Comparison(title, cut(loaded[0].provenance.data.title, 200), note, runs, board, curves, loaded, damaged)
 
 

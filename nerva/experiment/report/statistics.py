@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from nerva.experiment.report.ranking import Comparison
 from nerva.experiment.report.text import plural
 
 # A difference with a p-value below this is called one.
 SIGNIFICANCE = 0.05
+# How many configurations are compared with the best. A p-value takes some hundredths of a second.
+MOST_TESTED = 19
 
 Range = tuple[float, float]
 
@@ -21,11 +22,14 @@ def interval(values: Sequence[float]) -> Range:
     """The 95% confidence interval of a mean accuracy, by Student's t-distribution; nan if the values have no spread."""
     if not _has_spread(values):
         return math.nan, math.nan
-    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
-    return max(0.0, float(low)), min(1.0, float(high))
+    from scipy.special import stdtrit  # the import of scipy.stats takes a second, and many sweeps have one seed
+
+    mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    half = float(stdtrit(len(values) - 1, 0.975)) * error
+    return max(0.0, mean - half), min(1.0, mean + half)
 
 
-def p_values(best: Sequence[float], others: Sequence[Sequence[float]]) -> list[float]:
+def p_values(best: Sequence[float], others: Sequence[Sequence[float]], most: int = MOST_TESTED) -> list[float]:
     """The probability that equally good configurations differ from the best of them as much as each of these does.
 
     This is the Games–Howell test; for two configurations it is Welch's t-test. The best of many is ahead by luck, too:
@@ -34,19 +38,29 @@ def p_values(best: Sequence[float], others: Sequence[Sequence[float]]) -> list[f
     Args:
         best: the accuracies of the best configuration, one per seed.
         others: the accuracies of the configurations that are compared with it.
+        most: how many of the others are tested: the first ones. The rest count for the number of configurations.
 
     Returns:
-        The p-value of each of the others. It is nan if one of the two has a single value, or neither has any spread:
-        accuracies are multiples of one image, so that seeds that agree on it say little of how others would differ.
+        The p-value of each of the others. It is nan if it was not tested, if one of the two has a single value, or if
+        neither has any spread: accuracies are multiples of one image, so that seeds that agree on it say little of how
+        others would differ.
     """
     testable = [
         min(len(best), len(values)) > 1 and (_has_spread(best) or _has_spread(values)) for values in others
     ]  # fmt: skip
     result = np.full(len(others), math.nan)
-    if any(testable):
-        groups = [values for values, included in zip(others, testable, strict=True) if included]
-        with np.errstate(invalid="ignore", divide="ignore"):  # two of the others may have no spread
-            result[testable] = stats.tukey_hsd(best, *groups, equal_var=False).pvalue[0, 1:]
+    tested = [index for index, included in enumerate(testable[:most]) if included]
+    if tested:
+        from scipy.stats import studentized_range
+
+        # scipy.stats.tukey_hsd(equal_var=False) tests all pairs: half a million for a thousand configurations.
+        error = np.array([np.var(others[index], ddof=1) / len(others[index]) for index in tested])
+        n = np.array([len(others[index]) for index in tested])
+        of_best = np.var(best, ddof=1) / len(best)
+        degrees = (of_best + error) ** 2 / (of_best**2 / (len(best) - 1) + error**2 / (n - 1))
+        difference = np.abs(np.mean(best) - np.array([np.mean(others[index]) for index in tested]))
+        q = difference / np.sqrt((of_best + error) / 2)
+        result[tested] = studentized_range.sf(q, 1 + sum(testable), degrees)
     return [float(p) for p in result]
 
 
@@ -54,8 +68,8 @@ def compare_to_best(comparison: Comparison) -> pd.DataFrame:
     """The leaderboard, with the confidence interval of each configuration and its difference to the best.
 
     Returns:
-        The leaderboard with the columns low and high (of the interval), outcome (best, worse, noise, unknown, higher or
-        failed) and difference (the outcome in words).
+        The leaderboard with the columns low and high (of the interval), outcome (best, worse, noise, unknown, untested,
+        higher or failed) and difference (the outcome in words).
     """
     finished = comparison.finished.groupby("configuration_id")["validation_accuracy"]
     accuracies = [
@@ -88,8 +102,9 @@ def verdict(compared: pd.DataFrame) -> str:
         seeds = best["seeds"] - best["failed"]
         text += f" (95% confidence interval {best['low']:.2%} to {best['high']:.2%}, {seeds} seeds)"
     text += f" and a test accuracy of {best['test_accuracy']:.2%}."
-    noise, unknown, worse, higher, failed = (
-        int((others["outcome"] == outcome).sum()) for outcome in ("noise", "unknown", "worse", "higher", "failed")
+    noise, unknown, worse, higher, failed, untested = (
+        int((others["outcome"] == outcome).sum())
+        for outcome in ("noise", "unknown", "worse", "higher", "failed", "untested")
     )
     if unknown and not noise and not worse:
         text += " These seeds are too few, or too similar, to tell a difference from noise."
@@ -101,11 +116,14 @@ def verdict(compared: pd.DataFrame) -> str:
             text += f" {unknown} of the {len(others)} others can't be tested: too few seeds, or no spread over seeds."
         if worse:
             which = "The rest" if noise or unknown or higher else "All others"
+            which = "All that were tested" if untested and which == "All others" else which
             which += " that finished" if failed and which == "All others" else ""
             text += f" {which} are worse by more than noise explains." if len(others) > 1 else ""
             text += " The other configuration is worse by more than noise explains." if len(others) == 1 else ""
     if higher:
         text += f" {plural(higher, 'configuration')} would rank higher without failed runs, each of which counts as 0."
+    if untested:
+        text += f" Only the {MOST_TESTED} configurations that follow the best were tested."
     if failed:
         text += f" {plural(failed, 'configuration')} failed with every seed."
     return text
@@ -118,9 +136,12 @@ def _outcome(row: dict[Any, Any], values: Sequence[float], best: Sequence[float]
         return "best", "the best"
     if np.mean(values) > np.mean(best):
         return "higher", f"higher, but {row['failed']} of {row['seeds']} runs failed"
+    if min(len(best), len(values)) < 2:
+        return "unknown", "unknown: too few seeds"
+    if row["rank"] > 1 + MOST_TESTED:
+        return "untested", "not tested"
     if math.isnan(p):
-        reason = "too few seeds" if min(len(best), len(values)) < 2 else "no spread over seeds"
-        return "unknown", f"unknown: {reason}"
+        return "unknown", "unknown: no spread over seeds"
     # The tails of the real distribution are not known better than that.
     probability = f"p = {p:.2g}" if p >= 1e-4 else "p < 0.0001"
     return ("worse", f"worse ({probability})") if p < SIGNIFICANCE else ("noise", f"may be noise ({probability})")

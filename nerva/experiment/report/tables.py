@@ -6,7 +6,10 @@ them in the report.
 
 import json
 import math
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,12 +17,23 @@ from nerva.errors import NervaError
 from nerva.experiment.report.factors import find_key, ordered, swept_values
 from nerva.experiment.report.ranking import Comparison
 from nerva.experiment.report.statistics import compare_to_best
+from nerva.experiment.report.text import printable
 from nerva.utilities import whole_or_absent
 
+_FORMATS = (".csv", ".json", ".md", ".tex")
+# How many rows of a table a terminal shows.
+MOST_LINES = 50
+_ONE_PAGE = 40  # rows; a longer table in LaTeX goes on on the next page
 
-def leaderboard_table(comparison: Comparison) -> pd.DataFrame:
-    """One row per configuration, with the interval and the difference to the best."""
-    table = compare_to_best(comparison)
+
+def leaderboard_table(comparison: Comparison, compared: pd.DataFrame | None = None) -> pd.DataFrame:
+    """One row per configuration, with the interval and the difference to the best.
+
+    Args:
+        comparison: the sweep.
+        compared: the result of `compare_to_best`, if it was computed before.
+    """
+    table = compare_to_best(comparison) if compared is None else compared
     return table[
         [
             "rank", "configuration", "seeds", "failed", "validation_accuracy", "validation_accuracy_std", "low", "high",
@@ -28,9 +42,9 @@ def leaderboard_table(comparison: Comparison) -> pd.DataFrame:
     ]  # fmt: skip
 
 
-def leaderboard_with_runs(comparison: Comparison) -> pd.DataFrame:
+def leaderboard_with_runs(comparison: Comparison, compared: pd.DataFrame | None = None) -> pd.DataFrame:
     """The leaderboard, with the runs of each configuration below it. The column `row` tells which a row is."""
-    configurations = leaderboard_table(comparison).assign(row="configuration")
+    configurations = leaderboard_table(comparison, compared).assign(row="configuration")
     runs = comparison.runs.assign(row="run")
     table = pd.concat([configurations, runs], ignore_index=True)
     table = table.sort_values(["rank", "row"], kind="stable", ignore_index=True)
@@ -74,22 +88,87 @@ def comparison_table(comparison: Comparison, key: str | None) -> pd.DataFrame:
 
 def check_format(path: Path) -> None:
     """Raise a NervaError if `write_table` can't write such a file."""
-    if path.suffix.lower() not in (".csv", ".json"):
-        raise NervaError(f"--output should end in .csv or .json, not {path}")
+    if path.suffix.lower() not in _FORMATS:
+        raise NervaError(f"--output should end in {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}, not {path}")
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as a .csv or .json file, with all digits."""
+    """Write a table as a .csv or .json file with all digits, or as a .md or .tex file for people."""
     with whole_or_absent(path) as temporary:
-        if path.suffix.lower() == ".csv":
-            table.to_csv(temporary, index=False)
-        else:
+        suffix = path.suffix.lower()
+        if suffix == ".csv":
+            # A record may have half of a character, which no file can hold.
+            table.to_csv(temporary, index=False, errors="replace")
+        elif suffix == ".json":
             rows = table.astype(object).where(table.notna(), None).to_dict("records")
             temporary.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        else:
+            text = markdown(table) if suffix == ".md" else latex(table)
+            temporary.write_text(text, encoding="utf-8", errors="replace")
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table in Markdown, with the columns of the terminal. Nothing in a value is markup."""
+    cells = _cells(table)
+    rules = ["---:" if name in _numeric(cells) else ":---" for name in cells]
+    rows = [[*map(_escaped_markdown, row)] for row in ([*cells], *cells.to_numpy().tolist())]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (rows[0], rules, *rows[1:]))
+
+
+def latex(table: pd.DataFrame) -> str:
+    """A table in LaTeX, with the columns of the terminal. Nothing in a value is a command."""
+    cells = _cells(table)
+    long = len(cells) > _ONE_PAGE
+    # Columns of text wrap if they are too long for a page.
+    wide = {name for name in cells if cells[name].map(len).max() > 60}
+    alignment = ["r" if name in _numeric(cells) else r"p{0.4\linewidth}" if name in wide else "l" for name in cells]
+    style = cells.rename(columns=_escaped_latex).style.format(_escaped_latex).hide(axis="index")
+    text = style.to_latex(hrules=True, column_format="".join(alignment), environment="longtable" if long else None)
+    packages = "booktabs and longtable" if long else "booktabs"
+    return f"% The document needs {packages}.\n{text}"
+
+
+def _cells(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns of the terminal as texts, each on one line."""
+    shown, formats = _shown(table)
+    return pd.DataFrame(
+        {
+            str(name): ["–" if pd.isna(x) else " ".join(printable(formats.get(name, str)(x)).split()) for x in values]
+            for name, values in shown.items()
+        }
+    )
+
+
+def _numeric(cells: pd.DataFrame) -> set[str]:
+    """The columns of numbers, which are aligned at the right."""
+    return {str(name) for name, column in cells.items() if all(map(re.compile(r"[-–±\d.,% e+]+").fullmatch, column))}
+
+
+def _escaped_markdown(text: str) -> str:
+    # Of the characters that mean something in CommonMark, in its tables, or in GitHub's formulas, those inside a line.
+    return re.sub(r"([\\`*_\[\]<>|~$&])", r"\\\1", text)
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"\ensuremath{\pm}",
+    "×": r"\ensuremath{\times}", "–": "--", "…": r"\ldots{}", **{c: rf"\{c}" for c in "&%$#_{}"},
+}  # fmt: skip
+
+
+def _escaped_latex(text: object) -> str:
+    # pandas' own escapes leave "<" and ">", which the default fonts show as other characters.
+    return "".join(_LATEX.get(character, character) for character in str(text))
 
 
 def format_table(table: pd.DataFrame) -> str:
     """A table as text for the terminal, as narrow as possible."""
+    columns, formats = _shown(table)
+    return str(columns.to_string(index=False, na_rep="–", formatters=formats))
+
+
+def _shown(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[Any, Callable[[Any], str]]]:
+    """The columns of a table for people, and how to write the numbers in some of them."""
     columns = dict(table.items())
     if "configuration" in table:
         columns = {name: table[name] for name in ("rank", "configuration")}
@@ -106,8 +185,10 @@ def format_table(table: pd.DataFrame) -> str:
             table["failed"] == 0, table["failed"].astype(str) + " of " + table["seeds"].astype(str) + " failed"
         )  # fmt: skip
         columns["compared to the best"] = table["difference"]
-    formats = {name: _percent for name in map(str, columns) if "accuracy" in name or name.startswith("std")}
-    return str(pd.DataFrame(columns).to_string(index=False, na_rep="–", formatters=formats))
+    formats: dict[Any, Callable[[Any], str]] = {
+        name: _percent for name in map(str, columns) if "accuracy" in name or name.startswith("std")
+    }
+    return pd.DataFrame(columns), formats
 
 
 def _percent(fraction: float) -> str:

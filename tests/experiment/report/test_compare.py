@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.report.ranking import load
 from nerva.experiment.sweep.planning import plan_experiment
-from tests.helpers import Command, failed_plainly, run_main, trained
+from tests.helpers import Command, command_in, failed_plainly, run_main, trained
 
 COMPARE = ("nerva", "compare", "quick", "data=digits", "train.epochs=2", "tracking=off")
 
@@ -43,6 +44,9 @@ def test_tables(trained_sweep) -> None:
     board = load(runs, "digits-quick").board
     assert top[0]["validation_accuracy"] == board["validation_accuracy"][0]  # with all digits
     assert result.stdout.splitlines()[1].strip().startswith("1 ")
+    for name in ("top.md", "top.tex"):
+        assert command(*COMPARE, "--top", "2", "--output", name).returncode == 0
+        assert f"{top[0]['validation_accuracy']:.2%}" in (folder / name).read_text().replace("\\%", "%")
     assert command(*COMPARE, "--by", "optimizer", "--output", "by.csv").returncode == 0
     optimizers = {"GradientDescent", "Momentum(mu=0.9)", "Nesterov(mu=0.9)"}
     assert set(pd.read_csv(folder / "by.csv")["optimizer"]) == optimizers
@@ -51,8 +55,28 @@ def test_tables(trained_sweep) -> None:
 def test_mistakes(trained_sweep) -> None:
     command, _ = trained_sweep
     failed_plainly(command(*COMPARE, "flagship"), "One experiment at a time, not quick and flagship.", code=2)
-    failed_plainly(command(*COMPARE, "--output", "x.txt"), "--output should end in .csv or .json, not x.txt")
+    failed_plainly(command(*COMPARE, "--output", "x.txt"), "--output should end in .csv, .json, .md or .tex, not x.txt")
     failed_plainly(command(*COMPARE, "--by", "loss"), '"loss" was not swept')
+
+
+def test_a_comparison_says_what_is_important(trained_sweep) -> None:
+    command, folder = trained_sweep
+    result = command(*COMPARE)
+    (path,) = folder.glob("results/digits-*/importance.csv")
+    shares = pd.read_csv(path).set_index("factor")["share"]
+    assert set(shares.index) == {"optimizer", "learning_rate.lr", "seeds and interactions"}
+    assert shares.sum() == pytest.approx(1)
+    assert ", ".join(f"{name} {share:.0%}" for name, share in shares.items()) in result.stdout
+
+
+def test_a_table_does_not_import_what_draws(trained_sweep) -> None:
+    _, folder = trained_sweep
+    heavy = "{'matplotlib', 'plotly', 'mlflow', 'sklearn', 'scipy.stats'}"
+    code = f"import sys; from nerva.cli import main\ntry: main()\nfinally: print({heavy} & {{*sys.modules}})"
+    result = command_in(folder)(sys.executable, "-c", code, *COMPARE[1:], "--top", "1")
+    assert result.returncode == 0, result.stderr
+    # The seeds of the sweep are compared by a test of scipy.stats.
+    assert result.stdout.splitlines()[-1] == "{'scipy.stats'}"
 
 
 def test_a_report_identifies_nobody(trained_sweep) -> None:

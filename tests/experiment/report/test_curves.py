@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from nerva.experiment.report.curves import LearningCurves, learning_curves, log_ticks
+from nerva.experiment.report.curves import LearningCurves, learning_curves, log_ticks, plotted
 from tests.experiment.report.examples import example_comparison
 
 
@@ -31,6 +31,16 @@ def test_curves_have_the_mean_and_the_range_over_runs() -> None:
     assert (first.rank, first.configuration, first.epochs) == (1, "a", [0, 1])
     assert (first.mean, first.min, first.max) == ([3.0, 0.75], [2.0, 0.5], [4.0, 1.0])
     assert (second.epochs, second.mean) == ([0, 1, 2], [3.0, 2.0, 1.0])
+
+
+def test_of_many_curves_the_last_stands_for_the_others(monkeypatch) -> None:
+    curves = curves_of(a=[[2.0, 1.0]], b=[[3.0, 2.0]], c=[[5.0, 1.0], [7.0, 3.0]])
+    assert plotted(curves) == curves
+    monkeypatch.setattr("nerva.experiment.report.curves.MOST_CURVES", 2)
+    best, others = plotted(curves).curves
+    assert best == curves.curves[0]
+    assert (others.rank, others.configuration, others.epochs) == (2, "ranks 2 to 3, as one line", [0, 1])
+    assert (others.mean, others.min, others.max) == ([4.5, 2.0], [3.0, 1.0], [7.0, 3.0])
 
 
 def test_a_run_that_diverged_is_in_the_curve_as_long_as_it_is_finite() -> None:

@@ -16,11 +16,9 @@ from nerva.experiment.report.files import write_comparison
 from nerva.experiment.report.ranking import Comparison, load
 
 NAMES = {
-    "leaderboard.csv",
-    "leaderboard.png",
-    "leaderboard.svg",
-    "learning_curves.png",
-    "learning_curves.svg",
+    *(f"leaderboard.{suffix}" for suffix in ("csv", "md", "tex", "png", "svg", "pdf")),
+    *(f"learning_curves.{suffix}" for suffix in ("csv", "png", "svg", "pdf")),
+    "importance.csv",
     "report.html",
     "summary.txt",
 }
@@ -43,6 +41,7 @@ def test_all_files_are_written(written) -> None:
     assert names(written) == NAMES | {"compared-now.txt"}
     assert all(path.stat().st_size > 50 for path in written.iterdir())
     assert (written / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (written / "learning_curves.pdf").read_bytes().startswith(b"%PDF")
     assert (written / "summary.txt").read_text().endswith("  MLflow UI    make ui\n")
     assert '<p class="question">Which?</p>' in (written / "report.html").read_text()
 
@@ -58,6 +57,22 @@ def test_the_leaderboard_can_be_read_again(written, comparison) -> None:
     runs = table[table["row"] == "run"].set_index("run_id")
     for run in comparison.finished.to_dict("records"):
         assert runs.loc[run["run_id"], "validation_accuracy"] == run["validation_accuracy"]
+
+
+def test_the_data_of_the_curves_are_beside_them(written, comparison) -> None:
+    table = pd.read_csv(written / "learning_curves.csv")
+    for curves in comparison.curves:
+        for curve in curves.curves:
+            points = table[(table["metric"] == curves.metric) & (table["rank"] == curve.rank)]
+            assert list(points["epoch"]) == curve.epochs
+            assert list(points["mean"]) == curve.mean
+            assert list(points["max"]) == curve.max
+
+
+def test_plots_have_no_date(written) -> None:
+    for name in ("leaderboard", "learning_curves"):
+        assert b"CreationDate" not in (written / f"{name}.pdf").read_bytes()
+        assert "dc:date" not in (written / f"{name}.svg").read_text()
 
 
 def test_the_same_runs_give_the_same_files(written, comparison, sweep_results) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from nerva.experiment.records.run_folder import RunFolder
+from nerva.experiment.report import curves, html
 from nerva.experiment.report.html import report_html
 from nerva.experiment.report.loading import DamagedRun
 from nerva.experiment.report.predictions import Analyst
@@ -56,6 +57,8 @@ def report(whole_report) -> str:
         "7 runs of 3 configurations on scikit-learn digits",
         "worse (p ",
         "Validation accuracy by learning_rate.lr",
+        "1 failed run took no part",
+        "seeds and interactions",
         "Validation accuracy by seed",
         "Parallel coordinates",
         "<h3>Classes</h3>",
@@ -114,6 +117,23 @@ def test_a_report_on_damaged_weights(copied_run, sweep_results) -> None:
     text = report_of([copied_run], sweep_results / "data")
     assert "Predictions are left out. " in text
     assert "best.npz is not a readable .npz file" in text
+
+
+def test_a_report_on_many_runs_says_what_it_leaves_out(sweep, sweep_results, monkeypatch) -> None:
+    """The limits are lowered, because a test can't train as many runs."""
+    for name, limit in {"CONFIGURATIONS": 2, "RUNS": 4, "LOWEST": 1, "FAILED": 0}.items():
+        monkeypatch.setattr(html, name, limit)
+    monkeypatch.setattr(curves, "MOST_CURVES", 2)
+    monkeypatch.setattr(html, "MOST_CURVES", 2)
+    text = report_of(sweep, sweep_results / "data")
+    assert "These are the best 2 of 3 configurations." in text
+    assert "The best 1 configurations have a line each. One line stands for the other 2:" in text
+    assert "These are the 3 runs with the highest validation accuracy, and the 1 with the lowest, of 7." in text
+    accuracies = load(sweep, "digits-test").finished["validation_accuracy"]
+    ranked = [sweep[index].run_id for index in accuracies.sort_values(ascending=False, kind="stable").index]
+    listed = re.findall(r"nerva train .*    # ([0-9a-f]+)", text)
+    assert set(listed) == {*ranked[:3], ranked[-1]}
+    assert text.count('<tr><td class="n">') >= 4
 
 
 def test_damaged_runs_are_listed(sweep, sweep_results) -> None:
@@ -209,7 +229,7 @@ def test_nothing_in_a_record_becomes_markup(hostile_comparison, sweep_results, r
     assert set(found.tags) == set(Tags(report).tags)
     # One script sets the colours, and each chart has one.
     assert found.tags.count("script") == 1 + text.count('class="plotly-graph-div"')
-    assert found.tags.count("a") == 10
+    assert found.tags.count("a") == 11
 
 
 @pytest.fixture(scope="module")

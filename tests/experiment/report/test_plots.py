@@ -76,6 +76,14 @@ def test_the_ranking() -> None:
     assert np.isfinite(points.astype(float)).all(axis=1).sum() == 2 * (2 + 3)
 
 
+def test_a_ranking_of_many_shows_the_best_and_says_so() -> None:
+    accuracies = {f"c{i:02}": [0.9 - i / 100] for i in range(plots.RANKED + 2)}
+    figure = plots.ranking(example_comparison(**accuracies))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [*accuracies][: plots.RANKED]
+    assert "The best 40 of 42 configurations; leaderboard.csv has all" in figure.get_suptitle()
+    assert figure.get_figheight() < 25
+
+
 def test_a_ranking_where_all_failed() -> None:
     assert "all runs failed" in texts(plots.ranking(example_comparison(a=[NAN], b=[NAN])))
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nerva.experiment.report.statistics import SIGNIFICANCE, compare_to_best, interval, p_values, verdict
+from nerva.experiment.report.statistics import (
+    MOST_TESTED,
+    SIGNIFICANCE,
+    compare_to_best,
+    interval,
+    p_values,
+    verdict,
+)
 from tests.experiment.report.examples import NAN, example_comparison
 
 
@@ -41,9 +48,30 @@ def test_p_values() -> None:
     generator = np.random.default_rng(1)
     best, *others = ([*generator.normal(0.9, 0.01 * i, 2 + i)] for i in range(1, 6))
     assert p_values(best, others) == pytest.approx(games_howell(best, others), rel=1e-8)
+    # SciPy tests all pairs.
+    pairs = stats.tukey_hsd(best, *others, equal_var=False).pvalue[0, 1:]
+    assert p_values(best, others) == pytest.approx(pairs, rel=1e-8)
     # With one of the two without spread.
     constant = [[0.8, 0.8], [280 / 300] * 3]
     assert p_values(best, constant) == pytest.approx(games_howell(best, constant), rel=1e-8)
+
+
+def test_those_that_are_not_tested_count_for_the_others() -> None:
+    """Otherwise the best of many would seem to be ahead by more than luck."""
+    generator = np.random.default_rng(3)
+    best, *others = ([*generator.normal(0.9 - 0.001 * i, 0.01, 4)] for i in range(6))
+    tested = p_values(best, others, most=2)
+    assert tested[:2] == p_values(best, others)[:2]
+    assert np.isnan(tested[2:]).all()
+
+
+def test_many_configurations() -> None:
+    accuracies = {f"c{i:02}": [0.9 - i / 100, 0.901 - i / 100, 0.899 - i / 100] for i in range(MOST_TESTED + 3)}
+    compared = compare_to_best(example_comparison(**accuracies))
+    assert list(compared["outcome"][-2:]) == ["untested", "untested"]
+    assert compared["difference"].iloc[-1] == "not tested"
+    assert not {"untested", "unknown"} & {*compared["outcome"][: MOST_TESTED + 1]}
+    assert f"Only the {MOST_TESTED} configurations that follow the best were tested." in verdict(compared)
 
 
 def test_two_configurations_are_compared_by_welchs_test() -> None:

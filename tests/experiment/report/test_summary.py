@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from nerva.experiment.report.importance import Importance, Share
 from nerva.experiment.report.loading import DamagedRun
 from nerva.experiment.report.ranking import load
 from nerva.experiment.report.summary import summary
@@ -40,6 +41,20 @@ def test_a_summary_where_all_failed() -> None:
     comparison = example_comparison(a=[NAN], b=[NAN])
     comparison = dataclasses.replace(comparison, runs=comparison.runs.assign(reason="diverged"))
     assert "  best         none: all runs failed\n  failed       a, seed 0: diverged" in summary(comparison, FOLDER)
+
+
+def test_a_summary_of_many_failed_runs_counts_them() -> None:
+    comparison = example_comparison(a=[NAN] * 12)
+    comparison = dataclasses.replace(comparison, runs=comparison.runs.assign(reason="diverged"))
+    text = summary(comparison, FOLDER)
+    assert text.count("a, seed ") == 10
+    assert "  failed       and 2 more: see report.html and leaderboard.csv\n" in text
+
+
+def test_the_summary_has_the_importance() -> None:
+    shares = Importance([Share("optimizer", 3, 0.4321, 0.2), Share("learning_rate.lr", 2, 0.2934, 0.1)], 0.2745)
+    text = summary(example_comparison(a=[0.9]), FOLDER, importance=shares)
+    assert "  importance   optimizer 43%, learning_rate.lr 29%, seeds and interactions 27%\n" in text
 
 
 def test_damaged_runs_are_in_the_summary() -> None:

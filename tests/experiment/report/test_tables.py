@@ -1,6 +1,7 @@
 """The tables of a comparison."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +12,10 @@ from nerva.experiment.report.tables import (
     check_format,
     comparison_table,
     format_table,
+    latex,
     leaderboard_table,
     leaderboard_with_runs,
+    markdown,
     write_table,
 )
 from tests.experiment.report.examples import NAN, example_comparison
@@ -62,8 +65,51 @@ def test_files_have_all_digits(comparison, tmp_path) -> None:
 
 def test_other_formats_are_refused() -> None:
     check_format(Path("x.JSON"))
-    with pytest.raises(NervaError, match=r"--output should end in \.csv or \.json, not x\.txt"):
+    with pytest.raises(NervaError, match=r"--output should end in \.csv, \.json, \.md or \.tex, not x\.txt"):
         check_format(Path("x.txt"))
+
+
+def test_markdown() -> None:
+    table = leaderboard_table(example_comparison(a=[0.9, 0.92], b=[0.8, NAN], c=[NAN]))
+    assert markdown(table) == (
+        "| rank | configuration | validation | test | seeds | compared to the best |\n"
+        "| ---: | :--- | ---: | ---: | :--- | :--- |\n"
+        "| 1 | a | 91.00% ± 1.41% | 91.00% ± 1.41% | 2 | the best |\n"
+        "| 2 | b | 80.00% | 80.00% | 1 of 2 failed | unknown: too few seeds |\n"
+        "| 3 | c | – | – | 1 of 1 failed | failed |\n"
+    )
+
+
+EVIL = r"a|b_c*d*`e`[f](g)<b>$x$ \input{h} 5% & #1 ~^" + "\n| i \x1b"
+
+
+def test_nothing_in_a_value_is_markdown() -> None:
+    text = markdown(leaderboard_table(example_comparison(**{EVIL: [0.9]})))
+    assert len(text.splitlines()) == 3
+    cell = re.split(r"(?<!\\) \| ", text.splitlines()[2])[1]
+    # Each of these has a backslash, and a backslash itself has one.
+    assert not re.search(r"[|_*`\[\]<>$~&]", re.sub(r"\\[^a-z]", "", cell))
+    assert re.sub(r"\\([^a-z])", r"\1", cell) == EVIL.replace("\n", " ").replace("\x1b", r"\x1b")
+
+
+def test_latex() -> None:
+    table = leaderboard_table(example_comparison(a=[0.9, 0.92], b=[0.1, 0.11]))
+    lines = latex(table).splitlines()
+    assert lines[:3] == ["% The document needs booktabs.", r"\begin{tabular}{rlrrrl}", r"\toprule"]
+    assert r"1 & a & 91.00\% \ensuremath{\pm} 1.41\% & 91.00\% \ensuremath{\pm} 1.41\% & 2 & the best \\" in lines
+    assert latex(pd.concat([table] * 21)).count(r"\begin{longtable}") == 1
+    assert r"{rp{0.4\linewidth}" in latex(leaderboard_table(example_comparison(**{"long " * 20: [0.9]})))
+
+
+def test_nothing_in_a_value_is_latex() -> None:
+    (line,) = [x for x in latex(leaderboard_table(example_comparison(**{EVIL: [0.9]}))).splitlines() if "90.00" in x]
+    cell = line.removeprefix("1 & ").partition(r" & 90.00\%")[0]
+    escapes = {r"\textbackslash{}": "\\", r"\textasciitilde{}": "~", r"\textasciicircum{}": "^", r"\textless{}": "<",
+               r"\textgreater{}": ">", r"\textbar{}": "|"}  # fmt: skip
+    special = "|".join(map(re.escape, [*escapes, *(f"\\{c}" for c in "&%$#_{}")]))
+    assert not set(re.sub(special, "", cell)) & set("\\&%$#_{}~^<>|")
+    plain = re.sub(special, lambda match: escapes.get(match[0], match[0][-1]), cell)
+    assert plain == EVIL.replace("\n", " ").replace("\x1b", r"\x1b")
 
 
 def test_tables_in_the_terminal(comparison) -> None:
