@@ -85,7 +85,7 @@ SWEEP_ARGUMENTS = f"{shlex.join([config['experiment'], *OVERRIDES])} --plan {shl
 
 if private(CONFIG.tracking.uri) != CONFIG.tracking.uri:
     # Plans have no passwords. Jobs inherit this variable.
-    os.environ["MLFLOW_TRACKING_URI"] = CONFIG.tracking.uri
+    os.environ |= {"MLFLOW_TRACKING_URI": CONFIG.tracking.uri}
 
 
 def write_batches(batches, folder):
