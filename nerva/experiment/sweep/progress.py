@@ -77,7 +77,9 @@ class Progress:
         return ", ".join(parts)
 
     def _say_if_ended(self) -> None:
-        if len(self._failed) > self._said and len(self._epochs) > 1:
+        total, new = len(self._epochs), len(self._failed) - self._said
+        # At most ten lines, however many runs there are and however slow they are.
+        if total > 1 and new and (new >= total / 10 or len(self._failed) == total):
             self._said = len(self._failed)
             self._say(self.text())
 
