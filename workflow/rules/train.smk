@@ -1,5 +1,6 @@
 # The missing runs are trained in batches: a job trains the runs of a batch one after another.
-PARALLEL = max(workflow.cores or 1, workflow.nodes or 1)
+# Calls such as `snakemake --report` have neither cores nor nodes.
+PARALLEL = max(workflow.resource_settings.cores or 1, workflow.resource_settings.nodes or 1)
 MISSING = [point for point in SWEEP.points if CONFIG.force or not point.folder.is_complete()]
 # The process of a job on another machine gets its batch by name.
 BATCHES = (
