@@ -124,7 +124,7 @@ def test_the_functions_for_python_import_numpy_when_they_are_called() -> None:
 
 
 def test_reading_results_imports_neither_hydra_nor_mlflow() -> None:
-    assert not loaded("import nerva.experiment.sweep.results") & {"hydra", "mlflow"}
+    assert not loaded("import nerva.experiment.sweep.finding") & {"hydra", "mlflow"}
 
 
 def test_a_plan_does_not_import_mlflow() -> None:

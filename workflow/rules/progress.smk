@@ -12,7 +12,7 @@ TERMINAL = ExitStack()
 if EXECUTING and not workflow.output_settings.verbose:
     TERMINAL.enter_context(terse(logger))
 if workflow.is_main_process:
-    say(describe(SWEEP.points, MISSING))
+    say(describe(CONFIG.title, len(SWEEP.points), KEPT.values()))
 
 
 onstart:

@@ -2,7 +2,8 @@ from nerva.experiment.tracking import store_exists
 
 # The marker of a sweep that is logged. Another store has another marker.
 MARKER = SWEEP_DIR / f"tracked-{digest(CONFIG.tracking.uri)[:8]}.txt"
-if CONFIG.tracking.enabled and not store_exists(CONFIG.tracking.uri):
+FRESH = CONFIG.tracking.enabled and not store_exists(CONFIG.tracking.uri)
+if FRESH:
     # The database is missing, so that the runs have to be logged again. A dry run shows that without deleting the marker.
     if EXECUTING:
         MARKER.unlink(missing_ok=True)
@@ -10,7 +11,7 @@ if CONFIG.tracking.enabled and not store_exists(CONFIG.tracking.uri):
         MARKER = MARKER.with_suffix(".missing")
 TRACKED = [MARKER] if CONFIG.tracking.enabled else []
 # A fresh database takes seconds to create, while the first runs train.
-STORE = [] if not TRACKED or store_exists(CONFIG.tracking.uri) else [LOGS / "track" / f"{SWEEP_DIR.name}.store"]
+STORE = [LOGS / "track" / f"{SWEEP_DIR.name}.store"] if FRESH else []
 
 
 rule store:

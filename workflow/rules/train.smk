@@ -1,7 +1,11 @@
 # The missing runs are trained in batches: a job trains the runs of a batch one after another.
 # Calls such as `snakemake --report` have neither cores nor nodes.
 PARALLEL = max(workflow.resource_settings.cores or 1, workflow.resource_settings.nodes or 1)
-MISSING = [point for point in SWEEP.points if CONFIG.force or not point.folder.is_complete()]
+# The results of the runs that exist and are kept, by the ids of the runs.
+KEPT = {
+    point.run_id: record for point in SWEEP.points if not CONFIG.force and (record := point.folder.complete_record())
+}
+MISSING = [point for point in SWEEP.points if point.run_id not in KEPT]
 # The process of a job on another machine gets its batch by name.
 BATCHES = (
     write_batches(batches(MISSING, PARALLEL, None if config["batch"] == "auto" else config["batch"]), LOGS / "train")
@@ -11,7 +15,7 @@ BATCHES = (
 # A run that exists is an input, so that its comparison is repeated if the run has changed.
 TRAINED = [
     *(LOGS / "train" / f"{batch}.done" for batch in BATCHES),
-    *(point.folder.record for point in SWEEP.points if point not in MISSING),
+    *(point.folder.record for point in SWEEP.points if point.run_id in KEPT),
 ]
 
 

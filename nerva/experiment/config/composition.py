@@ -111,7 +111,7 @@ class Composer:
         if any(override.is_sweep_override() for override in parsed):
             return hydra.compose("config", list(overrides))  # it raises the error
         values = [override for override in parsed if self._is_value(override)]
-        choices = tuple(str(override.input_line) for override in parsed if override not in values)
+        choices = tuple(str(override.input_line) for override in parsed if not self._is_value(override))
         if choices not in self._composed:
             self._composed[choices] = hydra.compose("config", list(choices))
         key = (choices, tuple(override.key_or_group for override in values))

@@ -70,12 +70,17 @@ class RunFolder:
 
     def is_complete(self) -> bool:
         """Whether the run has ended and all of its files exist."""
+        return self.complete_record() is not None
+
+    def complete_record(self) -> RunRecord | None:
+        """The result of the run; None if it has not ended, a file is missing, or the record is damaged."""
         if not all(file.exists() for file in (*self.evidence, self.log)):
-            return False
+            return None
         try:
-            return self.read_record().run_id == self.run_id
+            record = self.read_record()
         except NervaError:
-            return False
+            return None
+        return record if record.run_id == self.run_id else None
 
     def is_training(self) -> bool:
         """Whether a process of this machine is training the run."""

@@ -92,13 +92,14 @@ def train(config: Config, identity: Identity, overrides: Sequence[str], folder: 
 
 def existing_run(folder: RunFolder, force: bool) -> RunRecord | None:
     """The result of a run that exists; None if it is still to be trained, or `force` asks to train it again."""
-    if not folder.is_complete():
+    record = folder.complete_record()
+    if record is None:
         return None
     folder.checkpoint.unlink(missing_ok=True)
     if force:
         return None
     log.info("run %s already exists: %s", folder.run_id, folder.path)
-    return folder.read_record()
+    return record
 
 
 def _train(config: Config, identity: Identity, arrays: dict[str, Matrix], folder: RunFolder, note: str) -> RunRecord:

@@ -6,7 +6,6 @@ lines is a point. Passwords in addresses are not written.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 import os
@@ -66,12 +65,6 @@ class Plan:
     def folders(self) -> list[RunFolder]:
         """The folders of the runs."""
         return [point.folder for point in self.points]
-
-    @functools.cached_property
-    def swept(self) -> dict[str, str]:
-        """What distinguishes each run from the others: its overrides that not all points have, by the run's id."""
-        common = set.intersection(*(set(point.overrides) for point in self.points)) if len(self.points) > 1 else set()
-        return {p.run_id: " ".join(o for o in p.overrides if o not in common) for p in self.points}
 
     @property
     def results(self) -> Path:

@@ -96,11 +96,11 @@ def launch(what: "Plan | Config | Overrides", progress: bool = True) -> "Runs":
 
     from nerva.experiment.config.schema import Config
     from nerva.experiment.identity.identify import identify
+    from nerva.experiment.sweep.finding import load
     from nerva.experiment.sweep.launcher import Launcher
     from nerva.experiment.sweep.plan import Plan, Point
     from nerva.experiment.sweep.planning import plan_command
     from nerva.experiment.sweep.progress import Progress
-    from nerva.experiment.sweep.results import load
 
     if isinstance(what, Config):
         # Which overrides gave it is not known, and it may have been changed since.
@@ -150,7 +150,7 @@ def runs(
     Raises:
         NervaError: if there is no such folder, experiment, dataset or sweep, or no such run has ended.
     """
-    from nerva.experiment.sweep.results import recorded_runs
+    from nerva.experiment.sweep.finding import recorded_runs
 
     return recorded_runs(results, experiment, data, sweep)
 

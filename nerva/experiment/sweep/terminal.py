@@ -1,7 +1,7 @@
 """What the pipeline shows in the terminal. Snakemake's own messages are in its log file."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,22 +9,26 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib import DummyTqdmFile
 
+from nerva.experiment.records.run_record import RunRecord
 from nerva.experiment.report.text import cut, plural, printable
-from nerva.experiment.sweep.plan import Point
 
 SHOWN = {"nerva": True}  # the `extra` of a record that is to be shown
 _LINES = 5  # of the log of a job that failed
 
 
-def describe(points: Sequence[Point], missing: Sequence[Point]) -> str:
-    """How many runs a sweep has, and how many of them are to be trained, in a sentence."""
-    ids = {point.run_id for point in missing}
-    existing = [point for point in points if point.run_id not in ids]
-    failed = sum(point.folder.read_record().failed for point in existing)
-    parts = [f"{len(missing)} to train", f"{len(existing)} already exist"]
-    if failed:
-        parts[1] += f" ({failed} failed)"
-    return f"{points[0].config.title}: {plural(len(points), 'run')}: {', '.join(parts)}"
+def describe(title: str, count: int, existing: Collection[RunRecord]) -> str:
+    """How many runs a sweep has, and how many of them are to be trained.
+
+    Args:
+        title: the title of the experiment.
+        count: the number of runs.
+        existing: the results of those that are not trained again.
+    """
+    failed = sum(record.failed for record in existing)
+    return (
+        f"{title}: {plural(count, 'run')}: {count - len(existing)} to train, {len(existing)} already exist"
+        f"{f' ({failed} failed)' if failed else ''}"
+    )
 
 
 @contextmanager

@@ -102,7 +102,7 @@ class RunLogger:
         if contents.record is None:
             self._client.set_terminated(run_id, decision.status.value, end_time=round(time.time() * 1000))
             return True
-        self._log_result(run, folder, contents, contents.record)
+        self._log_result(run, folder, contents.record)
         end = entities.milliseconds(contents.record.ended)
         self._client.set_terminated(run_id, decision.status.value, end_time=end)
         return True
@@ -146,7 +146,7 @@ class RunLogger:
             if path != folder.checkpoint and not path.is_symlink():
                 self._client.log_artifact(run_id, str(path))
 
-    def _log_result(self, run: Run, folder: RunFolder, contents: RunContents, record: RunRecord) -> None:
+    def _log_result(self, run: Run, folder: RunFolder, record: RunRecord) -> None:
         """Log what only a run that has ended has. The tag nerva.ended is the last: a run that has it has the rest."""
         run_id = run.info.run_id
         if self._every_model:

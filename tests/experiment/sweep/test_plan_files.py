@@ -23,7 +23,6 @@ def test_a_plan_is_read_as_it_was_written(results) -> None:
     part = Plan(plan.points[:2], plan.sweep, plan.modified)
     write_plan(part, results / "part.plan")
     assert read_plan(results / "part.plan") == part
-    assert plan.swept[plan.points[0].run_id] == "optimizer=momentum learning_rate.lr=0.1 seed=1"
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 """What the pipeline shows in the terminal."""
 
+import dataclasses
 import logging
 from pathlib import Path
 
 import pytest
 
-from nerva.experiment.sweep.planning import plan_sweep
 from nerva.experiment.sweep.terminal import SHOWN, describe, failure, terse
-from tests.helpers import DIGITS, trained
+from tests.helpers import configured, trained
 
 
 class Terminal:
@@ -66,7 +66,8 @@ def test_a_failure_has_its_reason_and_its_log(tmp_path) -> None:
 
 
 def test_a_sweep_is_described(results: Path) -> None:
-    points = plan_sweep([*DIGITS, "seed=1,2", "train.epochs=1"]).points
-    assert describe(points, points) == "digits-single: 2 runs: 2 to train, 0 already exist"
-    trained(points[0].config)
-    assert describe(points, points[1:]) == "digits-single: 2 runs: 1 to train, 1 already exist"
+    assert describe("digits-single", 2, []) == "digits-single: 2 runs: 2 to train, 0 already exist"
+    one = trained(configured("train.epochs=1")).read_record()
+    assert describe("digits-single", 2, [one]) == "digits-single: 2 runs: 1 to train, 1 already exist"
+    failed = dataclasses.replace(one, status="failed", reason="it diverged")
+    assert describe("digits-single", 2, [one, failed]).endswith("0 to train, 2 already exist (1 failed)")
