@@ -178,6 +178,7 @@ def departure() -> str:
     return ""
 
 
+@functools.cache
 def in_effect() -> dict[str, str]:
     """The versions, BLAS kernel and SIMD level of this process, as NumPy and its BLAS report them."""
     import numpy as np

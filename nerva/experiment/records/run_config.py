@@ -4,7 +4,6 @@ import dataclasses
 import json
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
@@ -29,7 +28,7 @@ def to_yaml(config: Config, numerics: str) -> str:
         config: the configuration.
         numerics: the mode that its numerics resolved to.
     """
-    container: Any = OmegaConf.to_container(OmegaConf.structured(config))
+    container = dataclasses.asdict(config)
     container["numerics"]["mode"] = numerics
     del container["data"]["note"]
     container["data"]["mirrors"] = [private(mirror) for mirror in container["data"]["mirrors"]]

@@ -1,5 +1,6 @@
 """What this process computes with: CPU, kernel, SIMD level, and versions."""
 
+import functools
 import platform
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -43,6 +44,7 @@ def determining_environment() -> dict[str, str | None]:
     }
 
 
+@functools.cache
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -50,6 +52,7 @@ def _version(package: str) -> str | None:
         return None
 
 
+@functools.cache
 def _lock() -> str | None:
     """The checksum of the lock of all packages, if nerva runs from a checkout."""
     lock = PACKAGE.parent / "requirements.lock"

@@ -69,22 +69,15 @@ def train(config: Config, identity: Identity, overrides: Sequence[str], folder: 
         folder.path.mkdir(exist_ok=True)
         _reset_peak_memory()
         folder.clear()
-        origin = (
+        folder.write_config(config, identity.numerics)
+        folder.write_provenance(
             collect(config, identity, overrides, sha256),
             identity.code,
             repository.patch(),
             user_modules.texts(config.imports),
         )
-
-        def describe() -> None:
-            folder.write_config(config, identity.numerics)
-            folder.write_provenance(*origin)
-
-        describe()
         with _logged_to(folder):
             record = _train(config, identity, arrays, folder, note)
-        # Again: Snakemake may meanwhile have deleted the files, if it wanted the same run.
-        describe()
         folder.write_record(record)
         folder.checkpoint.unlink(missing_ok=True)
     return record

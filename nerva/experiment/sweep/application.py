@@ -42,9 +42,9 @@ def run_application(arguments: Sequence[str]) -> None:
         try:
             with Progress([(point.folder, point.config) for point in plan.points], print):
                 if plan.job_logging:
-                    # Hydra would compose the configuration twice more.
+                    # Hydra would compose each configuration twice more.
                     logging.config.dictConfig(plan.job_logging)
-                    launcher.launch_job(plan.points[0])
+                    launcher.launch_all(plan.points)
                 else:
                     _run_hydra(launcher)
         finally:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from nerva.errors import NervaError, RunFailedError
 from nerva.experiment.identity.identify import identify
+from nerva.experiment.records.privacy import private
 from nerva.experiment.records.run_record import RunRecord
 from nerva.experiment.records.sweep_record import record_sweep
 from nerva.experiment.report.text import plural
@@ -26,6 +27,8 @@ from nerva.experiment.tracking.follower import Follower, followed, not_logged
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+log = logging.getLogger("nerva.run")
 
 
 class Launcher:
@@ -90,13 +93,17 @@ class Launcher:
         """Train the runs of points one after another. A run that fails does not end the others.
 
         Raises:
-            NervaError: if runs could not be trained.
+            NervaError: if runs could not be trained. (If there is one point only, its error is raised as it is.)
             RunFailedError: if runs diverged, and all others were trained.
             OSError: if the disk is full; no other run could be written either.
             Interrupted: if a signal ends the process.
         """
+        if len(points) == 1:
+            self.launch_job(points[0])
+            return
         failed, diverged = [], []
-        for point in points:
+        for number, point in enumerate(points, 1):
+            log.info("%d of %d: %s", number, len(points), private(" ".join(point.asked)))
             try:
                 record = self.launch(point)
             except Exception as error:

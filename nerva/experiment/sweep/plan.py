@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,8 @@ class Plan:
     points: list[Point]
     sweep: Sweep  # it is identified by its runs, and named by its experiment and overrides
     modified: bool  # whether overrides change the experiment, other than its dataset
-    # For a single run that needs nothing of Hydra but its configuration: how Hydra would configure logging.
-    job_logging: dict[str, Any] | None = None
+    # If the runs need nothing of Hydra but their configurations: how Hydra would configure logging.
+    job_logging: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def config(self) -> Config:

@@ -1,5 +1,6 @@
 """Planning of sweeps: their points, expanded as Hydra's multirun expands them."""
 
+import dataclasses
 import itertools
 import logging
 import operator
@@ -147,13 +148,14 @@ def plan_command(overrides: Sequence[str], multirun: bool | None, settle: bool =
         swept = [o.input_line for o in _parser().parse_overrides(list(overrides)) if o.is_sweep_override()]
         if multirun is None:
             multirun = bool(swept)
-        if multirun or master.hydra.mode == RunMode.MULTIRUN:
-            return _plan([_point(composer, point) for point in _expanded(master, overrides)], overrides)
-        if swept:
-            raise NervaError(f"{' '.join(map(str, swept))} is a sweep; add --multirun (-m)")
         job_logging = None
         if not any("hydra" in override for override in overrides) and not _extended(master.hydra):
             job_logging = cast(dict[str, Any], OmegaConf.to_container(master.hydra.job_logging, resolve=True))
+        if multirun or master.hydra.mode == RunMode.MULTIRUN:
+            plan = _plan([_point(composer, point) for point in _expanded(master, overrides)], overrides)
+            return dataclasses.replace(plan, job_logging=job_logging)
+        if swept:
+            raise NervaError(f"{' '.join(map(str, swept))} is a sweep; add --multirun (-m)")
         with open_dict(master):
             del master["hydra"]
         point = _point(composer, overrides, master)
@@ -161,9 +163,13 @@ def plan_command(overrides: Sequence[str], multirun: bool | None, settle: bool =
 
 
 def _extended(hydra_config: DictConfig) -> bool:
-    """Whether Hydra's own configuration asks for something around a job: callbacks, a folder or variables."""
+    """Whether Hydra's own configuration asks for more than its basic launcher, which runs one job after another."""
     job = hydra_config.job
-    return bool(hydra_config.callbacks or job.chdir or job.env_set or hydra_config.output_subdir)
+    basic = "hydra._internal.core_plugins.basic_"
+    plugins = (hydra_config.sweeper._target_, hydra_config.launcher._target_)
+    return bool(hydra_config.callbacks or job.chdir or job.env_set or hydra_config.output_subdir) or not all(
+        plugin.startswith(basic) for plugin in plugins
+    )
 
 
 def _plan(points: list[Point], overrides: Sequence[str]) -> Plan:

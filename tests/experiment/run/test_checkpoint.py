@@ -231,21 +231,6 @@ def test_force_trains_a_run_again(caplog) -> None:
     assert "already exists" not in caplog.text
 
 
-def test_other_programs_may_delete_files_during_a_run(monkeypatch) -> None:
-    """Snakemake does, after a job that failed."""
-    save = train_module._Progress.save
-
-    def clearing(progress) -> None:
-        save(progress)
-        for path in (progress.folder.config, progress.folder.provenance, progress.folder.metrics):
-            path.unlink(missing_ok=True)
-
-    monkeypatch.setattr(train_module._Progress, "save", clearing)
-    folder = run(configured(), [])
-    assert folder.is_complete()
-    assert len(folder.read_metrics()) == 3
-
-
 # What follows is without a run folder: a checkpoint of a small training.
 
 OPTIMIZER_SPECIFICATIONS = [
