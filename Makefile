@@ -41,9 +41,8 @@ format: .venv/dev ## format everything
 	ruff check --fix
 	snakefmt Snakefile workflow
 
-bench: .venv/dev ## measure the engine against nerva-numpy and scikit-learn, and the cost of tracking
-	python benchmarks/engine.py
-	python benchmarks/tracking.py
+bench: .venv/bench ## measure the engine and the sweeps against their peers
+	for benchmark in engine sweep; do python benchmarks/$$benchmark.py || exit; done
 
 setup: .venv/run ## install the locked packages into .venv
 
@@ -58,11 +57,16 @@ setup: .venv/run ## install the locked packages into .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	touch $@
 
+.venv/bench: .venv/dev requirements-bench.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	touch $@
+
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
        --no-header --no-emit-index-url --no-emit-find-links pyproject.toml --extra build
 lock: ## resolve the dependencies again and write the locks (needs uv)
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(LOCK) --extra dev --extra bench --constraint requirements-dev.lock --output-file requirements-bench.lock
 
 clean: ## remove .venv and caches, but not results/
 	rm -rf .venv .snakemake .mypy_cache .ruff_cache .pytest_cache

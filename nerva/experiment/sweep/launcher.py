@@ -7,8 +7,10 @@ do so in other processes.
 import errno
 import logging
 import sys
+import time
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nerva.run")
 
+_SECONDS_BETWEEN_LOGS = 10.0
+
 
 class Launcher:
     """Trains points. A store that has refused a run is not asked again before `finish`."""
@@ -43,7 +47,8 @@ class Launcher:
         self.deferred = deferred
         self.error: Exception | None = None  # of a Hydra job outside a multirun
         self._points = {_key(point.asked): point for point in points}
-        self._refused: list[Point] = []
+        self._waiting: list[Point] = []  # their runs have ended, and are not logged yet
+        self._refused = False  # by the store
 
     def launch(self, point: Point) -> RunRecord:
         """Train the run of a point, unless it already exists, and log it to MLflow.
@@ -56,28 +61,10 @@ class Launcher:
             Interrupted: if a signal ends it; it has then been logged as interrupted. A notebook that is interrupted
                 raises a KeyboardInterrupt instead.
         """
-        config = point.config
-        overrides = [override for override in point.overrides if not override.startswith("sweep.")]
-        if not config.tracking.enabled or self._refused:
-            record = run(config, point.identity, overrides)
-            if config.tracking.enabled and not self.deferred:
-                self._refused.append(point)
-            return record
-        follower: Follower | None = None
         try:
-            with followed(config, point.folder) as follower:
-                record = run(config, point.identity, overrides)
-        except (Interrupted, KeyboardInterrupt):
-            # If another process trains the run, this one has only waited for it.
-            trained_here = point.folder.metrics.exists() and not point.folder.is_training()
-            if trained_here and follower and not follower.refused:
-                self._log(point)
-            raise
-        if follower.refused and not self.deferred:
-            self._refused.append(point)
-        elif not self.deferred:
-            self._log(point)
-        return record
+            return self._train(point)
+        finally:
+            self._log_waiting()
 
     def launch_job(self, point: Point) -> None:
         """Train the run of a point.
@@ -102,21 +89,29 @@ class Launcher:
             self.launch_job(points[0])
             return
         failed, diverged = [], []
-        for number, point in enumerate(points, 1):
-            log.info("%d of %d: %s", number, len(points), private(" ".join(point.asked)))
-            try:
-                record = self.launch(point)
-            except Exception as error:
-                if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                    raise
-                failed.append(point.run_id)
-                if isinstance(error, NervaError | OSError):
-                    print(f"nerva: run {point.run_id} failed: {error}", file=sys.stderr)
+        logged = time.monotonic()
+        try:
+            for number, point in enumerate(points, 1):
+                log.info("%d of %d: %s", number, len(points), private(" ".join(point.asked)))
+                try:
+                    record = self._train(point)
+                except Exception as error:
+                    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                        raise
+                    failed.append(point.run_id)
+                    if isinstance(error, NervaError | OSError):
+                        print(f"nerva: run {point.run_id} failed: {error}", file=sys.stderr)
+                    else:
+                        traceback.print_exc()
                 else:
-                    traceback.print_exc()
-            else:
-                if record.failed:
-                    diverged.append(point.run_id)
+                    if record.failed:
+                        diverged.append(point.run_id)
+                # Logging several runs at once costs less than one after another.
+                if time.monotonic() - logged > _SECONDS_BETWEEN_LOGS:
+                    self._log_waiting()
+                    logged = time.monotonic()
+        finally:
+            self._log_waiting()
         of_all = f"of {plural(len(points), 'run')}"
         if failed:
             raise NervaError(f"{len(failed)} {of_all} could not be trained: {', '.join(failed)}")
@@ -128,17 +123,39 @@ class Launcher:
         if not self._refused:
             return
         try:
-            for point in self._refused:
-                _track(point)
+            _track(self._waiting)
         except (NervaError, OSError):
             return  # it has been reported when the store refused the first time
         print("nerva: the store is available again, and all of these runs are logged now", file=sys.stderr)
 
-    def _log(self, point: Point) -> None:
+    def _train(self, point: Point) -> RunRecord:
+        """Train the run of a point. Once it is not being trained any more, it waits for being logged."""
+        config = point.config
+        overrides = [override for override in point.overrides if not override.startswith("sweep.")]
+        follower = Follower(refused=self._refused)
+        watched = config.tracking.enabled and not self._refused
         try:
-            _track(point)
+            with followed(config, point.folder) if watched else nullcontext(follower) as follower:
+                record = run(config, point.identity, overrides)
+        except (Interrupted, KeyboardInterrupt):
+            # If another process trains the run, this one has only waited for it.
+            if watched and point.folder.metrics.exists() and not point.folder.is_training():
+                self._waiting.append(point)
+            raise
+        finally:
+            self._refused = self._refused or (follower.refused and not self.deferred)
+        if config.tracking.enabled and not self.deferred:
+            self._waiting.append(point)
+        return record
+
+    def _log_waiting(self) -> None:
+        if not self._waiting or self._refused:
+            return
+        try:
+            _track(self._waiting)
+            self._waiting = []
         except (NervaError, OSError) as error:
-            self._refused.append(point)
+            self._refused = True
             tqdm.write(not_logged(str(error)), file=sys.stderr)
 
     def __call__(self, cfg: "DictConfig") -> None:
@@ -171,15 +188,23 @@ def _key(overrides: Sequence[str]) -> tuple[str, ...]:
     return tuple(override for override in overrides if not override.lstrip("+~").startswith("hydra"))
 
 
-def _track(point: Point) -> None:
-    config = point.config
-    track(
-        [point.folder],
-        config.title,
-        config.tracking.uri,
-        config.results_dir,
-        config.sweep,
-        config.question,
-        trusted_imports=frozenset(config.imports),
-        models=config.tracking.models,
-    )
+def _track(points: Sequence[Point]) -> None:
+    """Log the runs of points, those of each experiment in one call."""
+    experiments: dict[str, list[Point]] = {}
+    for point in points:
+        config = point.config
+        experiments.setdefault(repr((config.title, config.results_dir, config.sweep, config.tracking)), []).append(
+            point
+        )
+    for group in experiments.values():
+        config = group[0].config
+        track(
+            [point.folder for point in group],
+            config.title,
+            config.tracking.uri,
+            config.results_dir,
+            config.sweep,
+            config.question,
+            trusted_imports={name for point in group for name in point.config.imports},
+            models=config.tracking.models,
+        )

@@ -8,6 +8,7 @@ import pytest
 from nerva.errors import NervaError, RunFailedError
 from nerva.experiment.config.schema import Config
 from nerva.experiment.identity import identify as identify_module
+from nerva.experiment.sweep import launcher as launcher_module
 from nerva.experiment.sweep.application import run_application
 from nerva.experiment.sweep.launcher import Launcher
 from nerva.experiment.sweep.planning import plan_sweep
@@ -70,3 +71,28 @@ def test_one_mistake_stops_a_sweep_before_its_first_run(results) -> None:
     with pytest.raises(NervaError, match=r"train\.epochs should be 1 to 1000000, not 0"):
         run_application([*DIGITS, "-m", "train.epochs=1,0"])
     assert not results.exists()
+
+
+def test_the_runs_of_a_sweep_are_logged_together(results, monkeypatch) -> None:
+    logged = []
+    monkeypatch.setattr(launcher_module, "track", lambda folders, *_, **__: logged.append(len(folders)))
+    run_application([*(o for o in DIGITS if not o.startswith("tracking")), "-m", "seed=1,2,3"])
+    assert logged == [3]
+    # If they take longer, they are logged meanwhile.
+    monkeypatch.setattr(launcher_module, "_SECONDS_BETWEEN_LOGS", 0)
+    run_application([*(o for o in DIGITS if not o.startswith("tracking")), "-m", "seed=4,5", "experiment_name=other"])
+    assert logged == [3, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("argument", "composes"), [("seed=1,2", False), ("hydra.job.chdir=false", True), ("hydra/launcher=basic", True)]
+)
+def test_hydra_launches_what_asks_for_more_than_one_run_after_another(
+    results, monkeypatch, argument: str, composes: bool
+) -> None:
+    jobs = []
+    original = Launcher.__call__
+    monkeypatch.setattr(Launcher, "__call__", lambda self, cfg: jobs.append(original(self, cfg)))
+    run_application([*DIGITS, "-m", "seed=1,2", argument])
+    assert bool(jobs) == composes
+    assert len(list(results.glob("runs/*/run.json"))) == 2

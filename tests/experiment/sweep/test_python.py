@@ -16,7 +16,7 @@ from nerva.errors import NervaError
 from nerva.experiment import compose, launch, plan, replay, runs
 from nerva.experiment.config import numerics
 from nerva.experiment.records.files import file_checksum
-from nerva.experiment.sweep.launcher import Launcher
+from nerva.experiment.sweep import launcher as launcher_module
 from nerva.experiment.sweep.planning import plan_sweep
 from nerva.experiment.sweep.results import Runs
 from tests.helpers import DIGITS, MINE, USER_DEFINED, configured, trained
@@ -107,14 +107,14 @@ def test_a_run_that_diverges_does_not_end_the_others(results) -> None:
 
 
 def test_a_run_that_can_not_be_trained_does_not_end_the_others(results, monkeypatch, capsys) -> None:
-    original = Launcher.launch
+    original = launcher_module.run
 
-    def refuse(self, point):
-        if point.config.seed == 1:
+    def refuse(config, *arguments):
+        if config.seed == 1:
             raise NervaError("there is no memory for it")
-        return original(self, point)
+        return original(config, *arguments)
 
-    monkeypatch.setattr(Launcher, "launch", refuse)
+    monkeypatch.setattr(launcher_module, "run", refuse)
     with pytest.raises(NervaError, match="1 of 2 runs could not be trained"):
         launch([*SMALL, "seed=1,2"], progress=False)
     assert "there is no memory for it" in capsys.readouterr().err
