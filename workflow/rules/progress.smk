@@ -1,4 +1,5 @@
 # What the terminal shows: the plan, a progress bar, what fails, and the result. Snakemake's log file has the rest.
+import threading
 from contextlib import ExitStack
 from functools import partial
 
@@ -20,8 +21,16 @@ onstart:
     TERMINAL.enter_context(Progress([(point.folder, point.config) for point in SWEEP.points], say))
 
 
-onsuccess:
+def end():
+    """End the progress bar, and what Snakemake would wait for: the timer of its limit of jobs per second."""
     TERMINAL.close()
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
+
+
+onsuccess:
+    end()
     if REPLAYING:
         print(VERDICTS.read_text(), end="")
     elif COMPARED["marker"].exists():
@@ -29,4 +38,4 @@ onsuccess:
 
 
 onerror:
-    TERMINAL.close()
+    end()
