@@ -24,6 +24,7 @@ rule all:
     default_target: True
     input:
         TRAINED,
+        STORE,
         TRACKED,
         *COMPARED.values(),
     message:

@@ -34,11 +34,12 @@ rule store:
 rule track:
     input:
         TRAINED,
-        STORE,
     output:
         MARKER,
     log:
         LOGS / "track" / f"{SWEEP_DIR.name}.log",
+    # If the database is still being created, this job imports MLflow meanwhile, and then waits.
+    priority: 1
     threads: 1
     resources:
         mem_mb=1000,
