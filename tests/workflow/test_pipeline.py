@@ -7,13 +7,25 @@ import re
 import shlex
 import shutil
 import socket
+import sqlite3
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import QUICK, ROOT, Command, can_mount, command_in, failed_plainly, in_terminal, kill, started, until
+from tests.helpers import (
+    QUICK,
+    ROOT,
+    Command,
+    can_mount,
+    command_in,
+    failed_plainly,
+    in_terminal,
+    kill,
+    started,
+    until,
+)
 
 CHROMIUM = shutil.which("chromium")
 NOTHING = "Nothing to be done"
@@ -220,6 +232,35 @@ def test_a_part_of_the_pipeline(run: Command, tmp_path) -> None:
     result = run(*SNAKEMAKE, "results/data/digits.npz", "--config", "data=digits")
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "results" / "data" / "digits.json").exists()
+
+
+@pytest.mark.slow
+def test_a_thousand_runs_that_are_killed_three_times(run: Command, tmp_path) -> None:
+    sweep = ("--config", "data=digits", "overrides=seed=range(1,168)")
+
+    def ended() -> dict[str, int]:
+        """When each run that exists was recorded."""
+        return {path.parent.name: path.stat().st_mtime_ns for path in tmp_path.glob("results/runs/*/run.json")}
+
+    before: dict[str, int] = {}
+    for count in (200, 450, 700):
+        with (tmp_path / "output").open("w") as output:
+            process = started(tmp_path, *SNAKEMAKE, *sweep, stdout=output)
+        until(lambda count=count: len(ended()) >= count, process)
+        kill(process)
+        now = ended()
+        assert before.items() <= now.items()
+        before = now
+    result = pipeline(run, *sweep[1:])
+    assert result.returncode == 0, result.stderr
+    assert trained(result) == 1002 - len(before)
+    assert before.items() <= ended().items()
+    assert len(ended()) == 1002
+    (leaderboard,) = tmp_path.glob("results/digits-quick-*/leaderboard.csv")
+    assert len(leaderboard.read_text().splitlines()) >= 6
+    with sqlite3.connect(tmp_path / "results" / "mlflow.db") as database:
+        logged = database.execute("SELECT status, count(*) FROM runs GROUP BY status").fetchall()
+    assert logged == [("FINISHED", 1002 + 1)]  # the sweep is a run, too
 
 
 @pytest.mark.slow
