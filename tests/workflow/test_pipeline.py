@@ -376,6 +376,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
     }
 
 
+@pytest.mark.long
 def test_looking_changes_nothing(run: Command, tmp_path) -> None:
     """Offline, without and with results: nothing is downloaded, written or deleted."""
     for name in ("Snakefile", "conf", "workflow", "profiles"):

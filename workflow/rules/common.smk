@@ -62,8 +62,10 @@ try:
         SWEEP, PLAN = keep_plan(config["experiment"], OVERRIDES)
     else:
         SWEEP, PLAN = plan_experiment(config["experiment"], OVERRIDES), None
-except (NervaError, OSError) as error:
+except NervaError as error:
     raise WorkflowError(str(error))
+except OSError as error:
+    raise WorkflowError(f"{error.filename}: {error.strerror}")
 
 CONFIG = SWEEP.config
 if NOTE := numerics.note(CONFIG.numerics.mode):
