@@ -125,7 +125,7 @@ def _untrusted(recorded: RunFolder, config: Config) -> list[str]:
     """Which recorded code would have to run."""
     texts = recorded.read_imports()
     return [
-        "it was not trained: it needs user-defined modules, and recorded code runs only with --trust",
+        "it was not trained: recorded modules run only with --trust (in Python, trust=True)",
         f"it imports {_listed(config.imports) or 'nothing, but its provenance names modules'}",
         *(
             f"{_listed([path])} (sha256 {_hash(text)}): its text is in {recorded.imports}"

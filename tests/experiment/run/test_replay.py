@@ -256,7 +256,7 @@ def test_a_hostile_folder_executes_nothing(recorded, tmp_path, name: str, import
     assert not {module for module in {*sys.modules} - before if "hostile" in module}
     assert not list(tmp_path.rglob("executed"))
     if ".yaml" in name or ".json" in name:
-        assert "recorded code runs only with --trust" in verdict.differences[0]
+        assert "recorded modules run only with --trust" in verdict.differences[0]
 
 
 def test_a_verdict_names_the_modules_and_their_hashes(recorded) -> None:
@@ -264,7 +264,7 @@ def test_a_verdict_names_the_modules_and_their_hashes(recorded) -> None:
     folder.imports.write_text(json.dumps({"hostile.py": EXECUTED, "\x1b[2J\rx.py": ""}))
     differences = replayed(folder).differences
     assert differences[:4] == [
-        "it was not trained: it needs user-defined modules, and recorded code runs only with --trust",
+        "it was not trained: recorded modules run only with --trust (in Python, trust=True)",
         "it imports hostile",
         f"hostile.py (sha256 {hashlib.sha256(EXECUTED.encode()).hexdigest()}): its text is in {folder.imports}",
         f"'\\x1b[2J\\rx.py' (sha256 {hashlib.sha256(b'').hexdigest()}): its text is in {folder.imports}",
@@ -356,7 +356,7 @@ def test_recorded_modules_are_enough_to_train_a_run_again(run_command: Command, 
         (tmp_path / name).unlink()
     result = run_command("nerva", "replay", folder)
     assert result.returncode == 1
-    assert "recorded code runs only with --trust" in result.stdout
+    assert "recorded modules run only with --trust" in result.stdout
     result = run_command("nerva", "replay", folder, "--trust")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "identical" in result.stdout

@@ -311,7 +311,7 @@ def test_recorded_code_runs_only_if_it_is_trusted(results, tmp_path, monkeypatch
     )
     result = python("-c", program)
     assert "needs user-defined modules: mine; their text is in" in result.stdout, result.stderr
-    assert "recorded code runs only with --trust\nit imports mine" in result.stdout
+    assert "recorded modules run only with --trust (in Python, trust=True)\nit imports mine" in result.stdout
     assert not (tmp_path / "executed").exists()
     # The recorded texts are enough, if they are trusted.
     (tmp_path / "mine.py").unlink()

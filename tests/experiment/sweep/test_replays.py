@@ -135,4 +135,4 @@ def test_modules_that_a_plan_names_are_trusted_and_others_are_not(run_command: C
     (folder,) = tmp_path.glob("results/runs/[!.]*")
     result = run_command("nerva", "replay", folder.name)
     assert result.returncode == 1
-    assert "recorded code runs only with --trust" in result.stdout
+    assert "recorded modules run only with --trust" in result.stdout
