@@ -1,12 +1,17 @@
-"""The cost of everything around the trainings of a sweep, in time and in memory.
+"""The time of a sweep, compared with that of its training loops alone.
 
     python benchmarks/sweep.py
     python benchmarks/sweep.py --rounds 1 --points 10 100 --sections planning quick
 
-The sections: planning sweeps of several sizes; the sweep `quick` by every entry point, with and without tracking, and
-the same 12 points as a sweep of scikit-learn's MLPClassifier (the peer); and 1,002 points from the first plan to the
-report. "Bare loops" are the same trainings in two processes, without anything around them: only the seconds in the
-loops count. The candidates take turns, and the medians count. Compare only numbers of the same call.
+The sections:
+
+- planning: time and memory to plan sweeps of several sizes.
+- quick: the 12 runs of `quick`, with Snakemake and with `nerva train -m`, with and without tracking. The peer is a
+  sweep of 12 scikit-learn networks.
+- thousand: 1,002 runs, from planning to the report.
+
+"Bare loops" are the same trainings in two processes. Only the seconds in the loops count. The candidates take turns,
+and the medians count. Compare only numbers from one call.
 """
 
 import argparse
@@ -21,10 +26,16 @@ from pathlib import Path
 from tables import ROOT, Table
 
 QUICK = ["+experiment=quick", "data=digits"]
-PLAN = "import sys; from nerva.experiment.sweep.planning import keep_plan; keep_plan('quick', sys.argv[1:])"
+PLAN = """
+import sys
+from nerva.experiment.sweep.planning import load_or_write_plan
+load_or_write_plan("quick", sys.argv[1:])
+"""
 BARE = """
 import sys, time
 from pathlib import Path
+from nerva.experiment.config import numerics
+numerics.pin(numerics.resolve_mode("auto"))
 import numpy as np
 from threadpoolctl import threadpool_limits
 from nerva.data import load_prepared
@@ -43,7 +54,7 @@ print(time.perf_counter() - start)
 
 
 class Folder:
-    """An empty folder in which commands are run, and which has a home of its own."""
+    """A working folder for commands, with a results folder of its own."""
 
     def __init__(self, path: Path, *prepared: str) -> None:
         """The commands `prepared` are run first."""
@@ -76,7 +87,10 @@ class Folder:
             )
             for half in ("0", "1")
         ]
-        return max(float(process.communicate()[0]) for process in processes)
+        outputs = [process.communicate()[0] for process in processes]
+        if any(process.returncode for process in processes):
+            sys.exit("the bare loops failed")
+        return max(map(float, outputs))
 
     @property
     def runs(self) -> int:
@@ -96,7 +110,7 @@ def seeds(points: int) -> str:
 
 
 def planning(table: Table, points: list[int]) -> None:
-    """Measure how long sweeps take to plan, with and without their plan."""
+    """Measure how long sweeps take to plan, with and without a saved plan."""
     with tempfile.TemporaryDirectory() as folder:
         table.add(
             "process", 'python -c "import numpy"', Folder(Path(folder)).run(sys.executable, "-c", "import numpy")[0]
@@ -118,7 +132,7 @@ def planning(table: Table, points: list[int]) -> None:
 
 
 def quick(table: Table) -> None:
-    """Measure the 12 runs of `quick` by every entry point, and the peer."""
+    """Measure the 12 runs of `quick`, and the peer."""
     candidates: dict[str, tuple[tuple[str, ...], list[str]]] = {}
     for tracking in ("off", "mlflow"):
         override = f"tracking={tracking}"
@@ -127,7 +141,7 @@ def quick(table: Table) -> None:
             ("nerva prepare digits",),
             ["nerva", "train", "-m", *QUICK, override],
         )
-    # A run before that, which is none of these, creates the database.
+    # First, one other run creates the database.
     filled = ("nerva prepare digits", "nerva train data=digits seed=99")
     candidates["snakemake, tracking=mlflow, the database is there"] = (filled, pipeline())
     candidates["nerva train -m, tracking=mlflow, the database is there"] = (filled, ["nerva", "train", "-m", *QUICK])
@@ -172,7 +186,7 @@ def main() -> None:
     sections = ("planning", "quick", "thousand")
     parser.add_argument("--sections", nargs="*", choices=sections, default=sections)
     arguments = parser.parse_args()
-    table = Table("sweep", "What a sweep costs beside its trainings")
+    table = Table("sweep", "The time of a sweep, compared with that of its training loops alone")
     for _ in range(arguments.rounds):
         if "planning" in arguments.sections:
             planning(table, arguments.points)

@@ -7,3 +7,7 @@ class NervaError(RuntimeError, ValueError):
 
 class RunFailedError(Exception):
     """A run ended as failed. Its folder says why."""
+
+
+class DamagedRunsError(NervaError):
+    """The folders of some runs are damaged. All other runs have been logged."""

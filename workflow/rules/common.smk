@@ -14,9 +14,9 @@ from nerva.experiment.config.overrides import restore_quote, split_overrides
 from nerva.experiment.identity.fingerprint import digest
 from nerva.experiment.paths import python_path
 from nerva.experiment.records.privacy import private
-from nerva.experiment.sweep.batches import batches
+from nerva.experiment.sweep.batches import split_into_batches
 from nerva.experiment.sweep.plan import Plan, write_plan
-from nerva.experiment.sweep.planning import keep_plan, plan_experiment
+from nerva.experiment.sweep.planning import load_or_write_plan, plan_experiment
 
 # Jobs use the `nerva` and the Python of this process, even if no environment is activated. Snakemake's own prefix, which
 # stops at the first error, has to be repeated.
@@ -29,9 +29,9 @@ shell.prefix(
 report: "../report/workflow.rst"
 
 
-# Calls that only show something must not change anything. Snakemake tells a Snakefile which calls are dry runs, but not
-# which ones only print.
-PRINTING = (
+# With these flags, Snakemake runs no jobs, and nerva must write nothing. Snakemake tells a Snakefile about --dry-run, but
+# not about the other flags.
+NO_JOB_FLAGS = (
     *("--lint", "--dag", "--d3dag", "--rulegraph", "--filegraph", "--summary", "-S", "--detailed-summary", "-D"),
     *("--list-rules", "--list", "-l", "--list-target-rules", "--lt", "--list-changes", "--list-input-changes"),
     *("--list-params-changes", "--list-untracked", "--list-resources", "--list-conda-envs", "--report", "--reporter"),
@@ -40,13 +40,17 @@ PRINTING = (
 )
 
 
-def prints(word):
+def runs_no_job(word):
     """Whether a word of the command line is one of these flags. Snakemake accepts abbreviations of long flags."""
     name = word.split("=")[0]
-    return name in PRINTING or (len(name) > 4 and name.startswith("--") and any(f.startswith(name) for f in PRINTING))
+    return name in NO_JOB_FLAGS or (
+        len(name) > 4 and name.startswith("--") and any(f.startswith(name) for f in NO_JOB_FLAGS)
+    )
 
 
-EXECUTING = workflow.is_main_process and not workflow.output_settings.dryrun and not any(map(prints, sys.argv))
+# A job of a cluster has a Snakemake process of its own, which is not the main process.
+LOOKING = workflow.is_main_process and (workflow.output_settings.dryrun or any(map(runs_no_job, sys.argv)))
+EXECUTING = workflow.is_main_process and not LOOKING
 
 try:
     validate(config, "../schemas/config.schema.yaml")
@@ -58,19 +62,19 @@ except WorkflowError as error:
 config["overrides"] = restore_quote(config["overrides"])
 try:
     OVERRIDES = [f"data={config['data']}", *split_overrides(config["overrides"])]
-    if EXECUTING:
-        SWEEP, PLAN = keep_plan(config["experiment"], OVERRIDES)
+    if LOOKING:
+        PLAN, PLAN_FILE = plan_experiment(config["experiment"], OVERRIDES), None
     else:
-        SWEEP, PLAN = plan_experiment(config["experiment"], OVERRIDES), None
+        PLAN, PLAN_FILE = load_or_write_plan(config["experiment"], OVERRIDES)
 except NervaError as error:
     raise WorkflowError(str(error))
 except OSError as error:
     raise WorkflowError(f"{error.filename}: {error.strerror}")
 
-CONFIG = SWEEP.config
+CONFIG = PLAN.config
 if NOTE := numerics.note(CONFIG.numerics.mode):
     print(NOTE, file=sys.stderr)
-if CONFIG.data.note and workflow.is_main_process and not EXECUTING:
+if CONFIG.data.note and LOOKING:
     print(f"{CONFIG.data.title}, {CONFIG.data.note}", file=sys.stderr)
 # Snakemake's report shows these.
 config |= {"title": CONFIG.title, "question": CONFIG.question}
@@ -79,22 +83,23 @@ if "{" in str(RESULTS) or "}" in str(RESULTS):
     raise WorkflowError(
         f"results_dir is {RESULTS}, but Snakemake takes braces in a path for wildcards; use another name"
     )
-SWEEP_DIR = SWEEP.results
+SWEEP_DIR = PLAN.results
 LOGS = RESULTS / "logs"
 DATA = RESULTS / "data" / f"{CONFIG.data.name}.npz"
-# All jobs read the plan. The experiment and the overrides are for the commands that a report shows.
-SWEEP_ARGUMENTS = f"{shlex.join([config['experiment'], *OVERRIDES])} --plan {shlex.quote(str(PLAN))}"
+# The jobs `store`, `track` and `compare` read the plan. The experiment and the overrides are for the commands that a report
+# shows.
+SWEEP_ARGUMENTS = f"{shlex.join([config['experiment'], *OVERRIDES])} --plan {shlex.quote(str(PLAN_FILE))}"
 
 if private(CONFIG.tracking.uri) != CONFIG.tracking.uri:
     # Plans have no passwords. Jobs inherit this variable.
     os.environ |= {"MLFLOW_TRACKING_URI": CONFIG.tracking.uri}
 
 
-def write_batches(batches, folder):
-    """Write a plan of each batch of points, and return the names of the batches."""
-    call = f"{SWEEP.sweep.id}-{time.strftime('%Y%m%d-%H%M%S')}"
+def name_batches(batches, folder):
+    """Name each batch. If jobs will run, write a plan for each batch, too."""
+    call = f"{PLAN.sweep.id}-{time.strftime('%Y%m%d-%H%M%S')}"
     named = {f"{call}-{number}": batch for number, batch in enumerate(batches, 1)}
     if EXECUTING:
         for name, batch in named.items():
-            write_plan(Plan(batch, SWEEP.sweep, SWEEP.modified), folder / f"{name}.plan")
+            write_plan(Plan(batch, PLAN.sweep, PLAN.modified), folder / f"{name}.plan")
     return [*named]

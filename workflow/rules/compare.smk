@@ -6,7 +6,7 @@ COMPARED = {
     "curves": SWEEP_DIR / "learning_curves.csv",
     "importance": SWEEP_DIR / "importance.csv",
     "summary": SWEEP_DIR / "summary.txt",
-    "marker": SWEEP_DIR / f"compared-{SWEEP.sweep.id}.txt",
+    "marker": SWEEP_DIR / f"compared-{PLAN.sweep.id}.txt",
     **{
         f"{plot}_{suffix}": SWEEP_DIR / f"{plot}.{suffix}"
         for plot in ("learning_curves", "leaderboard")
@@ -17,7 +17,7 @@ COMPARED = {
 
 # The files that `snakemake --report` shows, and the caption of each in workflow/report.
 # (Not report.html: browsers refuse to show so large a page inside another.)
-SHOWN = {
+IN_REPORT = {
     "summary": "summary",
     "leaderboard_svg": "leaderboard",
     "leaderboard": "table",
@@ -39,7 +39,7 @@ rule compare:
                 category="The sweep",
                 labels={"": caption.replace("_", " ")},
             )
-            for name, caption in SHOWN.items()
+            for name, caption in IN_REPORT.items()
         },
     log:
         LOGS / "compare" / f"{SWEEP_DIR.name}.log",
@@ -49,7 +49,7 @@ rule compare:
     params:
         arguments=SWEEP_ARGUMENTS,
     message:
-        f"Comparing {len(SWEEP.points)} runs"
+        f"Comparing {len(PLAN.points)} runs"
     shell:
         # `nerva compare` exits with an error if runs are damaged. The marker is written last: if it exists, the other runs
         # were compared, and the summary names the damaged ones.

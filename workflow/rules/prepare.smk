@@ -18,7 +18,7 @@ rule prepare:
         arguments=shlex.join(
             [
                 CONFIG.data.name,
-                *(o for o in SWEEP.points[0].overrides if o.lstrip("+").startswith(("data.", "results_dir="))),
+                *(o for o in PLAN.points[0].overrides if o.lstrip("+").startswith(("data.", "results_dir="))),
             ]
         ),
     message:

@@ -6,23 +6,27 @@ from functools import partial
 from snakemake.logging import logger
 
 from nerva.experiment.sweep.progress import Progress
-from nerva.experiment.sweep.terminal import SHOWN, describe, terse
+from nerva.experiment.sweep.terminal import ON_TERMINAL, describe, terse
 
-say = partial(logger.info, extra=SHOWN)
+say = partial(logger.info, extra=ON_TERMINAL)
 TERMINAL = ExitStack()
 if EXECUTING and not workflow.output_settings.verbose:
     TERMINAL.enter_context(terse(logger))
 if workflow.is_main_process:
-    say(describe(CONFIG.title, len(SWEEP.points), KEPT.values()))
+    say(describe(CONFIG.title, len(PLAN.points), KEPT.values()))
 
 
 onstart:
-    SWEEP.record()
-    TERMINAL.enter_context(Progress([(point.folder, point.config) for point in SWEEP.points], say))
+    if workflow.is_main_process:
+        PLAN.record()
+        TERMINAL.enter_context(Progress([(point.folder, point.config) for point in PLAN.points], say))
 
 
 def end():
-    """End the progress bar, and what Snakemake would wait for: the timer of its limit of jobs per second."""
+    """Close the progress bar, and cancel all timers.
+
+    Snakemake's limit of jobs per second leaves a timer, for which Snakemake would wait before it exits.
+    """
     TERMINAL.close()
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
@@ -33,7 +37,7 @@ onsuccess:
     end()
     if REPLAYING:
         print(VERDICTS.read_text(), end="")
-    elif COMPARED["marker"].exists():
+    elif workflow.is_main_process and COMPARED["marker"].exists():
         print(COMPARED["summary"].read_text(), end="")
 
 

@@ -3,8 +3,12 @@ import random
 
 VERDICTS = LOGS / "replay" / f"{SWEEP_DIR.name}.log"
 REPLAYING = "replay" in sys.argv
-SAMPLE = random.sample(SWEEP.points, min(config["sample"] or len(SWEEP.points), len(SWEEP.points)))
-REPLAYED = write_batches(batches(SAMPLE, PARALLEL), LOGS / "replay") if REPLAYING and workflow.is_main_process else []
+SAMPLE = random.sample(PLAN.points, min(config["sample"] or len(PLAN.points), len(PLAN.points)))
+REPLAYED = (
+    name_batches(split_into_batches(SAMPLE, PARALLEL), LOGS / "replay")
+    if REPLAYING and workflow.is_main_process
+    else []
+)
 
 # A verdict is valid for one call: each call replays again.
 if REPLAYING and EXECUTING:

@@ -2,21 +2,23 @@ from nerva.experiment.tracking import store_exists
 
 # The marker of a sweep that is logged. Another store has another marker.
 MARKER = SWEEP_DIR / f"tracked-{digest(CONFIG.tracking.uri)[:8]}.txt"
-FRESH = CONFIG.tracking.enabled and not store_exists(CONFIG.tracking.uri)
-if FRESH:
-    # The database is missing, so that the runs have to be logged again. A dry run shows that without deleting the marker.
+STORE_MISSING = CONFIG.tracking.enabled and not store_exists(CONFIG.tracking.uri)
+# Creating a database takes seconds. This job does it while the first runs train.
+STORE = [LOGS / "track" / f"{SWEEP_DIR.name}.store"] if STORE_MISSING else []
+if STORE_MISSING:
+    # All runs must be logged again. A dry run deletes no marker. It uses one that does not exist, so that Snakemake lists
+    # the job.
     if EXECUTING:
         MARKER.unlink(missing_ok=True)
-    else:
+        STORE[0].unlink(missing_ok=True)
+    elif LOOKING:
         MARKER = MARKER.with_suffix(".missing")
 TRACKED = [MARKER] if CONFIG.tracking.enabled else []
-# A fresh database takes seconds to create, while the first runs train.
-STORE = [LOGS / "track" / f"{SWEEP_DIR.name}.store"] if FRESH else []
 
 
 rule store:
     output:
-        temp(touch(LOGS / "track" / "{sweep}.store")),
+        touch(LOGS / "track" / "{sweep}.store"),
     log:
         LOGS / "track" / "{sweep}.store.log",
     priority: 1
@@ -46,6 +48,6 @@ rule track:
     params:
         arguments=SWEEP_ARGUMENTS,
     message:
-        f"Logging {len(SWEEP.points)} runs to {private(CONFIG.tracking.uri)}"
+        f"Logging {len(PLAN.points)} runs to {private(CONFIG.tracking.uri)}"
     shell:
         "nerva track {params.arguments} > {output:q} 2> {log:q}"

@@ -66,6 +66,8 @@ def _plan(arguments: Sequence[str]) -> Plan | None:
     check_overrides(asked.overrides)
     if any((asked.help, asked.hydra_help, asked.cfg, asked.info, asked.shell_completion)):
         return None
+    if asked.resolve or (asked.run and asked.multirun):
+        return None  # Hydra says that these flags do not go together
     if any((asked.config_name, asked.config_path, asked.config_dir)):
         return None  # Hydra checks it as it comes to each job
     return plan_command(asked.overrides, asked.multirun)

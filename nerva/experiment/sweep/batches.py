@@ -18,14 +18,15 @@ _LEAST, _MOST = 2.0, 60.0  # seconds
 _BATCHES_PER_CORE = 4
 
 
-def batches(points: Iterable[Point], cores: int, size: int | None = None) -> list[list[Point]]:
+def split_into_batches(points: Iterable[Point], cores: int, size: int | None = None) -> list[list[Point]]:
     """Split points into batches, in their order.
 
     Args:
         points: the points.
         cores: how many batches are trained at the same time.
-        size: the number of points in a batch. Default: as many as train for 2 to 60 seconds by estimate, so that all
-            cores are busy until the end. A point that trains longer is alone.
+        size: the number of points in a batch. Default: as many as fit into a limit by their estimated time. The limit
+            is the total time divided by four times `cores`, so that all cores are busy until the end, but at least 2
+            and at most 60 seconds. A point that takes longer is alone.
     """
     costs = [(point, 1.0 if size else estimated_seconds(point.config)) for point in points]
     most = size or min(max(sum(cost for _, cost in costs) / (cores * _BATCHES_PER_CORE), _LEAST), _MOST)

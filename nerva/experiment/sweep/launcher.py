@@ -1,7 +1,7 @@
 """The launcher: trains the points of a plan, and logs their runs to MLflow.
 
-A notebook calls `launch`. Hydra's launchers call the object itself, as their task; it can be pickled, so that they may
-do so in other processes.
+Python, `nerva train` and the pipeline's jobs call `launch_all`. If Hydra launches the jobs itself, it calls the
+launcher as its task function. A launcher can be pickled, so that Hydra can send it to other processes.
 """
 
 import errno
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from nerva.errors import NervaError, RunFailedError
+from nerva.errors import DamagedRunsError, NervaError, RunFailedError
 from nerva.experiment.identity.identify import identify
 from nerva.experiment.records.privacy import private
 from nerva.experiment.records.run_record import RunRecord
@@ -36,13 +36,14 @@ _SECONDS_BETWEEN_LOGS = 10.0
 
 
 class Launcher:
-    """Trains points. A store that has refused a run is not asked again before `finish`."""
+    """Trains points, and logs their runs. If the store refuses, it is not asked again before `finish`."""
 
     def __init__(self, points: Sequence[Point] = (), deferred: bool = False) -> None:
         """
         Args:
             points: the points that Hydra's jobs are known to be, so that they are not validated again.
-            deferred: whether short runs are left to `nerva track`. Longer ones are shown while they train.
+            deferred: whether `nerva track` logs the runs later. A run that takes longer than some seconds is still
+                shown in MLflow while it trains.
         """
         self.deferred = deferred
         self.error: Exception | None = None  # of a Hydra job outside a multirun
@@ -88,33 +89,33 @@ class Launcher:
         if len(points) == 1:
             self.launch_job(points[0])
             return
-        failed, diverged = [], []
+        not_trained, diverged = [], []
         logged = time.monotonic()
         try:
             for number, point in enumerate(points, 1):
                 log.info("%d of %d: %s", number, len(points), private(" ".join(point.asked)))
                 try:
                     record = self._train(point)
+                    # Logging several runs at once costs less than one after another.
+                    if time.monotonic() - logged > _SECONDS_BETWEEN_LOGS:
+                        self._log_waiting()
+                        logged = time.monotonic()
                 except Exception as error:
                     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                         raise
-                    failed.append(point.run_id)
+                    not_trained.append(point.run_id)
                     if isinstance(error, NervaError | OSError):
-                        print(f"nerva: run {point.run_id} failed: {error}", file=sys.stderr)
+                        print(f"nerva: run {point.run_id} could not be trained: {error}", file=sys.stderr)
                     else:
                         traceback.print_exc()
                 else:
                     if record.failed:
                         diverged.append(point.run_id)
-                # Logging several runs at once costs less than one after another.
-                if time.monotonic() - logged > _SECONDS_BETWEEN_LOGS:
-                    self._log_waiting()
-                    logged = time.monotonic()
         finally:
             self._log_waiting()
         of_all = f"of {plural(len(points), 'run')}"
-        if failed:
-            raise NervaError(f"{len(failed)} {of_all} could not be trained: {', '.join(failed)}")
+        if not_trained:
+            raise NervaError(f"{len(not_trained)} {of_all} could not be trained: {', '.join(not_trained)}")
         if diverged:
             raise RunFailedError(f"{len(diverged)} {of_all} diverged: {', '.join(diverged)}")
 
@@ -124,6 +125,8 @@ class Launcher:
             return
         try:
             _track(self._waiting)
+        except DamagedRunsError as error:
+            print(f"nerva: {error}", file=sys.stderr)
         except (NervaError, OSError):
             return  # it has been reported when the store refused the first time
         print("nerva: the store is available again, and all of these runs are logged now", file=sys.stderr)
@@ -153,10 +156,13 @@ class Launcher:
             return
         try:
             _track(self._waiting)
-            self._waiting = []
+        except DamagedRunsError as error:
+            tqdm.write(f"nerva: {error}", file=sys.stderr)
         except (NervaError, OSError) as error:
             self._refused = True
             tqdm.write(not_logged(str(error)), file=sys.stderr)
+            return
+        self._waiting = []
 
     def __call__(self, cfg: "DictConfig") -> None:
         """Carry out a job of Hydra."""
@@ -189,22 +195,33 @@ def _key(overrides: Sequence[str]) -> tuple[str, ...]:
 
 
 def _track(points: Sequence[Point]) -> None:
-    """Log the runs of points, those of each experiment in one call."""
+    """Log the runs of points, those of each experiment in one call.
+
+    Raises:
+        NervaError: if the store refuses.
+        DamagedRunsError: if folders are damaged, after the others have been logged.
+    """
     experiments: dict[str, list[Point]] = {}
     for point in points:
         config = point.config
         experiments.setdefault(repr((config.title, config.results_dir, config.sweep, config.tracking)), []).append(
             point
         )
+    problems = []
     for group in experiments.values():
         config = group[0].config
-        track(
-            [point.folder for point in group],
-            config.title,
-            config.tracking.uri,
-            config.results_dir,
-            config.sweep,
-            config.question,
-            trusted_imports={name for point in group for name in point.config.imports},
-            models=config.tracking.models,
-        )
+        try:
+            track(
+                [point.folder for point in group],
+                config.title,
+                config.tracking.uri,
+                config.results_dir,
+                config.sweep,
+                config.question,
+                trusted_imports={name for point in group for name in point.config.imports},
+                models=config.tracking.models,
+            )
+        except DamagedRunsError as error:
+            problems.append(str(error))
+    if problems:
+        raise DamagedRunsError("\n".join(problems))

@@ -1,8 +1,8 @@
 """The plan of a sweep: its points with their configurations and their run ids.
 
-The pipeline writes the plan of its sweep to a file, `results/sweeps/*.plan`, which its jobs read. A job that trains a
-batch of runs gets a plan with only their points. The first line of a file describes the plan, and each of the other
-lines is a point. Passwords in addresses are not written.
+The pipeline writes the plan of its sweep to a file, `results/sweeps/*.plan`. Its jobs read that file, or a plan with
+only the points of their batch. The first line of a file describes the plan, and each of the other lines is a point.
+Passwords in addresses are not written.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ PLAN_FORMAT = 1
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a sweep: a run, and the overrides that give its configuration."""
+    """A point of a sweep: its configuration, its identity, and the overrides that give the configuration."""
 
     config: Config
     identity: Identity
@@ -48,11 +48,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep: its points, each run once, in the order in which Hydra's multirun launches them."""
+    """An expanded sweep. Its points are in the order of Hydra's multirun.
+
+    A run occurs once for each experiment and results folder that ask for it.
+    """
 
     points: list[Point]
     sweep: Sweep  # it is identified by its runs, and named by its experiment and overrides
-    modified: bool  # whether overrides change the experiment, other than its dataset
+    modified: bool  # whether overrides change what the experiment trains, other than its dataset
     # If the runs need nothing of Hydra but their configurations: how Hydra would configure logging.
     job_logging: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
@@ -138,17 +141,19 @@ def read_plan(path: Path) -> Plan:
     """
     try:
         with open_regular(path) as file:
-            first, *lines = file.readlines()
+            first, *lines = file.readlines() or [b"{}"]
         header = parse_json(first, _Header)
         if header.format != PLAN_FORMAT:
             raise ValueError(f"its format is {header.format}, and this version of nerva reads format {PLAN_FORMAT}")
         if hashlib.sha256(b"".join(lines)).hexdigest() != header.sha256:
             raise ValueError("it was changed after nerva wrote it")
+        if not lines:
+            raise ValueError("it has no points")
         points = [_point(parse_json(line, _PointLine), header) for line in lines]
     except OSError as error:
         raise NervaError(f"the plan {path} can't be read: {error.strerror}") from None
     except (ValueError, KeyError) as error:
-        raise NervaError(f"{path} is not a plan ({error}); delete it, and run snakemake again") from None
+        raise NervaError(f"{path} is not a valid plan: {error}") from None
     return Plan(points, header.sweep, header.modified)
 
 

@@ -20,6 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from nerva.errors import NervaError
 from nerva.experiment.config.composition import Composer, initialized
@@ -43,7 +44,8 @@ def plan_experiment(experiment: str, overrides: Sequence[str] = (), settle: bool
     Args:
         experiment: a file of `conf/experiment/`, without its suffix.
         overrides: Hydra's overrides for every point. They may be sweeps themselves.
-        settle: whether `data=auto` is settled; see `compose`.
+        settle: whether the choice for `data=auto` is made and recorded, which may download data. Otherwise it is
+            predicted from the files on this disk.
 
     Raises:
         NervaError: if the experiment, a key or an option is unknown, a value has the wrong type or is out of range, or
@@ -52,8 +54,10 @@ def plan_experiment(experiment: str, overrides: Sequence[str] = (), settle: bool
     return _kept_or_made(experiment, overrides, settle)[0]
 
 
-def keep_plan(experiment: str, overrides: Sequence[str] = ()) -> tuple[Plan, Path]:
-    """The plan of an experiment, and its file, which is written if it does not exist. `data=auto` is settled.
+def load_or_write_plan(experiment: str, overrides: Sequence[str] = ()) -> tuple[Plan, Path]:
+    """The plan of an experiment, and the path of its file. The choice for `data=auto` is made and recorded.
+
+    A valid plan in the file is read. Otherwise the sweep is planned, and the file is written.
 
     Raises:
         NervaError: as `plan_experiment`.
@@ -136,7 +140,8 @@ def plan_command(overrides: Sequence[str], multirun: bool | None, settle: bool =
         overrides: Hydra's overrides.
         multirun: whether the call has `--multirun`; None if it does not say, so that overrides which are sweeps mean
             it. The configuration may ask for it, too.
-        settle: whether `data=auto` is settled; see `compose`.
+        settle: whether the choice for `data=auto` is made and recorded, which may download data. Otherwise it is
+            predicted from the files on this disk.
 
     Raises:
         NervaError: as `plan_sweep`.
@@ -150,7 +155,7 @@ def plan_command(overrides: Sequence[str], multirun: bool | None, settle: bool =
             multirun = bool(swept)
         job_logging = None
         if not any("hydra" in override for override in overrides) and not _extended(master.hydra):
-            job_logging = cast(dict[str, Any], OmegaConf.to_container(master.hydra.job_logging, resolve=True))
+            job_logging = _job_logging(master.hydra)
         if multirun or master.hydra.mode == RunMode.MULTIRUN:
             plan = _plan([_point(composer, point) for point in _expanded(master, overrides)], overrides)
             return dataclasses.replace(plan, job_logging=job_logging)
@@ -167,14 +172,23 @@ def _extended(hydra_config: DictConfig) -> bool:
     job = hydra_config.job
     basic = "hydra._internal.core_plugins.basic_"
     plugins = (hydra_config.sweeper._target_, hydra_config.launcher._target_)
-    return bool(hydra_config.callbacks or job.chdir or job.env_set or hydra_config.output_subdir) or not all(
-        plugin.startswith(basic) for plugin in plugins
-    )
+    extras = (hydra_config.callbacks, hydra_config.verbose, hydra_config.output_subdir, job.chdir, job.env_set)
+    return any(extras) or not all(plugin.startswith(basic) for plugin in plugins)
+
+
+def _job_logging(hydra_config: DictConfig) -> dict[str, Any] | None:
+    """How Hydra would configure the logging of a job; None if only Hydra can tell, or if it would not."""
+    try:
+        job_logging = OmegaConf.to_container(hydra_config.job_logging, resolve=True)
+    except OmegaConfBaseException:
+        return None  # for example, a log file in the folder that Hydra makes for a job
+    return cast(dict[str, Any], job_logging) if hydra_config.job_logging.get("root") else None
 
 
 def _plan(points: list[Point], overrides: Sequence[str]) -> Plan:
-    # One run may be asked for as that of several experiments, or in several folders.
-    unique = list({(point.run_id, point.config.title, point.config.results_dir): point for point in points}.values())
+    # One run may be asked for by several experiments, or for several folders or stores.
+    by_place = {(p.run_id, p.config.title, p.config.results_dir, p.config.tracking.uri): p for p in points}
+    unique = list(by_place.values())
     config = unique[0].config
     # The name of another experiment would put the results into its folder.
     names = {f"experiment_name={name}" for name in options("experiment")}

@@ -12,7 +12,7 @@ from tqdm.contrib import DummyTqdmFile
 from nerva.experiment.records.run_record import RunRecord
 from nerva.experiment.report.text import cut, plural, printable
 
-SHOWN = {"nerva": True}  # the `extra` of a record that is to be shown
+ON_TERMINAL = {"nerva": True}  # the `extra` of a record that is to be shown
 _LINES = 5  # of the log of a job that failed
 
 

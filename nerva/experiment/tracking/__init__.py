@@ -55,8 +55,8 @@ def track(
         The number of runs that were logged; all others were up to date.
 
     Raises:
-        NervaError: if the store refuses; or if folders are damaged, with one line for each, after the others have been
-            logged.
+        NervaError: if the store refuses.
+        DamagedRunsError: if folders are damaged, with one line for each, after the others have been logged.
     """
     with mlflow_settings():
         from nerva.experiment.tracking.synchronization import synchronize

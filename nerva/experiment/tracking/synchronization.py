@@ -9,7 +9,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from tqdm import tqdm
 
-from nerva.errors import NervaError
+from nerva.errors import DamagedRunsError, NervaError
 from nerva.experiment.config.schema import Sweep
 from nerva.experiment.records.privacy import private
 from nerva.experiment.records.run_folder import RunFolder
@@ -77,7 +77,7 @@ def synchronize(
             if with_model:
                 promote_champion(client, with_model[0], title)
     if experiment.problems:
-        raise NervaError("\n".join(experiment.problems))
+        raise DamagedRunsError("\n".join(experiment.problems))
     return logged
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nerva.experiment.config.schema import Config
-from nerva.experiment.sweep.batches import batches, estimated_seconds
+from nerva.experiment.sweep.batches import estimated_seconds, split_into_batches
 from nerva.experiment.sweep.plan import Point
 from nerva.experiment.sweep.planning import plan_sweep
 from tests.helpers import DIGITS
@@ -26,7 +26,7 @@ def long(point: Point, epochs: int) -> Point:
 @given(st.lists(st.integers(1, 10**6), max_size=40), st.integers(1, 64), st.none() | st.integers(1, 50))
 def test_every_point_is_in_one_batch(point: Point, epochs: list[int], cores: int, size: int | None) -> None:
     points = [long(point, number) for number in epochs]
-    split = batches(points, cores, size)
+    split = split_into_batches(points, cores, size)
     assert [point for batch in split for point in batch] == points
     assert all(split)
     if size:
@@ -36,10 +36,10 @@ def test_every_point_is_in_one_batch(point: Point, epochs: list[int], cores: int
 
 
 def test_short_runs_share_a_batch_and_long_runs_are_alone(point: Point) -> None:
-    assert len(batches([point] * 12, cores=2)) == 1
-    many = batches([point] * 10_000, cores=4)
+    assert len(split_into_batches([point] * 12, cores=2)) == 1
+    many = split_into_batches([point] * 10_000, cores=4)
     assert 8 <= len(many) <= 100
-    assert len(batches([long(point, 10**6)] * 3, cores=2)) == 3
+    assert len(split_into_batches([long(point, 10**6)] * 3, cores=2)) == 3
 
 
 def test_the_estimate_grows_with_the_work(point: Point) -> None:

@@ -12,7 +12,7 @@ from nerva.experiment.sweep import launcher as launcher_module
 from nerva.experiment.sweep.application import run_application
 from nerva.experiment.sweep.launcher import Launcher
 from nerva.experiment.sweep.planning import plan_sweep
-from tests.helpers import DIGITS
+from tests.helpers import DIGITS, client_of, logged_in
 
 
 @pytest.fixture
@@ -96,3 +96,30 @@ def test_hydra_launches_what_asks_for_more_than_one_run_after_another(
     run_application([*DIGITS, "-m", "seed=1,2", argument])
     assert bool(jobs) == composes
     assert len(list(results.glob("runs/*/run.json"))) == 2
+
+
+def test_a_damaged_folder_does_not_keep_other_experiments_from_being_logged(results, capsys) -> None:
+    run_application([*DIGITS, "-m", "seed=1,2"])
+    damaged = plan_sweep([*DIGITS, "seed=2"]).points[0].folder
+    damaged.metrics.write_text("x")
+    tracked = [o for o in DIGITS if not o.startswith("tracking")]
+    run_application([*tracked, "-m", "experiment_name=one,two", "seed=2,3"])
+    error = capsys.readouterr().err
+    assert error.count(f"{damaged.metrics} is damaged") == 2
+    assert "training continues" not in error
+    for title in ("digits-one", "digits-two"):
+        assert len(logged_in(client_of(f"sqlite:///{results}/mlflow.db"), title)) == 2  # a run, and the sweep
+
+
+def test_a_sweep_over_stores_logs_to_each(results, tmp_path) -> None:
+    tracked = [o for o in DIGITS if not o.startswith("tracking")]
+    stores = [f"sqlite:///{tmp_path}/{name}.db" for name in ("one", "two")]
+    run_application([*tracked, "-m", f"tracking.uri={','.join(stores)}"])
+    for store in stores:
+        assert len(logged_in(client_of(store), "digits-single")) == 2
+
+
+def test_flags_that_do_not_go_together(results) -> None:
+    with pytest.raises((NervaError, ValueError, SystemExit), match="Only one of"):
+        run_application([*DIGITS, "-m", "-r", "seed=1,2"])
+    assert not results.exists()

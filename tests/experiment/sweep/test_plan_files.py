@@ -1,5 +1,6 @@
 """Plans in files: whole, typed, and valid only as long as nothing of which they were made has changed."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -10,14 +11,14 @@ import pytest
 from nerva.errors import NervaError
 from nerva.experiment.sweep import planning
 from nerva.experiment.sweep.plan import Plan, read_plan, write_plan
-from nerva.experiment.sweep.planning import keep_plan, plan_experiment
+from nerva.experiment.sweep.planning import load_or_write_plan, plan_experiment
 from tests.helpers import ROOT, command_in
 
 OVERRIDES = ["data=digits", "train.epochs=1"]
 
 
 def test_a_plan_is_read_as_it_was_written(results) -> None:
-    plan, path = keep_plan("quick", [*OVERRIDES, "optimizer=momentum,nesterov"])
+    plan, path = load_or_write_plan("quick", [*OVERRIDES, "optimizer=momentum,nesterov"])
     assert path.parent == results / "sweeps"
     assert read_plan(path) == plan
     part = Plan(plan.points[:2], plan.sweep, plan.modified)
@@ -40,13 +41,13 @@ def planned(monkeypatch) -> list[str]:
 
 
 def test_a_plan_is_kept_while_nothing_changes(results, planned, monkeypatch, tmp_path) -> None:
-    plan, path = keep_plan("quick", OVERRIDES)
+    plan, path = load_or_write_plan("quick", OVERRIDES)
     assert len(planned) == 12
-    assert keep_plan("quick", OVERRIDES) == (plan, path)
+    assert load_or_write_plan("quick", OVERRIDES) == (plan, path)
     assert plan_experiment("quick", OVERRIDES) == plan
     assert len(planned) == 12
     # Other overrides, a configuration file and an environment variable that Hydra reads give another plan.
-    _, other = keep_plan("quick", [*OVERRIDES, "seed=1,2,3"])
+    _, other = load_or_write_plan("quick", [*OVERRIDES, "seed=1,2,3"])
     assert len(planned) == 12 + 18
     conf = tmp_path / "conf"
     shutil.copytree(ROOT / "conf", conf)
@@ -55,10 +56,10 @@ def test_a_plan_is_kept_while_nothing_changes(results, planned, monkeypatch, tmp
     )
     for module in ("nerva.experiment.paths", "nerva.experiment.config.composition", "nerva.experiment.sweep.planning"):
         monkeypatch.setattr(f"{module}.conf_dir", lambda: conf)
-    changed, third = keep_plan("quick", OVERRIDES)
+    changed, third = load_or_write_plan("quick", OVERRIDES)
     assert len(changed.points) == 18
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with_store, fourth = keep_plan("quick", OVERRIDES)
+    with_store, fourth = load_or_write_plan("quick", OVERRIDES)
     assert with_store.config.tracking.uri == "http://127.0.0.1:9"
     assert len({path, other, third, fourth}) == 4
     assert read_plan(path) == plan  # jobs that read the first plan are not disturbed
@@ -70,7 +71,11 @@ def test_looking_writes_no_plan(results) -> None:
 
 
 DAMAGE = {
-    "nothing": (lambda text: "", "not enough values"),
+    "nothing": (lambda text: "", "format: Field required"),
+    "no points": (
+        lambda text: json.dumps(json.loads(text.splitlines()[0]) | {"sha256": hashlib.sha256().hexdigest()}) + "\n",
+        "it has no points",
+    ),
     "half": (lambda text: text[: len(text) * 9 // 10], "it was changed after nerva wrote it"),
     "edited": (lambda text: text.replace('"seed": 1', '"seed": 7', 1), "it was changed after nerva wrote it"),
     "version": (lambda text: text.replace('"format": 1', '"format": 9', 1), "its format is 9"),
@@ -81,16 +86,16 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_plan_is_refused_by_jobs_and_made_again_by_the_pipeline(results, tmp_path, damage, caplog) -> None:
-    plan, path = keep_plan("quick", OVERRIDES)
+    plan, path = load_or_write_plan("quick", OVERRIDES)
     change, reason = DAMAGE[damage]
     path.write_text(change(path.read_text()))
-    with pytest.raises(NervaError, match=rf"{re.escape(str(path))} is not a plan \(.*{reason}"):
+    with pytest.raises(NervaError, match=rf"{re.escape(str(path))} is not a valid plan: .*{reason}"):
         read_plan(path)
     result = command_in(tmp_path)("nerva", "train", "--plan", str(path))
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
-    assert "is not a plan" in result.stderr
-    assert keep_plan("quick", OVERRIDES) == (plan, path)
+    assert "is not a valid plan" in result.stderr
+    assert load_or_write_plan("quick", OVERRIDES) == (plan, path)
     assert "The sweep is planned again" in caplog.text
     assert read_plan(path) == plan
 
@@ -102,7 +107,7 @@ def test_a_plan_that_does_not_exist() -> None:
 
 def test_a_plan_has_no_passwords(results, monkeypatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://jane:secret@127.0.0.1:9")
-    plan, path = keep_plan("quick", [*OVERRIDES, "data.mirrors=['http://jane:secret@h/']"])
+    plan, path = load_or_write_plan("quick", [*OVERRIDES, "data.mirrors=['http://jane:secret@h/']"])
     assert "secret" not in path.read_text()
     assert read_plan(path).config.tracking.uri == plan.config.tracking.uri == "http://jane:secret@127.0.0.1:9"
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
@@ -112,7 +117,7 @@ def test_a_plan_has_no_passwords(results, monkeypatch) -> None:
 def test_one_failing_run_does_not_end_the_others_of_its_batch(results, tmp_path) -> None:
     run = command_in(tmp_path)
     overrides = [*OVERRIDES, "tracking=off", "optimizer=momentum", "learning_rate.lr=1e30,0.1", "seed=1,2"]
-    plan, path = keep_plan("quick", overrides)
+    plan, path = load_or_write_plan("quick", overrides)
     # A file where the folder of a run should be.
     (results / "runs").mkdir()
     plan.points[2].folder.path.write_text("")

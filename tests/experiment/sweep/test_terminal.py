@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nerva.experiment.sweep.terminal import SHOWN, describe, failure, terse
+from nerva.experiment.sweep.terminal import ON_TERMINAL, describe, failure, terse
 from tests.helpers import configured, trained
 
 
@@ -38,7 +38,7 @@ def test_only_errors_and_what_nerva_says_are_shown(tmp_path, isatty: bool) -> No
     with terse(logger):
         logger.info("Select jobs to execute...")
         logger.info("Nothing to be done (all requested files are present and up to date).")
-        logger.info("12 of 12 runs done", extra=SHOWN)
+        logger.info("12 of 12 runs done", extra=ON_TERMINAL)
         logger.warning("careful")
         logger.error(None, extra={"event": "job_error", "rule_name": "train", "rule_msg": "Training", "log": []})
     logger.info("afterwards")
