@@ -3,7 +3,9 @@
 import logging.config
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -43,13 +45,26 @@ def run_application(arguments: Sequence[str]) -> None:
             with Progress([(point.folder, point.config) for point in plan.points], print):
                 if plan.job_logging:
                     # Hydra would compose each configuration twice more.
-                    logging.config.dictConfig(plan.job_logging)
-                    launcher.launch_all(plan.points)
+                    with _logging(plan.job_logging):
+                        launcher.launch_all(plan.points)
                 else:
                     _run_hydra(launcher)
         finally:
             if not isinstance(sys.exception(), Interrupted):
                 launcher.finish()
+
+
+@contextmanager
+def _logging(config: dict[str, Any]) -> Iterator[None]:
+    """Configure logging as Hydra does for a job, and restore it at the end."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    logging.config.dictConfig(config)
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def _run_hydra(launcher: Launcher) -> None:
