@@ -25,6 +25,8 @@ from pathlib import Path
 
 from tables import ROOT, Table
 
+# The peer needs Hydra's joblib launcher.
+PEER = importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is not None
 QUICK = ["+experiment=quick", "data=digits"]
 PLAN = """
 import sys
@@ -145,15 +147,13 @@ def quick(table: Table) -> None:
     filled = ("nerva prepare digits", "nerva train data=digits seed=99")
     candidates["snakemake, tracking=mlflow, the database is there"] = (filled, pipeline())
     candidates["nerva train -m, tracking=mlflow, the database is there"] = (filled, ["nerva", "train", "-m", *QUICK])
-    if importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher"):
+    if PEER:
         peer = [sys.executable, str(Path(__file__).with_name("sklearn_sweep.py")), "-m", "hydra/launcher=joblib"]
         for models in ("true", "false"):
             candidates[f"peer, models {'logged' if models == 'true' else 'not logged'}"] = (
                 (),
                 [*peer, f"models={models}"],
             )
-    else:
-        table.remark("The peer was not measured: Hydra's joblib launcher is not installed (make .venv/bench).")
     for name, (prepared, command) in candidates.items():
         with tempfile.TemporaryDirectory() as path:
             folder = Folder(Path(path), *prepared)
@@ -187,6 +187,8 @@ def main() -> None:
     parser.add_argument("--sections", nargs="*", choices=sections, default=sections)
     arguments = parser.parse_args()
     table = Table("sweep", "The time of a sweep, compared with that of its training loops alone")
+    if not PEER:
+        table.remarks.append("The peer was not measured: Hydra's joblib launcher is not installed (make .venv/bench).")
     for _ in range(arguments.rounds):
         if "planning" in arguments.sections:
             planning(table, arguments.points)

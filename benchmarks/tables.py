@@ -41,21 +41,12 @@ class Table:
         self.name = name
         self.description = description
         self.measurements: dict[tuple[str, str], Measurement] = {}
-        self.remarks: list[str] = []
+        self.remarks: list[str] = []  # sentences below the table
 
     def add(self, section: str, what: str, value: float, unit: str = "s") -> None:
         """Add a value to a measurement."""
         self.measurements.setdefault((section, what), Measurement(section, what, unit)).values.append(value)
         print(f"{section}: {what}: {_number(value)} {unit}", flush=True)
-
-    def median(self, section: str, what: str) -> float:
-        """The median of a measurement."""
-        return self.measurements[section, what].median
-
-    def remark(self, text: str) -> None:
-        """Add a sentence below the table."""
-        self.remarks.append(text)
-        print(text, flush=True)
 
     def write(self) -> None:
         """Write `NAME.csv`, with one row per value, and `NAME.md`, with the medians."""

@@ -25,6 +25,7 @@ def identical(result: subprocess.CompletedProcess[str], lines: int) -> None:
     assert len({tuple(line.split()[-2:]) for line in entry_points}) == 1
 
 
+@pytest.mark.long
 @pytest.mark.skipif(bool(numerics.obstacle()), reason=f"portable numerics are not supported: {numerics.obstacle()}")
 def test_every_entry_point(run: Command) -> None:
     identical(run(sys.executable, SCRIPT), 7)

@@ -86,8 +86,7 @@ if "{" in str(RESULTS) or "}" in str(RESULTS):
 SWEEP_DIR = PLAN.results
 LOGS = RESULTS / "logs"
 DATA = RESULTS / "data" / f"{CONFIG.data.name}.npz"
-# The jobs `store`, `track` and `compare` read the plan. The experiment and the overrides are for the commands that a report
-# shows.
+# The jobs `store`, `track` and `compare` read the plan. A report shows their commands with the experiment and overrides.
 SWEEP_ARGUMENTS = f"{shlex.join([config['experiment'], *OVERRIDES])} --plan {shlex.quote(str(PLAN_FILE))}"
 
 if private(CONFIG.tracking.uri) != CONFIG.tracking.uri:

@@ -23,11 +23,14 @@ onstart:
 
 
 def end():
-    """Close the progress bar, and cancel all timers.
+    """Close the progress bar, cancel all timers, and delete the marker of the database.
 
     Snakemake's limit of jobs per second leaves a timer, for which Snakemake would wait before it exits.
     """
     TERMINAL.close()
+    if workflow.is_main_process:
+        for marker in STORE:
+            marker.unlink(missing_ok=True)
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
             thread.cancel()

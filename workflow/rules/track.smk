@@ -10,7 +10,6 @@ if STORE_MISSING:
     # the job.
     if EXECUTING:
         MARKER.unlink(missing_ok=True)
-        STORE[0].unlink(missing_ok=True)
     elif LOOKING:
         MARKER = MARKER.with_suffix(".missing")
 TRACKED = [MARKER] if CONFIG.tracking.enabled else []
@@ -18,6 +17,7 @@ TRACKED = [MARKER] if CONFIG.tracking.enabled else []
 
 rule store:
     output:
+        # Not temp: Snakemake keeps what the target needs. The end of the pipeline deletes it.
         touch(LOGS / "track" / "{sweep}.store"),
     log:
         LOGS / "track" / "{sweep}.store.log",

@@ -135,14 +135,15 @@ class Launcher:
         """Train the run of a point. Once it is not being trained any more, it waits for being logged."""
         config = point.config
         overrides = [override for override in point.overrides if not override.startswith("sweep.")]
-        follower = Follower(refused=self._refused)
+        follower = Follower()
         watched = config.tracking.enabled and not self._refused
         try:
             with followed(config, point.folder) if watched else nullcontext(follower) as follower:
                 record = run(config, point.identity, overrides)
         except (Interrupted, KeyboardInterrupt):
             # If another process trains the run, this one has only waited for it.
-            if watched and point.folder.metrics.exists() and not point.folder.is_training():
+            trained_here = point.folder.metrics.exists() and not point.folder.is_training()
+            if watched and not follower.refused and trained_here:
                 self._waiting.append(point)
             raise
         finally:

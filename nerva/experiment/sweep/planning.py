@@ -38,20 +38,18 @@ from nerva.experiment.sweep.plan import PLAN_FORMAT, Plan, Point, read_plan, wri
 log = logging.getLogger("nerva")
 
 
-def plan_experiment(experiment: str, overrides: Sequence[str] = (), settle: bool = False) -> Plan:
-    """The plan of an experiment.
+def plan_experiment(experiment: str, overrides: Sequence[str] = ()) -> Plan:
+    """The plan of an experiment. The choice for `data=auto` is predicted from the files on this disk.
 
     Args:
         experiment: a file of `conf/experiment/`, without its suffix.
         overrides: Hydra's overrides for every point. They may be sweeps themselves.
-        settle: whether the choice for `data=auto` is made and recorded, which may download data. Otherwise it is
-            predicted from the files on this disk.
 
     Raises:
         NervaError: if the experiment, a key or an option is unknown, a value has the wrong type or is out of range, or
             the points have several datasets, results folders or MLflow stores.
     """
-    return _kept_or_made(experiment, overrides, settle)[0]
+    return _kept_or_made(experiment, overrides, settle=False)[0]
 
 
 def load_or_write_plan(experiment: str, overrides: Sequence[str] = ()) -> tuple[Plan, Path]:
@@ -120,7 +118,7 @@ def _inputs(overrides: Sequence[str], first: Config, search_path: Sequence[str])
     }
 
 
-def plan_sweep(overrides: Sequence[str], settle: bool = False) -> Plan:
+def plan_sweep(overrides: Sequence[str]) -> Plan:
     """The plan of overrides, which may be sweeps, or add an experiment.
 
     Raises:
@@ -128,7 +126,7 @@ def plan_sweep(overrides: Sequence[str], settle: bool = False) -> Plan:
     """
     check_overrides(overrides)
     with initialized():
-        composer = Composer(settle)
+        composer = Composer()
         expanded = _expanded(_compose_master(overrides), overrides)
         return _plan([_point(composer, point) for point in expanded], overrides)
 

@@ -72,7 +72,7 @@ def check(composer: Composer, overrides: list[str]) -> None:
     assert found == expected, overrides
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.sampled_from(CHOICES), max_size=2),
     st.lists(st.lists(st.sampled_from(VALUES), max_size=4), min_size=2, max_size=3),

@@ -235,7 +235,7 @@ SEEDS += ["learning_rate={name:Constant,lr:0.1}", "loss.name=SquaredError", "+ex
 
 def test_mutated_overrides_are_planned_or_refused() -> None:
     rng = random.Random(11)
-    for _ in range(100):
+    for _ in range(200):
         text = rng.choice(SEEDS)
         for _ in range(rng.randint(1, 3)):
             start = rng.randrange(len(text) + 1)
