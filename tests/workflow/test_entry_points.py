@@ -39,11 +39,11 @@ def test_emulated_cpus(run: Command) -> None:
 
 
 def at_once(folder: Path, *commands: list[str]) -> list[subprocess.CompletedProcess[str]]:
-    """Start commands at the same time, and wait for all of them."""
+    """Start commands at the same time, and wait for all of them. Both of their streams are one."""
     processes = [started(folder, *command) for command in commands]
     outputs = [process.communicate()[0] for process in processes]
     return [
-        subprocess.CompletedProcess(process.args, process.returncode, output, "")
+        subprocess.CompletedProcess(process.args, process.returncode, output, output)
         for process, output in zip(processes, outputs, strict=True)
     ]
 
@@ -103,7 +103,7 @@ def test_two_pipelines_at_once(tmp_path) -> None:
             assert "LockException" in result.stdout or "cannot be locked" in result.stdout
     assert computed(tmp_path) == 4
     assert_each_once(tmp_path, 4)
-    assert sum(trained(result) for result in results) >= 4
+    assert sum(trained(result) for result in done) >= 4
     assert NOTHING in command_in(tmp_path)(*SWEEP).stderr
 
 

@@ -94,10 +94,13 @@ if private(CONFIG.tracking.uri) != CONFIG.tracking.uri:
     os.environ |= {"MLFLOW_TRACKING_URI": CONFIG.tracking.uri}
 
 
+# This call of Snakemake. Files that belong to one call have its name, so that calls at the same time do not share them.
+CALL = f"{PLAN.sweep.id}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+
+
 def name_batches(batches, folder):
     """Name each batch. If jobs will run, write a plan for each batch, too."""
-    call = f"{PLAN.sweep.id}-{time.strftime('%Y%m%d-%H%M%S')}"
-    named = {f"{call}-{number}": batch for number, batch in enumerate(batches, 1)}
+    named = {f"{CALL}-{number}": batch for number, batch in enumerate(batches, 1)}
     if EXECUTING:
         for name, batch in named.items():
             write_plan(Plan(batch, PLAN.sweep, PLAN.modified), folder / f"{name}.plan")

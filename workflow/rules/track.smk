@@ -4,7 +4,7 @@ from nerva.experiment.tracking import store_exists
 MARKER = SWEEP_DIR / f"tracked-{digest(CONFIG.tracking.uri)[:8]}.txt"
 STORE_MISSING = CONFIG.tracking.enabled and not store_exists(CONFIG.tracking.uri)
 # Creating a database takes seconds. This job does it while the first runs train.
-STORE = [LOGS / "track" / f"{SWEEP_DIR.name}.store"] if STORE_MISSING else []
+STORE = [LOGS / "track" / f"{CALL}.store"] if STORE_MISSING else []
 if STORE_MISSING:
     # All runs must be logged again. A dry run deletes no marker. It uses one that does not exist, so that Snakemake lists
     # the job.
@@ -18,9 +18,9 @@ TRACKED = [MARKER] if CONFIG.tracking.enabled else []
 rule store:
     output:
         # Not temp: Snakemake keeps what the target needs. The end of the pipeline deletes it.
-        touch(LOGS / "track" / "{sweep}.store"),
+        touch(LOGS / "track" / "{call}.store"),
     log:
-        LOGS / "track" / "{sweep}.store.log",
+        LOGS / "track" / "{call}.store.log",
     priority: 1
     threads: 1
     resources:
