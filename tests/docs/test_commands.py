@@ -49,7 +49,8 @@ def test_ci_and_make_run_the_others() -> None:
         assert any(words in command for command in BY_MAKE)
 
 
-@pytest.mark.parametrize("page", ["README.md", pytest.param("docs/experiments.md", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("page", ["README.md", "docs/experiments.md"])
 def test_commands(reader: Command, checkout: Path, page: str) -> None:
     tested = [command for command in COMMANDS[page] if command not in BY_CI | BY_MAKE]
     assert len(tested) >= 5
