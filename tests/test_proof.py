@@ -253,7 +253,7 @@ def test_other_mistakes_are_detected(what: str) -> None:
     module, old, new = WRONG[what]
     engine = Engine(**{module.__name__.rpartition(".")[2]: wrong(module, old, new)})
     if module is layers:
-        results = (result for layer in all_layers(2, 1, engine) for result in prove_layer(layer, 3))
+        results = (result for layer in all_layers(2, 2, engine) for result in prove_layer(layer, 3))
     else:
         results = prove(((1, 1, 1), (2, 1, 2)), engine)
     assert not all(result.proved for result in results)

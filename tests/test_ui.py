@@ -29,6 +29,7 @@ def ui(quick) -> Iterator[tuple[str, Path]]:
         log.close()
 
 
+@pytest.mark.long
 @QUICK
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

@@ -72,6 +72,7 @@ def check(composer: Composer, overrides: list[str]) -> None:
     assert found == expected, overrides
 
 
+@pytest.mark.long
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.sampled_from(CHOICES), max_size=2),
