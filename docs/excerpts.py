@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import textwrap
+from pathlib import Path
 from typing import Any
 
 
@@ -36,16 +37,33 @@ def layer(name: str, *methods: str) -> str:
     return code(*(f"layers.{name}.{method}" for method in methods or ("feedforward", "backpropagate")))
 
 
+LIBRARIES = ("numpy", "torch", "jax", "tensorflow", "sympy")
+
+
 def operations() -> str:
-    """The table of matrix operations: their signatures, and the first paragraphs of their docstrings."""
-    module = importlib.import_module("nerva.matrix_operations")
-    rows = ["| operation | meaning |", "|---|---|"]
-    for name, function in vars(module).items():
-        if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_"):
-            arguments = ", ".join(inspect.signature(function).parameters)
-            meaning = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split()).replace("|", "\\|")
-            rows.append(f"| `{name}({arguments})` | {meaning} |")
+    """The table of matrix operations: their signatures and meanings, and their expression in each library."""
+    table = importlib.import_module("nerva.matrix_operations")
+    sources = {library: _returned(library) for library in LIBRARIES}
+    rows = ["| operation | mathematics | " + " | ".join(LIBRARIES) + " |", "|---" * (2 + len(LIBRARIES)) + "|"]
+    for name, declaration in table.OPERATIONS.items():
+        arguments = ", ".join(inspect.signature(declaration).parameters)
+        meaning = " ".join((inspect.getdoc(declaration) or "").split("\n\n")[0].split())
+        cells = [f"`{name}({arguments})`", meaning, *(sources[library][name] for library in LIBRARIES)]
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
+
+
+def _returned(library: str) -> dict[str, str]:
+    """What each function of a library's module returns, if it consists of this expression, and a link otherwise."""
+    path = Path("..") / "nerva" / "matrix_operations" / f"{library}.py"
+    found = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            *before, last = node.body
+            plain = not before and isinstance(last, ast.Return) and last.value is not None
+            text = f"`{ast.unparse(last.value)}`" if plain else ""  # type: ignore[attr-defined,arg-type]
+            found[node.name] = text if 0 < len(text) < 90 else f"[code]({path.as_posix()})"
+    return found
 
 
 def components(module: str, registry: str) -> str:

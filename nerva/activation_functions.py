@@ -8,6 +8,7 @@ from collections.abc import Callable
 from nerva.errors import NervaError
 from nerva.matrix_operations import (
     Matrix,
+    elements,
     exp,
     expm1,
     greater,
@@ -22,6 +23,7 @@ from nerva.matrix_operations import (
     sigmoid,
     softplus,
     tanh,
+    to_numpy,
     vector,
     where,
     zeros_like,
@@ -235,16 +237,16 @@ class SReLUActivation(ActivationFunction):
         self.Dx = zeros_like(self.x)
 
     def __call__(self, X: Matrix) -> Matrix:
-        al, tl, ar, tr = self.x
+        al, tl, ar, tr = elements(self.x)
         return Srelu(al, tl, ar, tr)(X)
 
     def gradient(self, X: Matrix) -> Matrix:
-        al, tl, ar, tr = self.x
+        al, tl, ar, tr = elements(self.x)
         return Srelu_gradient(al, tl, ar, tr)(X)
 
     def __repr__(self) -> str:
         # Shortest decimal that parses back to the same float32.
-        al, tl, ar, tr = (float(str(value)) for value in self.x)
+        al, tl, ar, tr = (float(str(value)) for value in to_numpy(self.x))
         return f"SReLU(al={al}, tl={tl}, ar={ar}, tr={tr})"
 
 

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping
 from os import PathLike
 
 import numpy as np
+import numpy.typing as npt
 
 from nerva.errors import NervaError
-from nerva.matrix_operations import Matrix, as_real
+from nerva.matrix_operations import Matrix, Rows, from_numpy, take_rows, to_numpy
+from nerva.matrix_operations.numpy import as_real
 from nerva.npz_files import converted, load_dict_from_npz
 from nerva.weight_initializers import Rng
 
@@ -41,7 +43,7 @@ def to_one_hot(x: Matrix, num_classes: int) -> Matrix:
 
 def from_one_hot(one_hot: Matrix) -> Matrix:
     """The label of each row: the column of its largest element."""
-    labels: Matrix = np.argmax(one_hot, axis=1)
+    labels: Matrix = np.argmax(to_numpy(one_hot), axis=1)
     return labels
 
 
@@ -62,7 +64,7 @@ class DataLoader:
     def __init__(self, Xdata: Matrix, Tdata: Matrix, batch_size: int, num_classes: int = 0, rng: Rng = None) -> None:
         """
         Args:
-            Xdata: the inputs, N×D.
+            Xdata: the inputs, N×D, as NumPy arrays; the batches are matrices of the library that computes.
             Tdata: the targets: N labels (integers, as a vector or one column), or a matrix with N rows that is used as
                 it is, such as one-hot rows or a column of real numbers.
             batch_size: the number of samples in a batch; if there are fewer samples, one batch holds all of them.
@@ -76,32 +78,43 @@ class DataLoader:
             raise NervaError(f"{len(Xdata)} inputs do not match {len(Tdata)} targets")
         if batch_size < 1:
             raise NervaError(f"batch size {batch_size} should be 1 or more")
-        self.Xdata = as_real(Xdata)
+        X, Tdata = as_real(to_numpy(Xdata)), to_numpy(Tdata)
+        self.Xdata = from_numpy(X)
         self.Tdata = Tdata
         self.batch_size = batch_size
         self.dataset = self.Xdata
         self.rng = rng
         if has_labels(Tdata):
             self.num_classes = num_classes or int(Tdata.max()) + 1
-            self._targets = to_one_hot(Tdata, self.num_classes).astype(self.Xdata.dtype)
+            self._targets = from_numpy(to_one_hot(Tdata, self.num_classes).astype(X.dtype))
         else:
             self.num_classes = Tdata.shape[1]
-            self._targets = Tdata.astype(self.Xdata.dtype)
+            self._targets = from_numpy(Tdata.astype(X.dtype))
 
     def __iter__(self) -> Iterator[tuple[Matrix, Matrix]]:
         if self.rng is None:
             yield from self.in_order()
             return
-        order = self.rng.permutation(self.dataset_size)
-        for start in range(0, self.dataset_size, self.batch_size):
-            batch = order[start : start + self.batch_size]
-            yield self.Xdata[batch], self._targets[batch]
+        for rows in self.shuffled():
+            yield self._batch(rows)
+
+    def shuffled(self) -> list[npt.NDArray[np.int64]]:
+        """The indices of the samples in each batch of the next epoch; without a generator, in order."""
+        order = np.arange(self.dataset_size) if self.rng is None else self.rng.permutation(self.dataset_size)
+        return [order[start : start + self.batch_size] for start in range(0, self.dataset_size, self.batch_size)]
+
+    @property
+    def targets(self) -> Matrix:
+        """The targets as training uses them: one row per sample."""
+        return self._targets
+
+    def _batch(self, rows: Rows) -> tuple[Matrix, Matrix]:
+        return take_rows(self.Xdata, rows), take_rows(self._targets, rows)
 
     def in_order(self) -> Iterator[tuple[Matrix, Matrix]]:
         """The batches in the order of the dataset. The generator is not used."""
         for start in range(0, self.dataset_size, self.batch_size):
-            batch = slice(start, start + self.batch_size)
-            yield self.Xdata[batch], self._targets[batch]
+            yield self._batch(slice(start, start + self.batch_size))
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""

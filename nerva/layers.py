@@ -22,6 +22,7 @@ from nerva.matrix_operations import (
     column_repeat,
     columns_mean,
     columns_sum,
+    elements,
     elements_sum,
     hadamard,
     inv_sqrt,
@@ -55,11 +56,12 @@ class Layer:
     state: tuple[str, ...] = ()
     # The names of attributes that are recomputed for each batch, besides the gradients of the parameters. A subclass
     # lists only those that it adds.
-    caches: tuple[str, ...] = ("X", "DX", "Z", "DZ")
+    caches: tuple[str, ...] = ("X", "DX", "Z", "DZ", "needs_DX")
 
     def __init__(self) -> None:
         self.X: Any = None
         self.DX: Any = None
+        self.needs_DX = True  # nobody needs it of the first layer in training, where it would cost a product
         self.optimizer: Optimizer | None = None
 
     def feedforward(self, X: Matrix) -> Matrix:
@@ -100,15 +102,16 @@ class Layer:
 
     def _takes(self, X: Matrix) -> Matrix:
         """Return X, with integers converted to float32. Raise a NervaError if X does not have D columns."""
+        X = as_real(X)
         if X.ndim != 2 or X.shape[1] != self.input_size():
-            raise NervaError(f"layer {self!r} takes N×{self.input_size()} inputs, not inputs of shape {X.shape}")
-        return as_real(X)
+            raise NervaError(f"layer {self!r} takes N×{self.input_size()} inputs, not inputs of shape {tuple(X.shape)}")
+        return X
 
     def _gave(self, DY: Matrix) -> Matrix:
         """Return DY. Raise a NervaError if it does not have the shape of the last outputs."""
         shape = (self.X.shape[0], self.output_size())
         if DY.shape != shape:
-            raise NervaError(f"layer {self!r} gave outputs of shape {shape}, but DY has shape {DY.shape}")
+            raise NervaError(f"layer {self!r} gave outputs of shape {shape}, but DY has shape {tuple(DY.shape)}")
         return DY
 
 
@@ -141,7 +144,7 @@ class LinearLayer(Layer):
 
         DW = DY.T @ X
         Db = columns_sum(DY)
-        DX = DY @ W
+        DX = DY @ W if self.needs_DX else None
 
         self.DW = assign(self.DW, DW)
         self.Db = assign(self.Db, Db)
@@ -198,7 +201,7 @@ class ActivationLayer(LinearLayer):
         DZ = hadamard(DY, act.gradient(Z))
         DW = DZ.T @ X
         Db = columns_sum(DZ)
-        DX = DZ @ W
+        DX = DZ @ W if self.needs_DX else None
 
         self.DZ = DZ
         self.DW = assign(self.DW, DW)
@@ -226,7 +229,7 @@ class SReLULayer(ActivationLayer):
     def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
         super().backpropagate(Y, DY)
         Z = self.Z
-        al, tl, ar, tr = self.act.x
+        al, tl, ar, tr = elements(self.act.x)
 
         left, right = less_equal(Z, tl), less(Z, tr)
         Al = where(left, Z - tl, 0, like=Z)
@@ -293,7 +296,7 @@ class SoftmaxLayer(LinearLayer):
         DZ = hadamard(Y, DY - column_repeat(rows_sum(hadamard(DY, Y)), K))
         DW = DZ.T @ X
         Db = columns_sum(DZ)
-        DX = DZ @ W
+        DX = DZ @ W if self.needs_DX else None
 
         self.DZ = DZ
         self.DW = assign(self.DW, DW)
@@ -334,7 +337,7 @@ class LogSoftmaxLayer(LinearLayer):
         DZ = DY - hadamard(stable_softmax(Z), column_repeat(rows_sum(DY), K))
         DW = DZ.T @ X
         Db = columns_sum(DZ)
-        DX = DZ @ W
+        DX = DZ @ W if self.needs_DX else None
 
         self.DZ = DZ
         self.DW = assign(self.DW, DW)

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Sequence
 from os import PathLike
+from typing import Any
 
 import numpy as np
 
+from nerva.backends import check_unchanged
 from nerva.errors import NervaError
 from nerva.layers import Layer, LinearLayer, has_weights, parse_layer
-from nerva.matrix_operations import Matrix, assign, first_not_finite
+from nerva.matrix_operations import Matrix, assign, first_not_finite, from_numpy, to_numpy
 from nerva.npz_files import converted, load_dict_from_npz, save_dict_to_npz, unpacked_limit
 from nerva.utilities import pp
 from nerva.weight_initializers import Rng
@@ -24,8 +26,10 @@ class MultilayerPerceptron:
             check: whether all inputs, parameters and gradients are checked to be finite; the first one that is not
                 raises an error that names it.
         """
+        check_unchanged()
         self.layers: list[Layer] = list(layers or [])
         self.check = check
+        self.compiled: Any = None  # the compiled training step, if the library compiles; see `train_epoch`
 
     def feedforward(self, X: Matrix) -> Matrix:
         """The outputs (N×K) of the network for the inputs X (N×D) during training.
@@ -55,13 +59,19 @@ class MultilayerPerceptron:
             X = layer.evaluate(X) if isinstance(layer, Layer) else layer.feedforward(X)
         return X
 
-    def backpropagate(self, Y: Matrix, DY: Matrix) -> None:
+    def backpropagate(self, Y: Matrix, DY: Matrix, inputs: bool = True) -> None:
         """Compute the gradients of all parameters from the last outputs Y and the gradient DY, both N×K.
+
+        Args:
+            Y: the last outputs.
+            DY: their gradient.
+            inputs: whether DX of the first layer, the gradient of the network's inputs, is computed as well.
 
         Raises:
             NervaError: if DY has the wrong shape or, with `check`, a gradient is not finite. The message names it.
         """
         for index, layer in reversed(list(enumerate(self.layers, 1))):
+            layer.needs_DX = inputs or index > 1
             if self.check:
                 _check_finite(DY, f"the gradient of the output of layer {index} ({layer!r})")
             layer.backpropagate(Y, DY)
@@ -106,11 +116,12 @@ class MultilayerPerceptron:
             if key not in data:
                 raise NervaError(f"{filename} has no {key}; it has {', '.join(data)}")
             if data[key].shape != x.shape:
-                raise NervaError(f"{filename}: {key} has shape {data[key].shape}, but {x.shape} is expected")
-            setattr(layer, name, assign(x, converted(data[key], x.dtype, f"{filename}: {key}")))
+                raise NervaError(f"{filename}: {key} has shape {data[key].shape}, but {tuple(x.shape)} is expected")
+            array = converted(data[key], to_numpy(x).dtype, f"{filename}: {key}")
+            setattr(layer, name, assign(x, from_numpy(array)))
 
     def _load_file(self, names: dict[str, tuple[Layer, str]], filename: str | PathLike[str]) -> None:
-        shapes = {key: getattr(layer, name).shape for key, (layer, name) in names.items()}
+        shapes = {key: tuple(getattr(layer, name).shape) for key, (layer, name) in names.items()}
         self._load(names, load_dict_from_npz(filename, shapes), filename)
 
     def weights_and_bias(self) -> dict[str, Matrix]:
@@ -130,7 +141,7 @@ class MultilayerPerceptron:
 
         Other parameters are not written; see `save`.
         """
-        save_dict_to_npz(filename, self.weights_and_bias())
+        save_dict_to_npz(filename, {key: to_numpy(x) for key, x in self.weights_and_bias().items()})
 
     def state(self) -> dict[str, Matrix]:
         """All parameters and statistics: weights and biases as W1, b1, ..., those of layer 2 as 2.gamma, ..."""
@@ -140,7 +151,7 @@ class MultilayerPerceptron:
         """Set all parameters and statistics.
 
         Args:
-            data: the arrays, as `state` returns them.
+            data: NumPy arrays, as `to_dict` returns them.
             filename: the origin of the arrays, for messages.
 
         Raises:
@@ -149,7 +160,7 @@ class MultilayerPerceptron:
         self._load(self._names(), data, filename)
 
     def to_dict(self) -> dict[str, Matrix]:
-        """The whole network as arrays: its state, and the specifications and sizes of its layers as `architecture`.
+        """The whole network as NumPy arrays: its state, and its layers' specifications and sizes as `architecture`.
 
         Raises:
             NervaError: if the specification that a layer prints does not describe the layer.
@@ -157,7 +168,7 @@ class MultilayerPerceptron:
         for index, layer in enumerate(self.layers, 1):
             _check_specification(index, layer)
         layers = [[repr(layer), layer.input_size(), layer.output_size()] for layer in self.layers]
-        return {"architecture": np.array([json.dumps(layers)]), **self.state()}
+        return {"architecture": np.array([json.dumps(layers)]), **{key: to_numpy(x) for key, x in self.state().items()}}
 
     def save(self, filename: str | PathLike[str]) -> None:
         """Write the whole network to a compressed `.npz` file. `load_weights_and_bias` can read it as well."""
@@ -228,7 +239,7 @@ def _check_finite(X: Matrix, what: str) -> None:
     found = first_not_finite(X)
     if found is not None:
         place = "row {}, column {}".format(*found) if len(found) == 2 else f"place {found[0]}"
-        raise NervaError(f"{what} has {X[found]} in {place}")
+        raise NervaError(f"{what} has {float(X[found])} in {place}")
 
 
 def parse_multilayer_perceptron(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nerva.errors import NervaError
-from nerva.matrix_operations import Matrix, norm, scale_add, sqrt, square, zeros, zeros_like
+from nerva.matrix_operations import Matrix, larger, norm, scalar, scale_add, sqrt, square, zeros, zeros_like
 from nerva.ranges import not_negative, positive
 from nerva.specifications import Registry, Specification
 
@@ -83,7 +83,7 @@ class GradientDescentOptimizer(Optimizer):
             self._Dx = value
 
     def update(self, eta: float) -> None:
-        eta = float(eta)  # a NumPy float64 would turn float32 parameters into float64
+        eta = scalar(eta)  # a NumPy float64 would turn float32 parameters into float64
         self.x = scale_add(1, self.x, -eta, self.Dx)
 
     def __repr__(self) -> str:
@@ -103,7 +103,7 @@ class MomentumOptimizer(GradientDescentOptimizer):
         self.delta_x = zeros_like(self.x)
 
     def update(self, eta: float) -> None:
-        eta, mu = float(eta), float(self.mu)
+        eta, mu = scalar(eta), float(self.mu)
         self.delta_x = scale_add(mu, self.delta_x, -eta, self.Dx)
         self.x = scale_add(1, self.x, 1, self.delta_x)
 
@@ -115,7 +115,7 @@ class NesterovOptimizer(MomentumOptimizer):
     """delta_x := mu delta_x - eta Dx; x := x + mu delta_x - eta Dx."""
 
     def update(self, eta: float) -> None:
-        eta, mu = float(eta), float(self.mu)
+        eta, mu = scalar(eta), float(self.mu)
         self.delta_x = scale_add(mu, self.delta_x, -eta, self.Dx)
         self.x = scale_add(1, self.x, mu, self.delta_x)
         self.x = scale_add(1, self.x, -eta, self.Dx)
@@ -152,7 +152,7 @@ class AdamOptimizer(GradientDescentOptimizer):
         self.v = zeros_like(self.x)
 
     def update(self, eta: float) -> None:
-        eta, beta1, beta2 = float(eta), float(self.beta1), float(self.beta2)
+        eta, beta1, beta2 = scalar(eta), float(self.beta1), float(self.beta2)
         self.t += 1
         self.m = scale_add(beta1, self.m, 1 - beta1, self.Dx)
         self.v = scale_add(beta2, self.v, 1 - beta2, square(self.Dx))
@@ -180,7 +180,7 @@ class AdamWOptimizer(AdamOptimizer):
         self.decay = not_negative("decay", decay)
 
     def update(self, eta: float) -> None:
-        self.x = scale_add(1, self.x, -float(eta) * float(self.decay), self.x)
+        self.x = scale_add(1, self.x, -scalar(eta) * float(self.decay), self.x)
         super().update(eta)
 
     def __repr__(self) -> str:
@@ -201,7 +201,7 @@ class RMSPropOptimizer(GradientDescentOptimizer):
         self.v = zeros_like(self.x)
 
     def update(self, eta: float) -> None:
-        eta, rho = float(eta), float(self.rho)
+        eta, rho = scalar(eta), float(self.rho)
         self.v = scale_add(rho, self.v, 1 - rho, square(self.Dx))
         self.x = scale_add(1, self.x, -eta, self.Dx / (sqrt(self.v) + float(self.epsilon)))
 
@@ -250,7 +250,8 @@ class ClipNormOptimizer(ChangedGradientOptimizer):
         self.norm = positive("norm", norm)
 
     def changed(self, Dx: Matrix) -> Matrix:
-        return Dx * (float(self.norm) / max(float(self.norm), norm(Dx)))
+        factor: float = float(self.norm) / larger(float(self.norm), norm(Dx))
+        return Dx * factor
 
     def __repr__(self) -> str:
         return f"ClipNorm(optimizer={self.optimizer}, norm={float(self.norm)})"

@@ -6,14 +6,16 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from nerva.compiled_training import CompiledTraining
 from nerva.datasets import DataLoader, create_npz_dataloaders, from_one_hot, has_labels, to_one_hot
 from nerva.errors import NervaError
 from nerva.learning_rate import LearningRateScheduler, check_schedule, parse_learning_rate
 from nerva.loss_functions import LossFunction, parse_loss_function
-from nerva.matrix_operations import Matrix
+from nerva.matrix_operations import Matrix, compile_repetition
 from nerva.multilayer_perceptron import MultilayerPerceptron, parse_multilayer_perceptron
 from nerva.training_table import (
     TrainOptions,
@@ -94,14 +96,40 @@ def train_epoch(
         epoch: the number of this epoch, for `on_batch`.
         on_batch: a function that observes each batch.
     """
+    if on_batch is None and not M.check and isinstance(train_loader, DataLoader) and compile_repetition:
+        if not (M.compiled and M.compiled.fits(M, loss)):
+            M.compiled = CompiledTraining(train_step, M, loss)
+        if M.compiled.train(train_loader, eta):
+            return
     for k, (X, T) in enumerate(train_loader):
-        N = X.shape[0]
-        Y = _fitting(M.feedforward(X), T)
-        DY = loss.gradient(Y, T) / N
-        if on_batch:
-            on_batch(epoch, k, M, X, Y, DY)
-        M.backpropagate(Y, DY)
-        M.optimize(eta)
+        train_step(M, loss, X, T, eta, partial(on_batch, epoch, k) if on_batch else None)
+
+
+def train_step(
+    M: MultilayerPerceptron,
+    loss: LossFunction,
+    X: Matrix,
+    T: Matrix,
+    eta: float,
+    observe: Callable[[MultilayerPerceptron, Matrix, Matrix, Matrix], None] | None = None,
+) -> None:
+    """Train a network on one batch.
+
+    Args:
+        M: the network; its parameters change.
+        loss: the loss function to minimize.
+        X: the inputs, N×D.
+        T: the targets, N×K.
+        eta: the learning rate.
+        observe: a function of the network, X, Y and DY that is called before backpropagation.
+    """
+    N = X.shape[0]
+    Y = _fitting(M.feedforward(X), T)
+    DY = loss.gradient(Y, T) / N
+    if observe:
+        observe(M, X, Y, DY)
+    M.backpropagate(Y, DY, inputs=False)
+    M.optimize(eta)
 
 
 def training_epochs(

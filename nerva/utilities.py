@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 
 from nerva.errors import NervaError
-from nerva.matrix_operations import Matrix
+from nerva.matrix_operations import Matrix, to_numpy
 
 # nerva-numpy has these names in this module.
 from nerva.npz_files import load_dict_from_npz as load_dict_from_npz
@@ -86,7 +86,7 @@ def pp_numpy(name: str, arr: Matrix) -> None:
 
 def pp(name: str, x: Matrix) -> None:
     """Print a name, a shape and the elements."""
-    pp_numpy(name, x)
+    pp_numpy(name, to_numpy(x))
 
 
 class StopWatch:

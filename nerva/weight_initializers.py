@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from nerva.errors import NervaError
-from nerva.matrix_operations import Matrix, assign, zeros, zeros_like
+from nerva.matrix_operations import Matrix, assign, from_numpy, to_numpy, zeros, zeros_like
 from nerva.ranges import not_negative
 from nerva.specifications import Registry
 
@@ -30,7 +30,7 @@ def _fill(W: Matrix, samples: Matrix) -> Matrix:
     """W := samples, in the dtype of W."""
     try:
         with np.errstate(over="raise"):
-            return assign(W, samples.astype(W.dtype))
+            return assign(W, from_numpy(samples.astype(to_numpy(W).dtype)))
     except FloatingPointError:
         raise NervaError(f"an initial weight of {abs(samples).max():.6g} is too large for {W.dtype}") from None
 

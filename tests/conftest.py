@@ -17,10 +17,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 import pytest
 from filelock import FileLock
 
+from nerva import backends
 from tests import helpers
 from tests.helpers import ROOT, Command, command_in
 
 helpers.USERS.update(USERS)
+
+# These need a process of their own: see tests/test_symbols.py.
+collect_ignore = [] if backends.chosen()[0] == "sympy" else ["symbols"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

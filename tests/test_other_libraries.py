@@ -74,6 +74,7 @@ def close(ours: np.ndarray, theirs: Any) -> None:
     np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("specification", LAYERS)
 @pytest.mark.parametrize("optimizer", ["Momentum(0.9)"])
 def test_layers(torch, specification: str, optimizer: str) -> None:
@@ -98,6 +99,7 @@ def test_layers(torch, specification: str, optimizer: str) -> None:
     close(layer.W, W)
 
 
+@pytest.mark.backends
 def test_srelu(torch) -> None:
     layer = make("SReLU(al=0.1, tl=-0.4, ar=0.2, tr=0.5)")
     layer.set_optimizer("GradientDescent")
@@ -118,6 +120,7 @@ def test_srelu(torch) -> None:
     close(layer.x, x)
 
 
+@pytest.mark.backends
 def test_batch_normalization(torch) -> None:
     layer = parse_layer("BatchNormalization(0.3)", D, D)
     for name in ("beta", "gamma", "running_mean", "running_Sigma"):
@@ -143,6 +146,7 @@ def test_batch_normalization(torch) -> None:
     close(layer.evaluate(X), theirs.eval()(torch.tensor(X)))
 
 
+@pytest.mark.backends
 def test_dropout(torch) -> None:
     """PyTorch drops different elements, but the same fraction, and divides by the same number."""
     ours = DropoutLayer(50, 0.4, np.random.default_rng(1)).feedforward(np.ones((400, 50)))
@@ -151,6 +155,7 @@ def test_dropout(torch) -> None:
     assert ours.mean() == pytest.approx(theirs.mean(), abs=0.05)
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses(torch, name: str) -> None:
     loss, theirs = parse_loss_function(name), LOSSES[name](torch)
@@ -163,6 +168,7 @@ def test_losses(torch, name: str) -> None:
     close(loss.gradient(Y, TARGETS), outputs.grad)
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("specification", OPTIMIZERS)
 def test_optimizers(torch, specification: str) -> None:
     x, Dx = RNG.normal(size=(3, 2)), RNG.normal(size=(STEPS, 3, 2))
@@ -178,6 +184,7 @@ def test_optimizers(torch, specification: str) -> None:
         close(ours.x, parameter)
 
 
+@pytest.mark.backends
 def test_clipping_by_norm(torch) -> None:
     x, parameter = np.zeros(3), torch.zeros(3, dtype=torch.float64, requires_grad=True)
     for Dx in ([3.0, 4.0, 0.0], [0.1, 0.2, 0.3]):

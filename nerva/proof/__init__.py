@@ -1,6 +1,7 @@
 """Proofs of the engine's equations, by running them on symbols.
 
-The code that trains a network runs here unchanged, on matrices of SymPy symbols. Its gradients are compared with exact
+The code that trains a network runs here unchanged, on matrices of SymPy symbols: this package needs a process that
+computes with SymPy, and no other library. Its gradients are compared with exact
 derivatives, entry by entry. For a layer, the loss is the sum of DY ⊙ Y, where DY is a matrix of symbols. The gradients
 depend on the loss only through its derivative DY, so that a proof for this loss holds for every loss. A proof is for
 one shape; the equations are the same for all shapes. `evaluate` has no gradient, so it is not proved.
@@ -16,9 +17,13 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from nerva import activation_functions, layers, loss_functions, softmax_functions
-from nerva.matrix_operations import Matrix
-from nerva.proof.exact import coefficients, is_zero, symbols, without_maxima
+from nerva.backends import use
+
+use("sympy")  # before the engine is imported
+
+from nerva import activation_functions, layers, loss_functions, softmax_functions  # noqa: E402
+from nerva.matrix_operations import Matrix  # noqa: E402
+from nerva.proof.exact import coefficients, is_zero, symbols, without_maxima  # noqa: E402
 
 # Samples, inputs and outputs. In the second and third shapes, a matrix can't be mistaken for its transpose. Batch
 # normalization needs three samples: with two, the normalized samples are each other's negative, which hides errors.

@@ -16,7 +16,8 @@ from tests.helpers import Command
 
 PAGE = "docs/engine.md"
 # The other blocks are excerpts of the code.
-TRAINING, COMPONENTS = [text for text in blocks(PAGE, "python") if text.startswith("import numpy")]
+PROGRAMS = [text for text in blocks(PAGE, "python") if text.startswith(("import", "from"))]
+TRAINING, CHOICE, COMPONENTS = PROGRAMS
 
 
 @pytest.mark.long
@@ -35,10 +36,15 @@ def test_the_commands_and_the_program_that_trains(run: Command, tmp_path: Path) 
 
 
 def test_the_user_defined_components(run: Command, tmp_path: Path) -> None:
+    (tmp_path / "proof.py").write_text(
+        COMPONENTS + "\nfrom nerva.proof import prove_activation\n"
+        "assert all(result.proved for result in prove_activation(PowerActivation()))\nprint('proved')\n"
+    )
+    result = run("python", "proof.py", NERVA_BACKEND="sympy")
+    assert result.stdout == "proved\n", result.stderr
     program = COMPONENTS + (
-        "\nfrom nerva.proof import prove_activation\nimport sympy\n"
-        "act = PowerActivation()\nassert all(result.proved for result in prove_activation(act))\n"
-        "Y = M.feedforward(np.ones((2, 64), np.float32))\nM.backpropagate(Y, Y)\nM.optimize(0.1)\n"
+        "\nimport numpy as np\nY = M.feedforward(np.ones((2, 64), np.float32))\n"
+        "M.backpropagate(Y, Y)\nM.optimize(0.1)\n"
         "assert repr(M.layers[0]) == 'Power(n=2)'\nassert M.layers[0].W.dtype == np.float32\nprint('done')\n"
     )
     (tmp_path / "program.py").write_text(program)

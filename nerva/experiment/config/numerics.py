@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from nerva.backends import BACKENDS
 from nerva.errors import NervaError
 from nerva.experiment.paths import python_path
 
@@ -49,6 +50,7 @@ _VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NPY_ENABLE_CPU_FEATURES",
     "NPY_DISABLE_CPU_FEATURES",
+    *(name for backend in BACKENDS.values() for name in backend.one_thread),
 )
 
 # The result of `_computed` in portable numerics.
@@ -57,15 +59,20 @@ _KNOWN = "81f75bfca7653aec"
 _pinned = ""  # the mode of this process, if one was pinned before NumPy was imported
 
 
-def environment(mode: str, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment variables for a new process that computes in a mode.
+def environment(
+    mode: str, base: Mapping[str, str] | None = None, backend: str = "numpy", device: str = "cpu"
+) -> dict[str, str]:
+    """The environment variables for a new process that computes in a mode, on one thread.
 
     Args:
         mode: portable or native.
         base: the other variables. Default: those of this process.
+        backend: the library that computes.
+        device: its device.
     """
     kept = {key: value for key, value in (os.environ if base is None else base).items() if key not in _VARIABLES}
-    return kept | _PINS[mode] | {"PYTHONPATH": python_path(kept.get("PYTHONPATH"))}
+    chosen = {"NERVA_BACKEND": backend, "NERVA_DEVICE": device, **BACKENDS[backend].one_thread}
+    return kept | _PINS[mode] | chosen | {"PYTHONPATH": python_path(kept.get("PYTHONPATH"))}
 
 
 def python(*arguments: str) -> list[str]:
@@ -99,22 +106,26 @@ def pinned() -> str:
     return _pinned
 
 
-def resolve_mode(mode: str) -> str:
+def resolve_mode(mode: str, backend: str = "numpy") -> str:
     """The mode, portable or native, that the mode of a configuration stands for on this machine.
 
     Raises:
-        NervaError: if there is no such mode.
+        NervaError: if there is no such mode, or it is portable and the backend is not NumPy.
     """
+    if mode not in ("auto", *_PINS):
+        raise NervaError(f'numerics.mode should be auto, portable or native, not "{mode}"')
+    if backend != "numpy":
+        if mode == "portable":
+            raise NervaError(f"numerics=portable needs backend=numpy; backend={backend} has native numerics only")
+        return "native"
     if mode == "auto":
         return "native" if obstacle() else "portable"
-    if mode not in _PINS:
-        raise NervaError(f'numerics.mode should be auto, portable or native, not "{mode}"')
     return mode
 
 
-def note(mode: str) -> str:
+def note(mode: str, backend: str = "numpy") -> str:
     """The reason why `auto` is native on this machine, as a sentence; "" in all other cases."""
-    if mode == "auto" and obstacle():
+    if mode == "auto" and backend == "numpy" and obstacle():
         return f"numerics=auto uses native, because portable is not supported: {obstacle()}"
     return ""
 

@@ -26,6 +26,14 @@ class Train:
 
 
 @dataclass
+class Backend:
+    """The library that computes a run, and its device; see `nerva.backends`."""
+
+    name: str = "numpy"
+    device: str = "cpu"  # auto, cpu or gpu
+
+
+@dataclass
 class Numerics:
     """Which kernels compute a run; see `nerva.experiment.config.numerics`."""
 
@@ -65,6 +73,7 @@ class Config:
     train: Train = field(default_factory=Train)
     seed: int = 0
     imports: list[str] = field(default_factory=list)  # user-defined modules that register components
+    backend: Backend = field(default_factory=Backend)
     numerics: Numerics = field(default_factory=Numerics)
     force: bool = False  # whether a run that already exists is trained again
     tracking: Tracking = field(default_factory=Tracking)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+from nerva import backends
 from nerva.errors import NervaError
 from nerva.experiment.config.numerics import resolve_mode
 from nerva.experiment.config.schema import Config, specification
@@ -92,7 +93,8 @@ def validate(config: Config) -> None:
         lambda text: check_schedule(parse_learning_rate(text), train.epochs),
         specification(config.learning_rate),
     )
-    resolve_mode(config.numerics.mode)
+    backends.check(config.backend.name, config.backend.device)
+    resolve_mode(config.numerics.mode, config.backend.name)
     if config.tracking.models not in MODELS:
         raise NervaError(f'tracking.models should be {", ".join(MODELS)}, not "{config.tracking.models[:80]}"')
     if not re.fullmatch(_FILE_NAME, config.experiment_name):

@@ -9,6 +9,7 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from nerva.activation_functions import ACTIVATIONS
+from nerva.backends import resolve_device
 from nerva.data.description import Dataset
 from nerva.errors import NervaError
 from nerva.experiment.config.numerics import resolve_mode
@@ -38,6 +39,16 @@ class CanonicalData(TypedDict):
     preparation: NotRequired[dict[str, str]]  # hashes of the code
 
 
+class CanonicalBackend(TypedDict):
+    """The library that computes a run, if it is not NumPy."""
+
+    name: str
+    device: str  # cpu or gpu
+
+
+NUMPY: CanonicalBackend = {"name": "numpy", "device": "cpu"}
+
+
 class Canonical(TypedDict):
     """The canonical form. Components have all their arguments, including defaults, in their types."""
 
@@ -51,6 +62,7 @@ class Canonical(TypedDict):
     train: dict[str, int]
     seed: int
     numerics: str  # portable or native
+    backend: NotRequired[CanonicalBackend]
     imports: NotRequired[dict[str, str]]  # hashes of user-defined modules
 
 
@@ -85,8 +97,11 @@ def canonical_form(config: Config) -> Canonical:
         "loss": component(*others["loss"]),
         "train": dict(vars(config.train)),
         "seed": config.seed,
-        "numerics": resolve_mode(config.numerics.mode),
+        "numerics": resolve_mode(config.numerics.mode, config.backend.name),
     }
+    if config.backend.name != "numpy":
+        device = resolve_device(config.backend.name, config.backend.device)
+        canonical["backend"] = {"name": config.backend.name, "device": device}
     if modules:
         canonical["imports"] = {name: digest(found) for name, found in modules.items()}
     return canonical

@@ -14,18 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nerva.backends import BACKENDS
 from nerva.experiment.identity.fingerprint import hash_parts
 from nerva.experiment.paths import PACKAGE
 
 # The modules that compute. Nothing outside of them counts, apart from user-defined modules.
 COMPUTING = (
     "nerva.activation_functions",
+    "nerva.compiled_training",
+    "nerva.component_attributes",
     "nerva.datasets",
     "nerva.experiment.run.build",
     "nerva.layers",
     "nerva.learning_rate",
     "nerva.loss_functions",
     "nerva.matrix_operations",
+    *(f"nerva.matrix_operations.{backend}" for backend in BACKENDS),
+    "nerva.matrix_operations.shared",
     "nerva.multilayer_perceptron",
     "nerva.optimizers",
     "nerva.ranges",
@@ -37,6 +42,7 @@ COMPUTING = (
 # files, check values, and print. What they read stands in the canonical configuration, and the data have a checksum.
 PRESENTING = (
     "nerva",
+    "nerva.backends",
     "nerva.data",
     "nerva.data.auto",
     "nerva.data.description",
@@ -57,6 +63,8 @@ PRESENTING = (
 # Training starts here.
 ROOTS = (("nerva.experiment.run.build", "build"), ("nerva.experiment.run.build", "Training"))
 
+_OPERATIONS = "nerva.matrix_operations"
+
 Definition = tuple[str, str]  # a module, and a name at its top level; "" for the statements that define no name
 
 
@@ -68,12 +76,17 @@ class _Module:
     imported: dict[str, Definition]  # names that come from other modules; with the name "", the module itself
 
 
-def hash_code(components: Iterable[Callable[..., Any]], user_files: Iterable[tuple[str, Path]] = ()) -> dict[str, str]:
+def hash_code(
+    components: Iterable[Callable[..., Any]],
+    user_files: Iterable[tuple[str, Path]] = (),
+    backend: str = "numpy",
+) -> dict[str, str]:
     """A hash of each function that computes a run, as `nerva/layers.py: LinearLayer.feedforward`.
 
     Args:
         components: the components that the configuration names: classes or functions.
         user_files: the names and files of user-defined modules. Everything in these counts.
+        backend: the library that computes: of the modules with matrix operations, only its own counts.
     """
     user = {name: file.read_bytes() for name, file in user_files}
     roots = {*ROOTS, *((c.__module__, c.__qualname__.partition(".")[0]) for c in components)}
@@ -83,8 +96,8 @@ def hash_code(components: Iterable[Callable[..., Any]], user_files: Iterable[tup
         # Other user-defined modules may use what this one imports from the engine.
         roots.update(definition for target in module.imported.values() for definition in _of_module(*target))
     hashes = {}
-    for module_name, name in _reached(frozenset(roots)):
-        path = module_name.replace(".", "/") + ".py"
+    for module_name, name in _reached(frozenset(roots), backend):
+        path = _path(module_name).relative_to(PACKAGE.parent).as_posix()
         for part, sha256 in _hashes(_module(module_name), name).items():
             hashes[f"{path}: {part or name}".removesuffix(": ")] = sha256
     for name, source in user.items():
@@ -94,13 +107,16 @@ def hash_code(components: Iterable[Callable[..., Any]], user_files: Iterable[tup
 
 
 @functools.cache
-def _reached(roots: frozenset[Definition]) -> tuple[Definition, ...]:
+def _reached(roots: frozenset[Definition], backend: str) -> tuple[Definition, ...]:
     """The definitions in modules that compute which are reached from some of them."""
     reached: set[Definition] = set()
     waiting = list(roots)
     while waiting:
         definition = waiting.pop()
         module_name, name = definition
+        if module_name == _OPERATIONS and name in _module(f"{_OPERATIONS}.{backend}").definitions:
+            # The declaration of an operation computes nothing.
+            definition = module_name, name = f"{_OPERATIONS}.{backend}", name
         if module_name not in COMPUTING or definition in reached:
             continue
         module = _module(module_name)
@@ -117,8 +133,13 @@ def _reached(roots: frozenset[Definition]) -> tuple[Definition, ...]:
 @functools.cache
 def _module(name: str) -> _Module:
     """A module that computes, as this process read it first; later edits are those of another process."""
-    path = PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
-    return _parse(path.read_bytes())
+    return _parse(_path(name).read_bytes())
+
+
+def _path(name: str) -> Path:
+    """The file of a module."""
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def _parse(source: bytes, user_defined: bool = False) -> _Module:

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from nerva.experiment.config.schema import Config
 from nerva.experiment.config.validation import validate
 from nerva.experiment.identity import user_modules
-from nerva.experiment.identity.canonical import Canonical, canonical_form, components_in_strings, named_components
+from nerva.experiment.identity.canonical import (
+    NUMPY,
+    Canonical,
+    CanonicalBackend,
+    canonical_form,
+    components_in_strings,
+    named_components,
+)
 from nerva.experiment.identity.code import hash_code
 from nerva.experiment.identity.fingerprint import digest
 
@@ -31,6 +38,11 @@ class Identity:
         return digest(self.code)
 
     @property
+    def backend(self) -> CanonicalBackend:
+        """The library that computes the run, and its device."""
+        return self.determined_by.get("backend", NUMPY)
+
+    @property
     def numerics(self) -> str:
         """The mode of numerics: portable or native."""
         return self.determined_by["numerics"]
@@ -46,7 +58,7 @@ def identify(config: Config) -> Identity:
     determined_by = canonical_form(config)
     user_files = {module: file for name in config.imports for module, file in user_modules.files(name).items()}
     components = [*named_components(config), *components_in_strings(user_files.values())]
-    code = hash_code(components, user_files.items())
+    code = hash_code(components, user_files.items(), config.backend.name)
     run_id = digest({"config": determined_by, "code": digest(code)})[:12]
     configuration_id = digest({key: value for key, value in determined_by.items() if key != "seed"})[:12]
     return Identity(run_id, configuration_id, determined_by, code)

@@ -21,15 +21,17 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, ten ti
 _SCALAR_ERRORS = (TypeError, AttributeError, LookupError, ArithmeticError)  # PyYAML raises these for malformed scalars
 
 
-def to_yaml(config: Config, numerics: str) -> str:
+def to_yaml(config: Config, numerics: str, device: str = "cpu") -> str:
     """The part of a configuration that belongs to the run: the same run has the same file on every machine.
 
     Args:
         config: the configuration.
         numerics: the mode that its numerics resolved to.
+        device: the device that its backend resolved to.
     """
     container = dataclasses.asdict(config)
     container["numerics"]["mode"] = numerics
+    container["backend"]["device"] = device
     del container["data"]["note"]
     container["data"]["mirrors"] = [private(mirror) for mirror in container["data"]["mirrors"]]
     return OmegaConf.to_yaml({key: value for key, value in container.items() if key not in _NOT_RECORDED})

@@ -96,10 +96,10 @@ class RunFolder:
         for unfinished in self.path.glob(".*.tmp*"):
             unfinished.unlink()
 
-    def write_config(self, config: Config, numerics: str) -> None:
+    def write_config(self, config: Config, numerics: str, device: str) -> None:
         """Write the configuration; `numerics` is the mode that it resolved to."""
         with whole_or_absent(self.config) as temporary:
-            temporary.write_text(run_config.to_yaml(config, numerics), encoding="utf-8")
+            temporary.write_text(run_config.to_yaml(config, numerics, device), encoding="utf-8")
 
     def read_config(self) -> Config:
         """The configuration, without what only says where the run is put.

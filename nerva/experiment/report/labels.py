@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
-from nerva.experiment.identity.canonical import Canonical
+from nerva.experiment.identity.canonical import NUMPY, Canonical
 from nerva.experiment.records.provenance import Provenance
 from nerva.experiment.report.text import cut
 
@@ -43,6 +43,7 @@ def short_layers(networks: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _parts(canonical: Canonical) -> dict[str, str]:
+    backend = canonical.get("backend", NUMPY)
     return {
         "optimizer": canonical["optimizer"],
         "learning_rate": canonical["learning_rate"],
@@ -51,5 +52,6 @@ def _parts(canonical: Canonical) -> dict[str, str]:
         "weights": f"weights {canonical['weights']}",
         **{key: f"{key} {value}" for key, value in canonical["train"].items()},
         "validation": f"validation {canonical['data']['validation']}",
+        "backend": backend["name"] + (" on the GPU" if backend["device"] == "gpu" else ""),
         "numerics": f"{canonical['numerics']} numerics",
     }

@@ -14,8 +14,8 @@ import numpy as np
 
 from nerva.errors import NervaError
 from nerva.experiment.run.build import Training
-from nerva.experiment.run.component_state import ComponentState, kind
-from nerva.matrix_operations import Matrix
+from nerva.experiment.run.component_state import ComponentState, is_matrix, kind
+from nerva.matrix_operations import Matrix, from_numpy
 from nerva.training import EpochRecord
 from nerva.utilities import load_dict_from_npz, whole_or_absent
 
@@ -136,10 +136,14 @@ class Checkpoint:
             before = self.built.values.get(name)
             if isinstance(value, np.ndarray) and not isinstance(before, np.ndarray) and not value.shape:
                 value = value[()]  # a NumPy number
+            component, attribute = self.built.declared[name]
             # An object that others refer to has to stay the same object.
             if isinstance(before, np.ndarray):
                 _check_array(name, value, before.shape, before.dtype)
-                before[...] = value
+                if is_matrix(getattr(component, attribute)):
+                    setattr(component, attribute, from_numpy(value))
+                else:
+                    before[...] = value
             elif isinstance(before, np.random.Generator):
                 before.bit_generator.state = value
             elif before is not None and kind(value) != kind(before):
@@ -150,7 +154,7 @@ class Checkpoint:
                 before.clear()
                 before.update(value)
             else:
-                setattr(*self.built.declared[name], value)
+                setattr(component, attribute, value)
 
 
 def _check_array(name: str, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

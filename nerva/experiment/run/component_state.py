@@ -1,23 +1,19 @@
 """The state of a run's components: what they declare, and whether training changes anything else.
 
-A component is a layer, an optimizer, an activation function, a loss, a schedule or a loader, or any other object whose
-class has a tuple `state`. It names the attributes that training changes and that must be kept to resume training. The
-`parameters` and `statistics` of a layer are state as well. The tuple `caches` names attributes that are computed anew
-for each batch; the gradients of parameters are caches as well. A class lists only what it adds to its base classes.
-
-All other attributes must stay as they were when the component was built.
+See `nerva.component_attributes` for what components declare.
 """
 
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
 
+from nerva.component_attributes import attributes, declarations, find_components, is_component
 from nerva.datasets import DataLoader
 from nerva.errors import NervaError
 from nerva.experiment.run.build import Training
 from nerva.experiment.run.value_digest import UNKNOWN, module_variables, value_digest
-from nerva.layers import Layer
+from nerva.matrix_operations import to_numpy
 
 
 class ComponentState:
@@ -42,7 +38,7 @@ class ComponentState:
             "learning_rate": t.learning_rate,
             "train_loader": t.train_loader,
         }
-        components = dict(_components(roots, "", {}))
+        components = dict(find_components(roots))
         self.declared: dict[str, tuple[Any, str]] = {}
         self.values: dict[str, Any] = {}
         self.kinds: dict[str, str] = {}
@@ -53,8 +49,8 @@ class ComponentState:
         first: dict[int, str] = {}  # the first declared name of each object that several names may share
         alive: list[Any] = []  # so that ids stay unique
         for path, component in components.items():
-            state, caches = _declarations(component)
-            for attribute in dict.fromkeys([*state, *caches, *_attributes(component)]):
+            state, caches = declarations(component)
+            for attribute in dict.fromkeys([*state, *caches, *attributes(component)]):
                 name = f"{path}.{attribute}"
                 value = getattr(component, attribute, None)
                 self._labels[name] = f"{type(component).__name__}.{attribute}"
@@ -64,14 +60,14 @@ class ComponentState:
                         undeclared[name] = value
                     continue
                 owner = name
-                if isinstance(value, np.ndarray | np.random.Generator | list | dict):
+                if isinstance(value, np.ndarray | np.random.Generator | list | dict) or is_matrix(value):
                     alive.append(value)
                     known.setdefault(id(value), name)
                     owner = first.setdefault(id(_owner(value)), name)
                 if attribute in state:
                     self.declared[name] = component, attribute
                     if hasattr(component, attribute):
-                        self.values[name] = value
+                        value = self.values[name] = to_numpy(value) if is_matrix(value) else value  # type: ignore[arg-type]
                         self.kinds[name] = kind(value) + (f" that shares its memory with {owner}" * (owner != name))
         self.fixed = {name: value_digest(value, known) for name, value in undeclared.items()}
         self.fixed |= module_variables(modules, known)
@@ -107,6 +103,11 @@ class ComponentState:
                 raise NervaError(f"{label} was {before} when it was built, and is {now}")
 
 
+def is_matrix(value: Any) -> bool:
+    """Whether a value is a matrix of the library that computes, if that is not NumPy."""
+    return hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, np.ndarray | np.generic)
+
+
 def kind(value: Any) -> str:
     """The properties of a declared value that a restored one must share; `UNKNOWN` if a checkpoint can't hold it."""
     if type(value) is np.ndarray and not value.dtype.hasobject:
@@ -132,55 +133,11 @@ def _is_plain(value: Any) -> bool:
     return type(value) in (type(None), bool, int, float, str)
 
 
-def _components(value: Any, path: str, seen: dict[int, object]) -> Iterator[tuple[str, Any]]:
-    """The components in a value, and those in their attributes, by paths such as `layers.0.act`."""
-    if not (isinstance(value, list | tuple | dict) or _is_component(value)) or id(value) in seen:
-        return
-    seen[id(value)] = value
-    if _is_component(value):
-        yield path, value
-        parts = _attributes(value)
-    else:
-        parts = value if isinstance(value, dict) else {str(index): part for index, part in enumerate(value)}
-    for name, part in parts.items():
-        yield from _components(part, f"{path}.{name}" if path else name, seen)
-
-
-def _is_component(value: Any) -> bool:
-    return isinstance(getattr(type(value), "state", None), tuple | str)
-
-
 def _is_made_of_components(value: Any) -> bool:
     """Whether a value is a component, or a list or dictionary of components: each has its own state."""
     if isinstance(value, list | tuple | dict):
-        return bool(value) and all(map(_is_component, value.values() if isinstance(value, dict) else value))
-    return _is_component(value)
-
-
-def _attributes(component: Any) -> dict[str, Any]:
-    """The attributes of an instance, those in slots included."""
-    state = object.__getstate__(component)
-    parts = state if isinstance(state, tuple) else (state,)
-    return {name: value for part in parts if part for name, value in part.items()}
-
-
-def _declarations(component: Any) -> tuple[list[str], list[str]]:
-    """The names that a component declares as its state, and those that it declares as its caches."""
-    state, caches = _declaration(component, "state"), _declaration(component, "caches")
-    if isinstance(component, Layer):
-        state = [*component.parameters, *component.statistics, *state]
-        caches += [f"D{name}" for name in component.parameters]
-    return state, caches
-
-
-def _declaration(component: Any, name: str) -> list[str]:
-    """The names that the class of a component and its base classes list."""
-    names: list[str] = []
-    for base in reversed(type(component).__mro__):
-        added = vars(base).get(name, ())
-        # The comma is easily forgotten: `state = ("count")`.
-        names += (added,) if isinstance(added, str) else added if isinstance(added, tuple) else ()
-    return names
+        return bool(value) and all(map(is_component, value.values() if isinstance(value, dict) else value))
+    return is_component(value)
 
 
 def _owner(value: Any) -> Any:

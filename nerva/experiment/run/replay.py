@@ -113,6 +113,11 @@ def replay(
     differences += [_arrays(recorded.path / name, new) for name, new in arrays.items()]
     verdict.differences += itertools.chain(*(itertools.islice(kind, 1) for kind in differences))
     verdict.differences += _outcome(result, outcome)
+    if verdict.differences and (library := identity.backend["name"]) != "numpy":
+        verdict.context.append(
+            f"backend={library} repeats its bits on the same CPU with the same versions only: portable numerics, which "
+            "repeat them on other machines, need backend=numpy"
+        )
     if not verdict.differences:
         # What training does not use, such as a comment in the configuration.
         verdict.differences += _files(recorded, result)

@@ -8,9 +8,10 @@ from signal import SIGINT, SIGTERM
 
 from omegaconf import OmegaConf
 
+from nerva import backends
 from nerva.errors import NervaError
 from nerva.experiment.config import numerics
-from nerva.experiment.config.schema import Config
+from nerva.experiment.config.schema import Backend, Config
 from nerva.experiment.identity.identify import Identity
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.run_record import RunRecord
@@ -41,27 +42,36 @@ def run(
     if existing := existing_run(folder, config.force):
         return existing
     numerics.demand(identity.numerics)
+    backends.demand(identity.backend["name"])
     # The numerics of a process are fixed when NumPy is imported. And a user-defined module may have changed on disk
     # since it was imported here, or may keep values of another run in its variables.
-    if numerics.pinned() == identity.numerics and not config.imports:
+    # Other libraries read the number of their threads when they are imported.
+    here = identity.backend["name"] == "numpy" == backends.chosen()[0]
+    if here and numerics.pinned() == identity.numerics and not config.imports:
         return train(config, identity, overrides, folder)
     return _run_in_child(config, identity, overrides, folder)
 
 
 def _run_in_child(config: Config, identity: Identity, overrides: Sequence[str], folder: RunFolder) -> RunRecord:
-    resolved = dataclasses.replace(config, numerics=dataclasses.replace(config.numerics, mode=identity.numerics))
+    resolved = dataclasses.replace(
+        config,
+        numerics=dataclasses.replace(config.numerics, mode=identity.numerics),
+        backend=Backend(**identity.backend),
+    )
     order = {
         "config": OmegaConf.to_yaml(OmegaConf.structured(resolved)),
         "mode": identity.numerics,
         "run_id": identity.run_id,
         "overrides": list(overrides),
         "folder": str(folder.path),
-        "note": numerics.note(config.numerics.mode),
+        "note": numerics.note(config.numerics.mode, config.backend.name),
         "argv": sys.argv,
         "path": sys.path,
         "level": logging.getLogger("nerva.run").getEffectiveLevel(),
     }
-    child = Child("nerva.experiment.run.worker", order, numerics.environment(identity.numerics))
+    library = identity.backend
+    environment = numerics.environment(identity.numerics, None, library["name"], library["device"])
+    child = Child("nerva.experiment.run.worker", order, environment)
     try:
         failure = child.answer()
     except BaseException:

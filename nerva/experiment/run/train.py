@@ -69,7 +69,7 @@ def train(config: Config, identity: Identity, overrides: Sequence[str], folder: 
         folder.path.mkdir(exist_ok=True)
         _reset_peak_memory()
         folder.clear()
-        folder.write_config(config, identity.numerics)
+        folder.write_config(config, identity.numerics, identity.backend["device"])
         folder.write_provenance(
             collect(config, identity, overrides, sha256),
             identity.code,
@@ -112,7 +112,7 @@ def _train(config: Config, identity: Identity, arrays: dict[str, Matrix], folder
         "%s: %d samples for training, %d for validation, %d for testing",
         data.title, data.train - data.validation, data.validation, data.test,
     )  # fmt: skip
-    for remark in (data.note, note or numerics.note(config.numerics.mode), unusable):
+    for remark in (data.note, note or numerics.note(config.numerics.mode, config.backend.name), unusable):
         if remark:
             log.info("%s", private(remark))
     for line in table_head(validation=True):

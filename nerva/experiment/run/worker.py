@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
+from nerva import backends
 from nerva.errors import NervaError
 from nerva.experiment.config import numerics
 from nerva.experiment.run.processes import receive_order, when_released
@@ -36,6 +37,8 @@ def main() -> None:
                 raise NervaError(
                     f"something imports NumPy when {sys.executable} starts, before nerva can pin the numerics"
                 )
+            if backends.chosen()[0] != identity.backend["name"]:
+                raise NervaError(f"this process computes with {backends.chosen()[0]}, not {identity.backend['name']}")
             if identity.run_id != order["run_id"]:
                 changed = ", ".join(config.imports) or "nerva"
                 raise NervaError(f"the code of {changed} changed after the run was planned; run the command again")

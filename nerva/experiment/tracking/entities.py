@@ -43,7 +43,8 @@ def run_name(config: Config) -> str:
     schedule = config.learning_rate
     is_constant = schedule.get("name") == "Constant" and "lr" in schedule
     rate = f"lr={schedule['lr']}" if is_constant else specification(schedule)
-    return short_name(f"{rate} seed={config.seed} {specification(config.optimizer)}")
+    library = "" if config.backend.name == "numpy" else f" {config.backend.name}"
+    return short_name(f"{rate} seed={config.seed} {specification(config.optimizer)}{library}")
 
 
 def tags(provenance: Provenance) -> dict[str, str]:

@@ -19,6 +19,7 @@ from nerva.experiment.identity.user_modules import write_texts
 from nerva.experiment.paths import PACKAGE
 from nerva.experiment.records.run_folder import RunFolder
 
+_NO_SOURCE = shutil.ignore_patterns("__pycache__")
 _MODULE_PATH = r"(?!nerva[/.])(?:[\w-]{1,60}/){0,20}[\w-]{1,60}\.py"
 
 
@@ -47,6 +48,7 @@ def save_model(folder: RunFolder, config: Config, path: Path) -> None:
         modules.mkdir()
         for file in PACKAGE.glob("*.py"):
             shutil.copy(file, engine)
+        shutil.copytree(PACKAGE / "matrix_operations", engine / "matrix_operations", ignore=_NO_SOURCE)
         write_texts(_module_texts(folder), modules)
         save_pyfunc(
             path,

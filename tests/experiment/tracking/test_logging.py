@@ -30,7 +30,7 @@ def test_runs_are_logged_once(results, uri) -> None:
     assert logged.data.params["model.hidden"] == "[64]"
     assert logged.data.params["numerics.mode"] in ("portable", "native")
     assert {name.partition(".")[0] for name in logged.data.params} == {
-        *("data", "model", "optimizer", "learning_rate", "loss", "train", "seed", "imports", "numerics")
+        *("data", "model", "optimizer", "learning_rate", "loss", "train", "seed", "imports", "backend", "numerics")
     }
     assert logged.data.tags["nerva.data.sha256"] == good.read_provenance().data.sha256
     assert logged.data.tags["nerva.ended"] == json.loads(good.record.read_text())["ended"]

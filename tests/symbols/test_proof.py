@@ -36,12 +36,10 @@ def results() -> list[Result]:
     return list(prove())
 
 
-@pytest.mark.xdist_group("proofs")
 def test_every_equation_is_proved(results) -> None:
     assert [result for result in results if not result.proved] == []
 
 
-@pytest.mark.xdist_group("proofs")
 def test_every_component_and_gradient_is_proved(results) -> None:
     proved = {result.what for result in results}
     assert proved >= {f"{name} layer" for name in activation_functions.ACTIVATIONS.components}
@@ -78,7 +76,9 @@ def sites(function: ast.FunctionDef) -> Iterator[tuple[ast.AST, str]]:
             yield node, "swap"
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             yield node, "drop"
-        elif isinstance(node, ast.Assign | ast.Return) and isinstance(node.value, ast.Call | ast.BinOp | ast.UnaryOp):
+        elif isinstance(node, ast.Assign | ast.Return) and isinstance(
+            node.value, ast.Call | ast.BinOp | ast.UnaryOp | ast.IfExp
+        ):
             targets = node.targets if isinstance(node, ast.Assign) else []
             if all(isinstance(target, ast.Name) for target in targets):
                 yield node, "negate"

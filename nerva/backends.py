@@ -1,0 +1,168 @@
+"""The choice of the library that computes: NumPy, PyTorch, JAX, TensorFlow, or SymPy for proofs.
+
+A process computes with one library. `nerva.use("jax")`, or the environment variable NERVA_BACKEND, chooses it before
+the engine is first imported; NumPy is the default. `nerva.matrix_operations` has one module per library.
+
+This module imports none of them.
+"""
+
+import functools
+import importlib.util
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+
+from nerva.errors import NervaError
+
+DEVICES = ("auto", "cpu", "gpu")
+# The files of the drivers of NVIDIA's and AMD's GPUs.
+_DRIVERS = ("/dev/nvidiactl", "/dev/kfd")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A library that computes.
+
+    `one_thread` holds the environment variables with which it computes on one thread of a CPU, and repeats its bits.
+    They are read when it is first imported. `packages` are those whose versions determine the bits.
+    """
+
+    title: str
+    package: str
+    packages: tuple[str, ...]
+    one_thread: dict[str, str] = field(default_factory=dict)
+
+
+BACKENDS = {
+    "numpy": Backend("NumPy", "numpy", ("numpy",)),
+    "torch": Backend("PyTorch", "torch", ("torch",), {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}),
+    "jax": Backend(
+        "JAX",
+        "jax",
+        ("jax", "jaxlib"),
+        {"NPROC": "1"},
+    ),
+    "tensorflow": Backend(
+        "TensorFlow",
+        "tensorflow",
+        ("tensorflow",),
+        {
+            "TF_NUM_INTRAOP_THREADS": "1",
+            "TF_NUM_INTEROP_THREADS": "1",
+            "TF_DETERMINISTIC_OPS": "1",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        },
+    ),
+}
+# Proofs compute with it. Networks can't be trained on symbols.
+_SYMBOLS = Backend("SymPy", "sympy", ("sympy",))
+
+_AT_IMPORT = os.environ.get("NERVA_BACKEND", "")
+_chosen: tuple[str, str] | None = None  # the backend and the device
+
+
+def use(backend: str, device: str = "auto") -> None:
+    """Choose the library that computes. Call it before the engine is first imported.
+
+    Args:
+        backend: numpy, torch, jax or tensorflow; or sympy, for proofs.
+        device: cpu, gpu, or auto: a GPU if the library finds one, and the CPU otherwise.
+
+    Raises:
+        NervaError: if there is no such backend or device, the library is not installed, or the engine was already
+            imported with another one.
+    """
+    global _chosen
+    check(backend, device)
+    if "nerva.matrix_operations" in sys.modules and (backend, device) != chosen():
+        raise NervaError(
+            f"the engine was already imported with {_shown(*chosen())}, and a process computes with one library: "
+            f"call nerva.use({backend!r}) before the engine is first imported, or set NERVA_BACKEND={backend}"
+        )
+    demand(backend)
+    _chosen = backend, device
+
+
+def chosen() -> tuple[str, str]:
+    """The backend of this process, and its device: cpu, gpu or auto."""
+    global _chosen
+    if _chosen is None:
+        backend, device = _AT_IMPORT or "numpy", os.environ.get("NERVA_DEVICE", "auto")
+        check(backend, device)
+        _chosen = backend, device
+    return _chosen
+
+
+def check(backend: str, device: str) -> None:
+    """Check that there are such a backend and such a device.
+
+    Raises:
+        NervaError: if not.
+    """
+    library = _backend(backend)
+    if device not in DEVICES:
+        raise NervaError(f'the device of a backend should be {", ".join(DEVICES)}, not "{device}"')
+    if backend in ("numpy", "sympy") and device == "gpu":
+        raise NervaError(f"device=gpu: {library.title} computes on the CPU only")
+
+
+@functools.cache
+def resolve_device(backend: str, device: str) -> str:
+    """The device, cpu or gpu, that `auto` stands for on this machine. Other devices stay as they are."""
+    if backend == "numpy" or (device == "auto" and sys.platform == "linux" and not any(map(os.path.exists, _DRIVERS))):
+        return "cpu"
+    if device != "auto" or importlib.util.find_spec(_backend(backend).package) is None:
+        return "cpu" if device == "auto" else device
+    # Only the library can tell, and this process may compute with another one.
+    code = "from nerva.matrix_operations import DEVICE_KIND; print(DEVICE_KIND)"
+    environment = {**os.environ, "NERVA_BACKEND": backend, "NERVA_DEVICE": "auto"}
+    command = [sys.executable, "-P", "-c", code]
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+def check_unchanged() -> None:
+    """Check that NERVA_BACKEND still is what it was when nerva was imported.
+
+    Raises:
+        NervaError: if it was set since then: this process can't follow it any more.
+    """
+    if (now := os.environ.get("NERVA_BACKEND", "")) != _AT_IMPORT:
+        raise NervaError(
+            f'NERVA_BACKEND was set to "{now}" after nerva had been imported, and has no effect: this process computes '
+            f"with {_shown(*chosen())}"
+        )
+
+
+def demand(backend: str) -> None:
+    """Check that the library of a backend is installed.
+
+    Raises:
+        NervaError: if it is not; the message has the command that installs it.
+    """
+    library = _backend(backend)
+    if importlib.util.find_spec(library.package) is None:
+        raise NervaError(
+            f'backend={backend}: {library.title} is not installed; pip install "nerva[{backend}]" installs it'
+        )
+
+
+def foreign(X: object) -> NervaError:
+    """The error for an array that is not of the library of this process."""
+    kind = f"{type(X).__module__.partition('.')[0]}.{type(X).__name__}"
+    return NervaError(
+        f"this process computes with {_backend(chosen()[0]).title}, and a {kind} was given: "
+        "nerva.matrix_operations.from_numpy converts NumPy arrays"
+    )
+
+
+def _backend(name: str) -> Backend:
+    if name == "sympy":
+        return _SYMBOLS
+    if name not in BACKENDS:
+        raise NervaError(f'the backend should be {", ".join(BACKENDS)}, not "{name}"')
+    return BACKENDS[name]
+
+
+def _shown(backend: str, device: str) -> str:
+    return backend if device == "auto" else f"{backend} on the {device}"

@@ -1,0 +1,136 @@
+"""Training steps that the library compiles.
+
+A step changes attributes: parameters, gradients, and the state of optimizers. A compiler needs a function, which takes
+the old values of these attributes as arguments and returns the new ones. `CompiledTraining` makes this function of the
+methods of a network: it sets the attributes to the arguments, calls the methods, and returns what the attributes are
+then. The equations do not know of it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nerva.component_attributes import attributes, declarations, find_components, gradients
+from nerva.datasets import DataLoader
+from nerva.loss_functions import LossFunction
+from nerva.matrix_operations import NOT_COMPILABLE, Matrix, compile_repetition
+from nerva.multilayer_perceptron import MultilayerPerceptron
+
+# A step on a batch of inputs and targets, with a learning rate.
+TrainStep = Callable[[MultilayerPerceptron, LossFunction, Matrix, Matrix, Any], None]
+
+
+class UndeclaredChangeError(Exception):
+    """A step changes an attribute that no class declares, so that it would be compiled as a constant."""
+
+
+_NOT_COMPILABLE: tuple[type[Exception], ...] = (UndeclaredChangeError, *NOT_COMPILABLE)
+
+
+class CompiledTraining:
+    """The compiled training step of a network with a loss.
+
+    It holds as long as nothing but the declared state of the components changes: other attributes are constants in it.
+    """
+
+    def __init__(self, step: TrainStep, M: MultilayerPerceptron, loss: LossFunction) -> None:
+        """
+        Args:
+            step: the step as a procedure, which changes the network.
+            M: the network.
+            loss: the loss function.
+        """
+        self.step = step
+        self.M = M
+        self.loss = loss
+        self._repeat = compile_repetition(self._changed) if compile_repetition else None
+        self._components = [component for _, component in find_components({"layers": M.layers, "loss": loss})]
+        self._variables: list[tuple[Any, str]] = []
+        for component in self._components:
+            names = [*declarations(component)[0], *gradients(component)]
+            self._variables += [(component, name) for name in names if _is_variable(getattr(component, name, None))]
+        self._constants = self._read_constants()
+
+    @property
+    def works(self) -> bool:
+        """Whether the step is compiled, as far as is known."""
+        return self._repeat is not None
+
+    def fits(self, M: MultilayerPerceptron, loss: LossFunction) -> bool:
+        """Whether this is the step of a network with a loss as they are now."""
+        return self.M is M and self.loss is loss and _same(self._constants, self._read_constants())
+
+    def train(self, data: DataLoader, eta: float) -> bool:
+        """Train the network for one epoch. Return whether that was possible.
+
+        It is not possible if the library does not compile, or if a component can't be compiled. Nothing has changed
+        then, and this object is of no more use.
+        """
+        if self._repeat is None:
+            return False
+        before = [getattr(component, name) for component, name in self._variables]
+        caches = [(component, attributes(component)) for component in self._components]
+        generators = _generators(self._constants, data)
+        states = [generator.bit_generator.state for generator in generators]
+        after: list[Any] | None = None
+        try:
+            after = self._repeat(list(before), data.Xdata, data.targets, data.shuffled(), eta)
+        except _NOT_COMPILABLE:
+            self._repeat = None
+            for generator, state in zip(generators, states, strict=True):
+                generator.bit_generator.state = state
+            return False
+        finally:
+            for component, values in caches:  # what compilation left in them are no values
+                for name in attributes(component).keys() - values.keys():
+                    delattr(component, name)
+                for name, value in values.items():
+                    setattr(component, name, value)
+            for (component, name), old, new in zip(self._variables, before, after or before, strict=True):
+                setattr(component, name, type(old)(new) if isinstance(old, int | float) else new)
+        return True
+
+    def _changed(self, variables: list[Any], X: Matrix, T: Matrix, eta: Any) -> list[Any]:
+        """The step as a function. It runs only while it is compiled."""
+        for (component, name), value in zip(self._variables, variables, strict=True):
+            setattr(component, name, value)
+        states = [str(generator.bit_generator.state) for generator in _generators(self._constants)]
+        self.step(self.M, self.loss, X, T, eta)
+        changed = [getattr(component, name) for component, name in self._variables]
+        if not _same(self._constants, self._read_constants()) or states != [
+            str(generator.bit_generator.state) for generator in _generators(self._constants)
+        ]:
+            raise UndeclaredChangeError
+        return changed
+
+    def _read_constants(self) -> list[Any]:
+        """The values of all attributes that are neither variables nor caches."""
+        constants: list[Any] = []
+        # An attribute may be a variable of another component, as those of an activation are its layer's.
+        variables = {id(getattr(component, name)) for component, name in self._variables}
+        for component in self._components:
+            state, caches = declarations(component)
+            for name, value in attributes(component).items():
+                if name not in caches and id(value) not in variables and (name not in state or not _is_variable(value)):
+                    constants.append(value)
+        return [*constants, *self.M.layers]
+
+
+def _is_variable(value: Any) -> bool:
+    """Whether a declared value is an argument of the step: a matrix, or a number."""
+    return hasattr(value, "shape") or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _generators(constants: list[Any], data: DataLoader | None = None) -> list[np.random.Generator]:
+    found = [value for value in constants if isinstance(value, np.random.Generator)]
+    return [*found, *([data.rng] if data and data.rng is not None else [])]
+
+
+def _same(before: list[Any], now: list[Any]) -> bool:
+    """Whether constants are the same objects, or equal numbers and texts."""
+
+    def same(a: Any, b: Any) -> bool:
+        return a is b or (type(a) is type(b) and isinstance(a, int | float | str) and a == b)
+
+    return len(before) == len(now) and all(map(same, before, now))

@@ -1,0 +1,295 @@
+"""The matrix operations in JAX, and the compilation of a training step for it."""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+from jax.experimental import io_callback
+
+from nerva import backends
+from nerva.backends import foreign
+from nerva.errors import NervaError
+from nerva.matrix_operations.shared import column, epsilon, row
+
+Matrix = Any  # jax.Array, or its stand-in while a step is compiled
+
+# float64 stays float64. float32 stays float32, because Python's numbers do not count in JAX.
+jax.config.update("jax_enable_x64", True)
+
+
+def _device() -> Any:
+    _, wanted = backends.chosen()
+    gpus = [device for device in jax.devices() if device.platform != "cpu"]
+    if wanted == "gpu" and not gpus:
+        raise NervaError(f"device=gpu: JAX {jax.__version__} finds no GPU on this machine")
+    return gpus[0] if gpus and wanted != "cpu" else jax.devices("cpu")[0]
+
+
+DEVICE = _device()
+DEVICE_KIND = "cpu" if DEVICE.platform == "cpu" else "gpu"
+jax.config.update("jax_default_device", DEVICE)
+
+NOT_COMPILABLE = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
+
+
+def from_numpy(X: npt.NDArray[Any]) -> Matrix:
+    if not isinstance(X, np.ndarray):
+        raise foreign(X)
+    return jnp.array(X)
+
+
+def to_numpy(X: Matrix) -> Any:
+    # A copy: a compiled step reuses the memory of its variables.
+    return np.array(X)
+
+
+def as_real(X: Matrix) -> Matrix:
+    if not isinstance(X, jax.Array):
+        raise foreign(X)
+    return X if jnp.issubdtype(X.dtype, jnp.floating) else X.astype(jnp.float32)
+
+
+def zeros(m: int, n: int | None = None, dtype: Any = np.float32) -> Matrix:
+    return jnp.zeros(m if n is None else (m, n), dtype)
+
+
+def ones(m: int, n: int | None = None, dtype: Any = np.float32) -> Matrix:
+    return jnp.ones(m if n is None else (m, n), dtype)
+
+
+def identity(n: int, dtype: Any = np.float32) -> Matrix:
+    return jnp.eye(n, dtype=dtype)
+
+
+def vector(elements: Sequence[Any], dtype: Any = np.float32) -> Matrix:
+    return jnp.array(elements, dtype)
+
+
+def elements(x: Matrix) -> Any:
+    return iter(x)
+
+
+def zeros_like(X: Matrix) -> Any:
+    return jnp.zeros_like(X)
+
+
+def bernoulli(p: float, rng: np.random.Generator, like: Matrix) -> Matrix:
+    def draw() -> Any:
+        return (rng.random(like.shape, dtype=np.float32) < p).astype(like.dtype)
+
+    # In a compiled step, each execution asks NumPy's generator.
+    if isinstance(like, jax.core.Tracer):
+        return io_callback(draw, jax.ShapeDtypeStruct(like.shape, like.dtype), ordered=True)
+    return jnp.array(draw())
+
+
+def product(X: Matrix, Y: Matrix) -> Any:
+    return jnp.matmul(X, Y)
+
+
+def hadamard(X: Matrix, Y: Matrix) -> Any:
+    return jnp.multiply(X, Y)
+
+
+def dot(x: Matrix, y: Matrix) -> Any:
+    return jnp.dot(jnp.squeeze(x), jnp.squeeze(y))
+
+
+def diag(X: Matrix) -> Any:
+    return jnp.diagonal(X)
+
+
+def Diag(x: Matrix) -> Any:
+    return jnp.diagflat(x)
+
+
+def elements_sum(X: Matrix) -> Any:
+    return jnp.sum(X)
+
+
+def norm(X: Matrix) -> Any:
+    return jnp.sqrt(jnp.sum(jnp.square(X)))
+
+
+def column_repeat(x: Matrix, n: int) -> Matrix:
+    return jnp.broadcast_to(column(x), (x.shape[0], n))
+
+
+def row_repeat(x: Matrix, m: int) -> Matrix:
+    return jnp.broadcast_to(row(x), (m, x.shape[-1]))
+
+
+def columns_sum(X: Matrix) -> Matrix:
+    return jnp.sum(X, axis=0)
+
+
+def rows_sum(X: Matrix) -> Matrix:
+    return jnp.sum(X, axis=1)
+
+
+def columns_max(X: Matrix) -> Matrix:
+    return jnp.max(X, axis=0)
+
+
+def rows_max(X: Matrix) -> Matrix:
+    return jnp.max(X, axis=1)
+
+
+def columns_mean(X: Matrix) -> Matrix:
+    return jnp.mean(X, axis=0)
+
+
+def rows_mean(X: Matrix) -> Matrix:
+    return jnp.mean(X, axis=1)
+
+
+def take_rows(X: Matrix, rows: Any) -> Matrix:
+    # The indices are valid; by default, JAX would fill rows of others with NaN.
+    return X[rows] if isinstance(rows, slice) else jnp.take(X, rows, axis=0, mode="clip")
+
+
+def exp(X: Matrix) -> Any:
+    return jnp.exp(X)
+
+
+def expm1(X: Matrix) -> Any:
+    return jnp.expm1(X)
+
+
+def log(X: Matrix) -> Any:
+    return jnp.log(X)
+
+
+def tanh(X: Matrix) -> Any:
+    return jnp.tanh(X)
+
+
+def sigmoid(X: Matrix) -> Any:
+    return jax.nn.sigmoid(X)
+
+
+def softplus(X: Matrix) -> Any:
+    return jax.nn.softplus(X)
+
+
+def log_sigmoid(X: Matrix) -> Any:
+    return jax.nn.log_sigmoid(X)
+
+
+def normal_cdf(X: Matrix) -> Any:
+    return jax.scipy.special.ndtr(X)
+
+
+def normal_pdf(X: Matrix) -> Matrix:
+    return jnp.exp(-(X**2) / 2) / math.sqrt(2 * math.pi)
+
+
+def xlogy(X: Matrix, Y: Matrix) -> Any:
+    return jax.scipy.special.xlogy(X, Y)
+
+
+def divide(X: Matrix, Y: Matrix) -> Matrix:
+    return jnp.where(X == 0, 0, X / Y)
+
+
+def reciprocal(X: Matrix) -> Any:
+    return jnp.reciprocal(X)
+
+
+def square(X: Matrix) -> Any:
+    return jnp.square(X)
+
+
+def sqrt(X: Matrix) -> Any:
+    return jnp.sqrt(X)
+
+
+def inv_sqrt(X: Matrix) -> Matrix:
+    return 1 / jnp.sqrt(X + epsilon)
+
+
+def abs(X: Matrix) -> Any:
+    return jnp.abs(X)
+
+
+def sign(X: Matrix) -> Any:
+    return jnp.sign(X)
+
+
+def maximum(X: Matrix, a: float) -> Any:
+    return jnp.maximum(X, a)
+
+
+def minimum(X: Matrix, a: float) -> Any:
+    return jnp.minimum(X, a)
+
+
+def greater(X: Matrix, a: float) -> Any:
+    return jnp.greater(X, a)
+
+
+def less(X: Matrix, a: float) -> Any:
+    return jnp.less(X, a)
+
+
+def less_equal(X: Matrix, a: float) -> Any:
+    return jnp.less_equal(X, a)
+
+
+def where(condition: Matrix, X: Any, Y: Any, like: Matrix) -> Matrix:
+    return jnp.where(condition, X, Y).astype(like.dtype)
+
+
+def indicator(condition: Matrix, like: Matrix) -> Matrix:
+    return condition.astype(like.dtype)
+
+
+def first_not_finite(X: Matrix) -> tuple[int, ...] | None:
+    finite = np.isfinite(X)
+    return None if finite.all() else tuple(int(i) for i in np.argwhere(~finite)[0])
+
+
+def assign(X: Matrix, Y: Matrix) -> Matrix:
+    return Y
+
+
+def scale_add(a: Any, X: Matrix, b: Any, Y: Matrix) -> Matrix:
+    return (a * X + b * Y).astype(X.dtype)
+
+
+def scalar(x: Any) -> Any:
+    return x if isinstance(x, jax.Array) else float(x)
+
+
+def larger(x: Any, y: Any) -> Any:
+    return jnp.maximum(x, y)
+
+
+def compile_repetition(step: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    def one(variables: list[Any], X: Matrix, T: Matrix, rows: Matrix, eta: Any) -> list[Any]:
+        changed = step(variables, take_rows(X, rows), take_rows(T, rows), eta)
+        return [jnp.asarray(new, jnp.asarray(old).dtype) for old, new in zip(variables, changed, strict=True)]
+
+    # The memory of the old variables holds the new ones.
+    @functools.partial(jax.jit, donate_argnums=0)
+    def scan(variables: list[Any], X: Matrix, T: Matrix, batches: Matrix, eta: Any) -> list[Any]:
+        last: list[Any]
+        last, _ = jax.lax.scan(lambda v, rows: (one(v, X, T, rows, eta), None), variables, batches)
+        return last
+
+    def repeat(
+        variables: list[Any], X: Matrix, T: Matrix, batches: Sequence[npt.NDArray[np.int64]], eta: float
+    ) -> list[Any]:
+        # The last batch may be smaller. The others are one array, over which the compiled loop runs.
+        full = [rows for rows in batches if len(rows) == len(batches[0])]
+        for group in (full, batches[len(full) :]):
+            if len(group):
+                variables = scan(variables, X, T, np.stack(group), eta)
+        return variables
+
+    return repeat

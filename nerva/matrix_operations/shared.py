@@ -1,0 +1,46 @@
+"""What the operations of all libraries share."""
+
+from typing import Any
+
+# Added under the root by inv_sqrt: a feature that is constant in a batch has variance 0.
+epsilon = 1e-7
+
+
+def is_vector(x: Any) -> bool:
+    """Whether x has one dimension."""
+    return len(x.shape) == 1
+
+
+def is_column_vector(x: Any) -> bool:
+    """Whether x is a vector, or a matrix of one column."""
+    return is_vector(x) or x.shape[1] == 1
+
+
+def is_row_vector(x: Any) -> bool:
+    """Whether x is a vector, or a matrix of one row."""
+    return is_vector(x) or x.shape[0] == 1
+
+
+def vector_size(x: Any) -> int:
+    """The number of elements of a vector, or of rows of a matrix."""
+    return int(x.shape[0])
+
+
+def is_square(X: Any) -> bool:
+    """Whether X has as many rows as columns."""
+    m, n = X.shape
+    return bool(m == n)
+
+
+def column(x: Any) -> Any:
+    """x as a matrix of one column."""
+    if not is_column_vector(x):
+        raise ValueError(f"column_repeat needs a vector or an m×1 matrix, not one of shape {tuple(x.shape)}")
+    return x.reshape(-1, 1)
+
+
+def row(x: Any) -> Any:
+    """x as a matrix of one row."""
+    if not is_row_vector(x):
+        raise ValueError(f"row_repeat needs a vector or a 1×n matrix, not one of shape {tuple(x.shape)}")
+    return x.reshape(1, -1)

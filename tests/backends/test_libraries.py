@@ -1,0 +1,263 @@
+"""The engine on every library that is installed: all of its results are those of NumPy.
+
+Each library computes in a process of its own; see calculations.py.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nerva.backends import BACKENDS
+from tests.backends import calculations
+from tests.helpers import ROOT
+
+LIBRARIES = [name for name in BACKENDS if name != "numpy"]
+# The largest difference, relative to the largest element.
+TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
+
+
+def python(backend: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process that computes with a library on one thread."""
+    variables = {**os.environ, **BACKENDS[backend].one_thread, "PYTHONPATH": str(ROOT), "NERVA_BACKEND": backend}
+    command = [sys.executable, "-W", "ignore", *arguments]
+    return subprocess.run(command, env=variables | environment, capture_output=True, text=True, check=False)
+
+
+def installed(backend: str) -> str:
+    """The name of a library, if it is installed."""
+    if importlib.util.find_spec(BACKENDS[backend].package) is None:
+        pytest.skip(f"{BACKENDS[backend].title} is not installed")
+    return backend
+
+
+@pytest.fixture(scope="module", params=LIBRARIES)
+def library(request) -> str:
+    return installed(request.param)
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, np.ndarray]:
+    """The results of NumPy."""
+    with np.errstate(all="ignore"):
+        return {name: np.array(value) for name, value in calculations.calculate()}
+
+
+@pytest.fixture(scope="module")
+def results(library: str, tmp_path_factory) -> dict[str, np.ndarray]:
+    """The results of a library."""
+    file = tmp_path_factory.mktemp(library) / "results.npz"
+    result = python(library, "-m", "tests.backends.calculations", str(file))
+    assert result.returncode == 0, result.stderr
+    return dict(np.load(file))
+
+
+def differences(results: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> list[str]:
+    """What differs, and by how much."""
+    assert [name.replace("/", "_") for name in expected] == [*results]
+    found = []
+    for (name, a), b in zip(expected.items(), results.values(), strict=True):
+        if (a.shape, a.dtype) != (b.shape, b.dtype):
+            found.append(f"{name}: {b.dtype} {b.shape} instead of {a.dtype} {a.shape}")
+            continue
+        finite = np.isfinite(a)
+        same = np.array_equal(a[~finite], b[~finite], equal_nan=True)
+        scale = np.abs(a[finite]).max(initial=1e-30)
+        difference = np.abs(a[finite].astype(float) - b[finite].astype(float)).max(initial=0) / scale
+        if not same or not difference <= TOLERANCE["float64" if "float64" in name else "float32"]:
+            found.append(f"{name}: {difference}")
+    return found
+
+
+@pytest.mark.backends
+@pytest.mark.xdist_group("backends")
+def test_every_result_is_that_of_numpy(results, expected) -> None:
+    assert differences(results, expected) == []
+
+
+def test_the_calculations_cover_the_engine(expected) -> None:
+    names = " ".join(expected)
+    assert sum("step 49 layer" in name for name in expected) > 4 * 10
+    for operation in calculations.mo.OPERATIONS:
+        if operation not in ("from_numpy", "to_numpy", "scalar", "indicator"):
+            assert operation in names, operation
+
+
+def test_a_difference_is_found(expected) -> None:
+    name = "steps: SReLU: step 49 layer 1 DW"
+    wrong = {key.replace("/", "_"): value for key, value in expected.items()}
+    wrong[name] = wrong[name] * np.float32(1 + 2e-5)
+    (found,) = differences(wrong, expected)
+    assert found.startswith(name)
+
+
+NETWORK = """
+import sys
+import numpy as np
+from nerva.multilayer_perceptron import load_multilayer_perceptron, parse_multilayer_perceptron
+if len(sys.argv) > 2:
+    M = load_multilayer_perceptron(sys.argv[2])
+else:
+    M = parse_multilayer_perceptron(
+        ["SReLU", "BatchNormalization(momentum=0.1)", "Dropout", "Softmax"], [5, 4, 3], ["Adam"] * 3,
+        ["HeNormal", "XavierUniform"], np.random.default_rng(1))
+M.save(sys.argv[1])
+"""
+
+
+@pytest.mark.backends
+@pytest.mark.xdist_group("backends")
+def test_networks_are_exchanged_bit_for_bit(library: str, tmp_path: Path) -> None:
+    files = [str(tmp_path / f"{i}.npz") for i in range(4)]
+    for backend, *arguments in (
+        ("numpy", files[0]), (library, files[1]), (library, files[2], files[0]), ("numpy", files[3], files[2]),
+    ):  # fmt: skip
+        result = python(backend, "-c", NETWORK, *arguments)
+        assert result.returncode == 0, result.stderr
+    first, *others = [dict(np.load(file)) for file in files]
+    for other in others:
+        assert first.keys() == other.keys()
+        for name, array in first.items():
+            assert array.dtype == other[name].dtype
+            assert array.tobytes() == other[name].tobytes()
+
+
+FOREIGN = """
+import numpy as np
+from nerva.layers import parse_layer
+parse_layer("Linear", 2, 2).feedforward(np.ones((1, 2), np.float32))
+"""
+
+
+@pytest.mark.backends
+@pytest.mark.xdist_group("backends")
+def test_arrays_of_another_library_are_refused(library: str) -> None:
+    result = python(library, "-c", FOREIGN)
+    title = BACKENDS[library].title
+    assert f"NervaError: this process computes with {title}, and a numpy.ndarray was given" in result.stderr
+
+
+UNDECLARED = """
+import numpy as np
+from nerva.activation_functions import ACTIVATIONS, ReLUActivation
+from nerva.datasets import DataLoader
+from nerva.loss_functions import parse_loss_function
+from nerva.matrix_operations import elements_sum, norm
+from nerva.multilayer_perceptron import parse_multilayer_perceptron
+from nerva.training import train_epoch
+
+@ACTIVATIONS.register("Counting")
+class Counting(ReLUActivation):
+    calls = 0
+    def __call__(self, X):
+        self.calls += 1
+        return super().__call__(X)
+
+@ACTIVATIONS.register("Deciding")
+class Deciding(ReLUActivation):
+    def __call__(self, X):
+        return X if norm(X) < 0 else super().__call__(X)
+
+for name in ("ReLU", "Counting", "Deciding"):
+    rng = np.random.default_rng(1)
+    M = parse_multilayer_perceptron([name, "Linear"], [4, 3, 2], ["Adam"] * 2, ["HeNormal"] * 2, rng)
+    loader = DataLoader(np.ones((7, 4), np.float32), np.array([0, 1, 0, 1, 1, 0, 1]), 2, 2, np.random.default_rng(2))
+    for _ in range(2):
+        train_epoch(M, parse_loss_function("SquaredError"), 0.1, loader)
+    print(name, M.compiled is not None and M.compiled.works, getattr(M.layers[0].act, "calls", ""),
+          M.layers[0].optimizer.optimizers[0].t, float(elements_sum(M.layers[0].W)))
+"""
+
+
+@pytest.mark.backends
+@pytest.mark.xdist_group("backends")
+def test_what_can_not_be_compiled_is_computed_all_the_same(library: str) -> None:
+    lines = [python(backend, "-c", UNDECLARED).stdout.splitlines() for backend in ("numpy", library)]
+    expected, found = ([line.split(" ") for line in part] for part in lines)
+    assert [line[0] for line in found] == ["ReLU", "Counting", "Deciding"]
+    assert [line[2:4] for line in found] == [line[2:4] for line in expected] == [["", "8"], ["8", "8"], ["", "8"]]
+    assert [line[1] for line in found] == [str(library != "torch"), "False", "False"]
+    sums = [[float(line[4]) for line in part] for part in (expected, found)]
+    np.testing.assert_allclose(*sums, rtol=1e-5)
+
+
+# --- mistakes, in words ------------------------------------------------------------------------------------------
+
+USE = "import nerva; nerva.use({!r})"
+
+
+@pytest.mark.parametrize(
+    ("program", "environment", "message"),
+    [
+        (USE.format("pytorch"), {}, 'the backend should be numpy, torch, jax, tensorflow, not "pytorch"'),
+        ("import nerva.layers", {"NERVA_BACKEND": "x"}, 'the backend should be numpy, torch, jax, tensorflow, not "x"'),
+        ("import nerva; nerva.use('numpy', 'tpu')", {}, 'the device of a backend should be auto, cpu, gpu, not "tpu"'),
+        ("import nerva; nerva.use('numpy', 'gpu')", {}, "device=gpu: NumPy computes on the CPU only"),
+        (
+            "import nerva.layers; " + USE.format("jax"),
+            {},
+            "the engine was already imported with numpy, and a process computes with one library: "
+            "call nerva.use('jax') before the engine is first imported, or set NERVA_BACKEND=jax",
+        ),
+        (
+            "import os, nerva.layers; os.environ['NERVA_BACKEND'] = 'jax'\n"
+            "import nerva.multilayer_perceptron as m; m.MultilayerPerceptron()",
+            {},
+            'NERVA_BACKEND was set to "jax" after nerva had been imported, and has no effect: '
+            "this process computes with numpy",
+        ),
+        (
+            "import nerva.layers; nerva.layers.parse_layer('Linear', 2, 2).feedforward([[1.0, 2.0]])",
+            {},
+            "this process computes with NumPy, and a builtins.list was given: nerva.matrix_operations.from_numpy",
+        ),
+        (
+            "import sys; sys.path.insert(0, ''); import nerva.layers; import nerva.proof",
+            {},
+            "call nerva.use('sympy') before the engine is first imported, or set NERVA_BACKEND=sympy",
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes(program: str, environment: dict[str, str], message: str) -> None:
+    result = python("numpy", "-c", program, **environment)
+    assert result.returncode == 1
+    assert message in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("backend", LIBRARIES)
+def test_a_library_that_is_not_installed(backend: str) -> None:
+    if importlib.util.find_spec(BACKENDS[backend].package):
+        pytest.skip(f"{BACKENDS[backend].title} is installed")
+    result = python("numpy", "-c", USE.format(backend))
+    title = BACKENDS[backend].title
+    assert result.stderr.splitlines()[-1].endswith(
+        f'backend={backend}: {title} is not installed; pip install "nerva[{backend}]" installs it'
+    )
+
+
+@pytest.mark.backends
+@pytest.mark.xdist_group("backends")
+def test_a_gpu_that_is_not_there(library: str) -> None:
+    if any(map(os.path.exists, ("/dev/nvidiactl", "/dev/kfd"))) or sys.platform == "darwin":
+        pytest.skip("this machine may have a GPU")
+    result = python(library, "-c", "import nerva.layers", NERVA_DEVICE="gpu")
+    assert f"NervaError: device=gpu: {BACKENDS[library].title}" in result.stderr
+
+
+def test_numpy_alone_imports_no_other_library() -> None:
+    program = "import sys, nerva.training; print(*{name.partition('.')[0] for name in sys.modules})"
+    assert not {*python("numpy", "-c", program).stdout.split()} & {*LIBRARIES, "sympy"}
+
+
+def test_the_libraries_are_named_in_their_files_only() -> None:
+    names = [library.package for library in BACKENDS.values() if library.package != "numpy"]
+    files = subprocess.run(
+        ["git", "grep", "-lwE", "|".join(names), "--", "*.py", "*.smk", "Snakefile"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    allowed = ("nerva/matrix_operations/", "nerva/backends.py", "tests/", "benchmarks/", "docs/")
+    assert [file for file in files if not file.startswith(allowed)] == []
