@@ -130,7 +130,8 @@ def test_a_run_that_is_killed_resumes(tmp_path: Path, run: Command, library: str
     installed(library)
     arguments = [
         *(f"backend={library}", "data=digits", "tracking=off", "train.epochs=60", "optimizer=momentum"),
-        "model.layers=[SReLU,BatchNormalization(momentum=0.1),Dropout(0.3),Linear]",
+        "model.layers=[SReLU,'BatchNormalization(momentum=0.1)','Dropout(0.3)',Linear]",
+        "model.hidden=[32]",
     ]
     whole = run("nerva", "train", *arguments, "results_dir=whole")
     assert whole.returncode == 0, whole.stderr
