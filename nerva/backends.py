@@ -37,12 +37,7 @@ class Backend:
 BACKENDS = {
     "numpy": Backend("NumPy", "numpy", ("numpy",)),
     "torch": Backend("PyTorch", "torch", ("torch",), {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}),
-    "jax": Backend(
-        "JAX",
-        "jax",
-        ("jax", "jaxlib"),
-        {"NPROC": "1"},
-    ),
+    "jax": Backend("JAX", "jax", ("jax", "jaxlib"), {"NPROC": "1"}),
     "tensorflow": Backend(
         "TensorFlow",
         "tensorflow",
@@ -107,13 +102,18 @@ def check(backend: str, device: str) -> None:
         raise NervaError(f"device=gpu: {library.title} computes on the CPU only")
 
 
+def may_have_gpu() -> bool:
+    """Whether this machine may have a GPU, as far as can be told without a library."""
+    return sys.platform != "linux" or any(map(os.path.exists, _DRIVERS))
+
+
 @functools.cache
 def resolve_device(backend: str, device: str) -> str:
     """The device, cpu or gpu, that `auto` stands for on this machine. Other devices stay as they are."""
-    if backend == "numpy" or (device == "auto" and sys.platform == "linux" and not any(map(os.path.exists, _DRIVERS))):
+    if device != "auto":
+        return device
+    if backend == "numpy" or not may_have_gpu() or importlib.util.find_spec(_backend(backend).package) is None:
         return "cpu"
-    if device != "auto" or importlib.util.find_spec(_backend(backend).package) is None:
-        return "cpu" if device == "auto" else device
     # Only the library can tell, and this process may compute with another one.
     code = "from nerva.matrix_operations import DEVICE_KIND; print(DEVICE_KIND)"
     environment = {**os.environ, "NERVA_BACKEND": backend, "NERVA_DEVICE": "auto"}

@@ -95,14 +95,13 @@ class CompiledTraining:
         """The step as a function. It runs only while it is compiled."""
         for (component, name), value in zip(self._variables, variables, strict=True):
             setattr(component, name, value)
-        states = [str(generator.bit_generator.state) for generator in _generators(self._constants)]
+        generators = _generators(self._constants)
+        states = [str(generator.bit_generator.state) for generator in generators]
         self.step(self.M, self.loss, X, T, eta)
-        changed = [getattr(component, name) for component, name in self._variables]
-        if not _same(self._constants, self._read_constants()) or states != [
-            str(generator.bit_generator.state) for generator in _generators(self._constants)
-        ]:
+        drawn = states != [str(generator.bit_generator.state) for generator in generators]
+        if drawn or not _same(self._constants, self._read_constants()):
             raise UndeclaredChangeError
-        return changed
+        return [getattr(component, name) for component, name in self._variables]
 
     def _read_constants(self) -> list[Any]:
         """The values of all attributes that are neither variables nor caches."""

@@ -22,6 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from nerva.backends import may_have_gpu
 from nerva.errors import NervaError
 from nerva.experiment.config.composition import Composer, initialized
 from nerva.experiment.config.hydra_errors import did_you_mean
@@ -113,6 +114,7 @@ def _inputs(overrides: Sequence[str], first: Config, search_path: Sequence[str])
         "environment": {name: value for name, value in os.environ.items() if name in words},
         "data": [first.data.name, first.data.note],  # data=auto depends on the files on this disk
         "numerics": resolve_mode("auto"),  # it depends on this CPU
+        "gpu": may_have_gpu(),  # backend.device=auto depends on it
         "code": code,
         "imports": {name: user_modules.sources(name) for name in first.imports},
     }
