@@ -1,4 +1,7 @@
-"""The matrix operations on symbols, with which `nerva prove` proves: NumPy arrays of SymPy expressions."""
+"""The matrix operations on symbols, with which `nerva prove` proves: NumPy arrays of SymPy expressions.
+
+NumPy's own operations work on such arrays where they add, multiply and repeat. The others are below.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,7 +10,24 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from nerva.matrix_operations.shared import column, row
+from nerva.matrix_operations.numpy import Diag as Diag
+from nerva.matrix_operations.numpy import column_repeat as column_repeat
+from nerva.matrix_operations.numpy import columns_mean as columns_mean
+from nerva.matrix_operations.numpy import columns_sum as columns_sum
+from nerva.matrix_operations.numpy import diag as diag
+from nerva.matrix_operations.numpy import dot as dot
+from nerva.matrix_operations.numpy import elements as elements
+from nerva.matrix_operations.numpy import elements_sum as elements_sum
+from nerva.matrix_operations.numpy import hadamard as hadamard
+from nerva.matrix_operations.numpy import product as product
+from nerva.matrix_operations.numpy import reciprocal as reciprocal
+from nerva.matrix_operations.numpy import row_repeat as row_repeat
+from nerva.matrix_operations.numpy import rows_mean as rows_mean
+from nerva.matrix_operations.numpy import rows_sum as rows_sum
+from nerva.matrix_operations.numpy import square as square
+from nerva.matrix_operations.numpy import take_rows as take_rows
+from nerva.matrix_operations.numpy import to_numpy as to_numpy
+from nerva.matrix_operations.numpy import zeros_like as zeros_like
 
 Matrix = npt.NDArray[Any]
 
@@ -23,10 +43,6 @@ def _each(f: Callable[..., Any], *arguments: Any) -> Any:
 
 def from_numpy(X: Matrix) -> Matrix:
     return X.astype(object)
-
-
-def to_numpy(X: Matrix) -> Matrix:
-    return X
 
 
 def as_real(X: Matrix) -> Matrix:
@@ -49,60 +65,12 @@ def vector(elements: Sequence[Any], dtype: npt.DTypeLike = object) -> Matrix:
     return np.array(elements, dtype=object)
 
 
-def elements(x: Matrix) -> Any:
-    return iter(x)
-
-
-def zeros_like(X: Matrix) -> Any:
-    return np.zeros_like(X)
-
-
 def bernoulli(p: float, rng: np.random.Generator, like: Matrix) -> Any:
     return _each(lambda _: sp.Dummy("random"), like)
 
 
-def product(X: Matrix, Y: Matrix) -> Any:
-    return np.matmul(X, Y)
-
-
-def hadamard(X: Matrix, Y: Matrix) -> Any:
-    return np.multiply(X, Y)
-
-
-def dot(x: Matrix, y: Matrix) -> Any:
-    return np.dot(np.squeeze(x), np.squeeze(y))
-
-
-def diag(X: Matrix) -> Any:
-    return np.diagonal(X)
-
-
-def Diag(x: Matrix) -> Any:
-    return np.diagflat(x)
-
-
-def elements_sum(X: Matrix) -> Any:
-    return np.sum(X)
-
-
 def norm(X: Matrix) -> Any:
     return sp.sqrt(np.sum(X * X))
-
-
-def column_repeat(x: Matrix, n: int) -> Matrix:
-    return np.broadcast_to(column(x), (x.shape[0], n))
-
-
-def row_repeat(x: Matrix, m: int) -> Matrix:
-    return np.broadcast_to(row(x), (m, x.shape[-1]))
-
-
-def columns_sum(X: Matrix) -> Any:
-    return np.sum(X, axis=0)
-
-
-def rows_sum(X: Matrix) -> Any:
-    return np.sum(X, axis=1)
 
 
 def columns_max(X: Matrix) -> Matrix:
@@ -113,18 +81,6 @@ def rows_max(X: Matrix) -> Matrix:
     # The symbol for a maximum is not related to the row, so a proof holds only if the maximum cancels out. It does
     # where a maximum is subtracted just to avoid overflow.
     return np.array([sp.Dummy("maximum", real=True) for _ in X], dtype=object)
-
-
-def columns_mean(X: Matrix) -> Any:
-    return np.mean(X, axis=0)
-
-
-def rows_mean(X: Matrix) -> Any:
-    return np.mean(X, axis=1)
-
-
-def take_rows(X: Matrix, rows: npt.NDArray[np.int64] | slice) -> Matrix:
-    return X[rows]
 
 
 def exp(X: Matrix) -> Any:
@@ -169,14 +125,6 @@ def xlogy(X: Matrix, Y: Matrix) -> Any:
 
 def divide(X: Matrix, Y: Matrix) -> Any:
     return X * (1 / Y)
-
-
-def reciprocal(X: Matrix) -> Any:
-    return 1 / X
-
-
-def square(X: Matrix) -> Any:
-    return np.square(X)
 
 
 def sqrt(X: Matrix) -> Any:
