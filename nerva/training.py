@@ -15,7 +15,7 @@ from nerva.datasets import DataLoader, create_npz_dataloaders, from_one_hot, has
 from nerva.errors import NervaError
 from nerva.learning_rate import LearningRateScheduler, check_schedule, parse_learning_rate
 from nerva.loss_functions import LossFunction, parse_loss_function
-from nerva.matrix_operations import Matrix, compile_repetition
+from nerva.matrix_operations import Matrix, compile_repetition, wait
 from nerva.multilayer_perceptron import MultilayerPerceptron, parse_multilayer_perceptron
 from nerva.training_table import (
     TrainOptions,
@@ -172,6 +172,7 @@ def training_epochs(
         timer = StopWatch()
         eta = learning_rate(epoch)
         train_epoch(M, loss, eta, train_loader, epoch, on_batch)
+        wait()
         yield record(epoch + 1, eta, timer.seconds())  # the time is read before the evaluation starts
 
 

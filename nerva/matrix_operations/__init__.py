@@ -371,6 +371,9 @@ def clip(X: Matrix, a_min: float, a_max: float) -> Matrix:
     return minimum(maximum(X, a_min), a_max)
 
 
+# Wait until everything is computed. JAX computes in the background, and so does a GPU.
+wait: Callable[[], None] = _library.wait
+
 # A training step as a function: the variables, the inputs and targets of a batch, and the learning rate give the new
 # variables.
 Step = Callable[[list[Any], Matrix, Matrix, Any], list[Any]]

@@ -270,6 +270,10 @@ def larger(x: Any, y: Any) -> Any:
     return jnp.maximum(x, y)
 
 
+def wait() -> None:
+    jax.block_until_ready(jax.live_arrays())
+
+
 def compile_repetition(step: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
     def one(variables: list[Any], X: Matrix, T: Matrix, rows: Matrix, eta: Any) -> list[Any]:
         changed = step(variables, take_rows(X, rows), take_rows(T, rows), eta)

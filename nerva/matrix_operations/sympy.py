@@ -27,6 +27,7 @@ from nerva.matrix_operations.numpy import rows_sum as rows_sum
 from nerva.matrix_operations.numpy import square as square
 from nerva.matrix_operations.numpy import take_rows as take_rows
 from nerva.matrix_operations.numpy import to_numpy as to_numpy
+from nerva.matrix_operations.numpy import wait as wait
 from nerva.matrix_operations.numpy import zeros_like as zeros_like
 
 Matrix = npt.NDArray[Any]

@@ -293,6 +293,10 @@ def larger(x: Any, y: Any) -> Any:
     return tf.maximum(x, y)
 
 
+def wait() -> None:
+    tf.test.experimental.sync_devices()
+
+
 def compile_repetition(step: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def one(variables: list[Any], X: Matrix, T: Matrix, eta: Any) -> list[Any]:

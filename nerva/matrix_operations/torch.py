@@ -265,3 +265,8 @@ def scalar(x: Any) -> float:
 
 def larger(x: Any, y: Any) -> float:
     return max(float(x), float(y))
+
+
+def wait() -> None:
+    if DEVICE_KIND == "gpu":
+        torch.accelerator.synchronize()

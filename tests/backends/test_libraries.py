@@ -185,6 +185,33 @@ def test_what_can_not_be_compiled_is_computed_all_the_same(library: str) -> None
     np.testing.assert_allclose(*sums, rtol=1e-5)
 
 
+TIMED = """
+import jax
+import numpy as np
+from nerva import training
+from nerva.datasets import DataLoader
+from nerva.loss_functions import parse_loss_function
+from nerva.multilayer_perceptron import parse_multilayer_perceptron
+
+class Watch(training.StopWatch):
+    def seconds(self):
+        print(all(x.is_ready() for x in jax.live_arrays()))
+        return super().seconds()
+
+training.StopWatch = Watch
+M = parse_multilayer_perceptron(["ReLU", "Linear"], [784, 512, 10], ["Momentum(0.9)"] * 2, ["HeNormal"] * 2)
+data = DataLoader(np.ones((5000, 784), np.float32), np.zeros(5000, int), 100, 10)
+list(training.training_epochs(M, 3, parse_loss_function("SquaredError"), lambda epoch: 0.01, data, data))
+"""
+
+
+@pytest.mark.backends
+@pytest.mark.xdist_group("backends")
+def test_the_time_of_an_epoch_ends_when_it_is_computed() -> None:
+    result = python(installed("jax"), "-c", TIMED)
+    assert result.stdout.split() == ["True"] * 3, result.stderr
+
+
 # --- mistakes, in words ------------------------------------------------------------------------------------------
 
 USE = "import nerva; nerva.use({!r})"
