@@ -60,7 +60,7 @@ setup: .venv/run ## install the locked packages into .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	touch $@
 
-.venv/bench: .venv/dev requirements-bench.lock
+.venv/bench: .venv/backends requirements-bench.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	touch $@
 

@@ -14,10 +14,8 @@ from tests.helpers import ROOT
     [
         "prove and not wrong_sign and not mistakes",
         "not prove and not wrong_sign and not mistakes",
-        "mistakes",
         "wrong_sign and not layers and not softmax",
-        "wrong_sign and softmax",
-        pytest.param("wrong_sign and layers", marks=pytest.mark.long),
+        *(pytest.param(part, marks=pytest.mark.long) for part in ("mistakes", "wrong_sign and (layers or softmax)")),
     ],
 )
 def test_symbols(selected: str) -> None:

@@ -14,7 +14,7 @@ from jax.experimental import io_callback
 from nerva import backends
 from nerva.backends import foreign
 from nerva.errors import NervaError
-from nerva.matrix_operations.shared import column, epsilon, row
+from nerva.matrix_operations.shared import column, epsilon, groups, row
 
 Matrix = Any  # jax.Array, or its stand-in while a step is compiled
 
@@ -289,11 +289,8 @@ def compile_repetition(step: Callable[..., list[Any]]) -> Callable[..., list[Any
     def repeat(
         variables: list[Any], X: Matrix, T: Matrix, batches: Sequence[npt.NDArray[np.int64]], eta: float
     ) -> list[Any]:
-        # The last batch may be smaller. The others are one array, over which the compiled loop runs.
-        full = [rows for rows in batches if len(rows) == len(batches[0])]
-        for group in (full, batches[len(full) :]):
-            if len(group):
-                variables = scan(variables, X, T, np.stack(group), eta)
+        for group in groups(batches):
+            variables = scan(variables, X, T, group, eta)
         return variables
 
     return repeat

@@ -1,6 +1,10 @@
 """What the operations of all libraries share."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 # Added under the root by inv_sqrt: a feature that is constant in a batch has variance 0.
 epsilon = 1e-7
@@ -44,3 +48,14 @@ def row(x: Any) -> Any:
     if not is_row_vector(x):
         raise ValueError(f"row_repeat needs a vector or a 1×n matrix, not one of shape {tuple(x.shape)}")
     return x.reshape(1, -1)
+
+
+def groups(batches: Sequence[npt.NDArray[np.int64]]) -> Iterator[npt.NDArray[np.int64]]:
+    """The batches of an epoch as matrices with one batch per row: the last batch may be smaller than the others.
+
+    A compiled loop runs over the rows.
+    """
+    full = [rows for rows in batches if len(rows) == len(batches[0])]
+    for group in (full, batches[len(full) :]):
+        if len(group):
+            yield np.stack(group)

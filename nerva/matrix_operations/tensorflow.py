@@ -12,7 +12,7 @@ import numpy.typing as npt
 from nerva import backends
 from nerva.backends import foreign
 from nerva.errors import NervaError
-from nerva.matrix_operations.shared import column, epsilon, row
+from nerva.matrix_operations.shared import column, epsilon, groups, row
 
 
 @contextmanager
@@ -299,16 +299,21 @@ def wait() -> None:
 
 def compile_repetition(step: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def one(variables: list[Any], X: Matrix, T: Matrix, eta: Any) -> list[Any]:
-        changed = step(variables, X, T, eta)
-        return [tf.cast(new, old.dtype) for old, new in zip(variables, changed, strict=True)]
+    def loop(variables: list[Any], X: Matrix, T: Matrix, batches: Matrix, eta: Any) -> list[Any]:
+        def one(k: Any, variables: list[Any]) -> tuple[Any, list[Any]]:
+            changed = step(variables, take_rows(X, batches[k]), take_rows(T, batches[k]), eta)
+            return k + 1, [tf.cast(new, old.dtype) for old, new in zip(variables, changed, strict=True)]
+
+        last: list[Any]
+        _, last = tf.while_loop(lambda k, _: k < tf.shape(batches)[0], one, (0, variables), parallel_iterations=1)
+        return last
 
     def repeat(
         variables: list[Any], X: Matrix, T: Matrix, batches: Sequence[npt.NDArray[np.int64]], eta: float
     ) -> list[Any]:
         variables = [tf.convert_to_tensor(x) for x in variables]
-        for rows in batches:
-            variables = one(variables, take_rows(X, rows), take_rows(T, rows), tf.constant(eta, X.dtype))
+        for group in groups(batches):
+            variables = loop(variables, X, T, tf.constant(group), tf.constant(eta, X.dtype))
         return variables
 
     return repeat

@@ -18,7 +18,7 @@ from nerva.matrix_operations.shared import column, epsilon, row
 
 Matrix = Any  # torch.Tensor, whose functions have no types that hold for all of its versions
 
-# The steps are not compiled: torch.compile takes much longer than a small training.
+# The steps are not compiled. torch.compile needs a C++ compiler and many seconds, and gains a tenth at most.
 compile_repetition = None
 NOT_COMPILABLE = ()
 

@@ -298,6 +298,7 @@ def test_mnist(run: Command, tmp_path, mnist_dir) -> None:
     assert NOTHING in pipeline(run, "data=mnist", overrides).stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", ["flip", "truncate"])
 def test_damaged_raw_data(run: Command, tmp_path, mnist_dir, damage: str) -> None:
     folder = tmp_path / "data" / "mnist"

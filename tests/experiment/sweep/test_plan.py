@@ -233,6 +233,7 @@ SEEDS = ["seed=1", "train.epochs=2", "optimizer.mu=0.5", "model.hidden=[8,8]", "
 SEEDS += ["learning_rate={name:Constant,lr:0.1}", "loss.name=SquaredError", "+experiment=quick", "seed=1,2"]
 
 
+@pytest.mark.long
 def test_mutated_overrides_are_planned_or_refused() -> None:
     rng = random.Random(11)
     for _ in range(200):

@@ -105,6 +105,7 @@ def test_damage_is_named_with_its_place(results, uri) -> None:
     assert "RUNNING" not in {run.info.status for run in runs.values()}
 
 
+@pytest.mark.long
 def test_mutated_records_raise_nothing_but_a_nerva_error(results, uri, monkeypatch) -> None:
     """All mutations are tracked at once, before a run that is not damaged."""
     (folder,) = trained_runs(1)
