@@ -1,13 +1,15 @@
 """The candidates of the engine's benchmark: the same training, as each library does it.
 
-Each class trains a network with ReLU, softmax cross-entropy and momentum 0.9, in batches in a new random order in each
-epoch. `train()` is one epoch, and returns when everything is computed. `predict(X)` gives a label for each image.
+Each class but Products trains a network with ReLU, softmax cross-entropy and momentum 0.9, in batches. Each epoch takes
+the images in a new random order. `train()` is one epoch, and returns when everything is computed. `predict(X)` gives a
+label for each image.
 
 A process has one candidate, so that each library has its own settings. This module imports none of them.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -125,7 +127,7 @@ class ScikitLearn:
 
 
 class PyTorch:
-    """PyTorch's own loop, with nn.Linear and autograd."""
+    """PyTorch's own loop, with nn.Linear and autograd. The step may be compiled by torch.compile."""
 
     def __init__(self, task: Task, compiled: bool = False) -> None:
         import torch
@@ -133,8 +135,9 @@ class PyTorch:
         self.torch, self.task = torch, task
         layers: list[Any] = []
         for W, b in task.weights():
-            layers += [torch.nn.Linear(W.shape[1], W.shape[0]), torch.nn.ReLU()]
-            layers[-2].weight.data, layers[-2].bias.data = torch.from_numpy(W), torch.from_numpy(b)
+            linear = torch.nn.Linear(W.shape[1], W.shape[0])
+            linear.weight.data, linear.bias.data = torch.from_numpy(W), torch.from_numpy(b)
+            layers += [linear, torch.nn.ReLU()]
         self.network = torch.nn.Sequential(*layers[:-1])
         self.optimizer = torch.optim.SGD(self.network.parameters(), ETA, momentum=MU)
         self.X, self.labels = torch.from_numpy(task.X), torch.from_numpy(task.labels)
@@ -153,11 +156,6 @@ class PyTorch:
     def predict(self, X: Array) -> Array:
         with self.torch.no_grad():
             return self.network(self.torch.from_numpy(X)).numpy().argmax(1)
-
-
-def pytorch_compiled(task: Task) -> PyTorch:
-    """The same, with the step compiled by torch.compile."""
-    return PyTorch(task, compiled=True)
 
 
 class Jax:
@@ -214,7 +212,7 @@ class JaxScan(Jax):
 
 
 class Keras:
-    """Keras, with its `fit`, on its default library."""
+    """Keras, with its `fit`."""
 
     def __init__(self, task: Task) -> None:
         import keras
@@ -276,9 +274,9 @@ CANDIDATES = {
     "nerva-numpy": Entry(NervaNumpy, "nerva_numpy"),
     "scikit-learn": Entry(ScikitLearn, "sklearn"),
     "PyTorch": Entry(PyTorch, "torch"),
-    "PyTorch, compiled": Entry(pytorch_compiled, "torch"),
+    "PyTorch, compiled": Entry(partial(PyTorch, compiled=True), "torch"),
     "JAX, compiled step": Entry(Jax, "jax"),
     "JAX, compiled epoch": Entry(JaxScan, "jax"),
-    "Keras": Entry(Keras, "keras"),
+    "Keras on TensorFlow": Entry(Keras, "keras", {"KERAS_BACKEND": "tensorflow"}),
     "matrix products alone": Entry(Products, "numpy"),
 }

@@ -1,9 +1,8 @@
 """The choice of the library that computes: NumPy, PyTorch, JAX, TensorFlow, or SymPy for proofs.
 
 A process computes with one library. `nerva.use("jax")`, or the environment variable NERVA_BACKEND, chooses it before
-the engine is first imported; NumPy is the default. `nerva.matrix_operations` has one module per library.
-
-This module imports none of them.
+the engine is first imported; NumPy is the default. `nerva.matrix_operations` has one module per library. This module
+imports no library.
 """
 
 import functools
@@ -22,16 +21,14 @@ _DRIVERS = ("/dev/nvidiactl", "/dev/kfd")
 
 @dataclass(frozen=True)
 class Backend:
-    """A library that computes.
-
-    `one_thread` holds the environment variables with which it computes on one thread of a CPU, and repeats its bits.
-    They are read when it is first imported. `packages` are those whose versions determine the bits.
-    """
+    """A library that computes."""
 
     title: str
-    package: str
-    packages: tuple[str, ...]
-    one_thread: dict[str, str] = field(default_factory=dict)
+    module: str  # what is imported
+    packages: tuple[str, ...]  # those whose versions determine the bits
+    # The environment variables with which it computes on one thread of a CPU, repeats its bits and prints no log. They
+    # are read when it is first imported.
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 BACKENDS = {
@@ -53,29 +50,35 @@ BACKENDS = {
 # Proofs compute with it. Networks can't be trained on symbols.
 _SYMBOLS = Backend("SymPy", "sympy", ("sympy",))
 
-_AT_IMPORT = os.environ.get("NERVA_BACKEND", "")
+# What the environment variables were when nerva was first imported.
+_AT_IMPORT = {name: os.environ.get(name, "") for name in ("NERVA_BACKEND", "NERVA_DEVICE")}
 _chosen: tuple[str, str] | None = None  # the backend and the device
 
 
-def use(backend: str, device: str = "auto") -> None:
+def use(backend: str, device: str | None = None) -> None:
     """Choose the library that computes. Call it before the engine is first imported.
 
     Args:
         backend: numpy, torch, jax or tensorflow; or sympy, for proofs.
-        device: cpu, gpu, or auto: a GPU if the library finds one, and the CPU otherwise.
+        device: cpu, gpu, or auto: a GPU if the library finds one, and the CPU otherwise. By default, that of the
+            environment variable NERVA_DEVICE, or auto.
 
     Raises:
         NervaError: if there is no such backend or device, the library is not installed, or the engine was already
             imported with another one.
     """
     global _chosen
-    check(backend, device)
+    device = device or _AT_IMPORT["NERVA_DEVICE"] or "auto"
+    check_names(backend, device)
     if "nerva.matrix_operations" in sys.modules and (backend, device) != chosen():
+        other = device != "auto"
+        call = f"nerva.use({backend!r}, {device!r})" if other else f"nerva.use({backend!r})"
+        variables = f"NERVA_BACKEND={backend}" + (f" and NERVA_DEVICE={device}" if other else "")
         raise NervaError(
-            f"the engine was already imported with {_shown(*chosen())}, and a process computes with one library: "
-            f"call nerva.use({backend!r}) before the engine is first imported, or set NERVA_BACKEND={backend}"
+            f"the engine was already imported with {_described(*chosen())}, and a process computes with one library: "
+            f"call {call} before the engine is first imported, or set {variables}"
         )
-    demand(backend)
+    check_installed(backend)
     _chosen = backend, device
 
 
@@ -83,13 +86,13 @@ def chosen() -> tuple[str, str]:
     """The backend of this process, and its device: cpu, gpu or auto."""
     global _chosen
     if _chosen is None:
-        backend, device = _AT_IMPORT or "numpy", os.environ.get("NERVA_DEVICE", "auto")
-        check(backend, device)
+        backend, device = _AT_IMPORT["NERVA_BACKEND"] or "numpy", _AT_IMPORT["NERVA_DEVICE"] or "auto"
+        check_names(backend, device)
         _chosen = backend, device
     return _chosen
 
 
-def check(backend: str, device: str) -> None:
+def check_names(backend: str, device: str) -> None:
     """Check that there are such a backend and such a device.
 
     Raises:
@@ -109,45 +112,55 @@ def may_have_gpu() -> bool:
 
 @functools.cache
 def resolve_device(backend: str, device: str) -> str:
-    """The device, cpu or gpu, that `auto` stands for on this machine. Other devices stay as they are."""
+    """The device, cpu or gpu, that `auto` stands for on this machine. Other devices stay as they are.
+
+    For a library that is not installed, `auto` stands for the CPU.
+
+    Raises:
+        NervaError: if the library can't be imported.
+    """
     if device != "auto":
         return device
-    if backend == "numpy" or not may_have_gpu() or importlib.util.find_spec(_backend(backend).package) is None:
+    if backend == "numpy" or not may_have_gpu() or importlib.util.find_spec(_backend(backend).module) is None:
         return "cpu"
     # Only the library can tell, and this process may compute with another one.
     code = "from nerva.matrix_operations import DEVICE_KIND; print(DEVICE_KIND)"
     environment = {**os.environ, "NERVA_BACKEND": backend, "NERVA_DEVICE": "auto"}
     command = [sys.executable, "-P", "-c", code]
-    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise NervaError(f"backend={backend}: it is not known whether there is a GPU:\n{result.stderr.strip()}")
+    return result.stdout.strip()
 
 
 def check_unchanged() -> None:
-    """Check that NERVA_BACKEND still is what it was when nerva was imported.
+    """Check that NERVA_BACKEND and NERVA_DEVICE still are what they were when nerva was first imported.
 
     Raises:
-        NervaError: if it was set since then: this process can't follow it any more.
+        NervaError: if one was set since then: this process can't follow it any more.
     """
-    if (now := os.environ.get("NERVA_BACKEND", "")) != _AT_IMPORT:
-        raise NervaError(
-            f'NERVA_BACKEND was set to "{now}" after nerva had been imported, and has no effect: this process computes '
-            f"with {_shown(*chosen())}"
-        )
+    for name, then in _AT_IMPORT.items():
+        if (now := os.environ.get(name, "")) != then:
+            raise NervaError(
+                f'{name} was set to "{now}" after nerva had been imported, and has no effect: this process computes '
+                f"with {_described(*chosen())}"
+            )
 
 
-def demand(backend: str) -> None:
+def check_installed(backend: str) -> None:
     """Check that the library of a backend is installed.
 
     Raises:
         NervaError: if it is not; the message has the command that installs it.
     """
     library = _backend(backend)
-    if importlib.util.find_spec(library.package) is None:
+    if importlib.util.find_spec(library.module) is None:
         raise NervaError(
             f'backend={backend}: {library.title} is not installed; pip install "nerva[{backend}]" installs it'
         )
 
 
-def foreign(X: object) -> NervaError:
+def foreign_array_error(X: object) -> NervaError:
     """The error for an array that is not of the library of this process."""
     kind = f"{type(X).__module__.partition('.')[0]}.{type(X).__name__}"
     return NervaError(
@@ -164,5 +177,5 @@ def _backend(name: str) -> Backend:
     return BACKENDS[name]
 
 
-def _shown(backend: str, device: str) -> str:
+def _described(backend: str, device: str) -> str:
     return backend if device == "auto" else f"{backend} on the {device}"

@@ -11,27 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from nerva.component_attributes import attributes, declarations, find_components, gradients
+from nerva.component_attributes import attributes, declared_names, find_components, gradient_names, is_component
 from nerva.datasets import DataLoader
 from nerva.loss_functions import LossFunction
-from nerva.matrix_operations import NOT_COMPILABLE, Matrix, compile_repetition
+from nerva.matrix_operations import NOT_COMPILABLE, Matrix, compile_epoch
 from nerva.multilayer_perceptron import MultilayerPerceptron
 
 # A step on a batch of inputs and targets, with a learning rate.
 TrainStep = Callable[[MultilayerPerceptron, LossFunction, Matrix, Matrix, Any], None]
 
 
-class UndeclaredChangeError(Exception):
-    """A step changes an attribute that no class declares, so that it would be compiled as a constant."""
+class NotAFunctionError(Exception):
+    """A step changes something that is not an argument of the compiled function."""
 
 
-_NOT_COMPILABLE: tuple[type[Exception], ...] = (UndeclaredChangeError, *NOT_COMPILABLE)
+_NOT_COMPILABLE: tuple[type[Exception], ...] = (NotAFunctionError, *NOT_COMPILABLE)
 
 
 class CompiledTraining:
     """The compiled training step of a network with a loss.
 
-    It holds as long as nothing but the declared state of the components changes: other attributes are constants in it.
+    The declared matrices and numbers of the components are its variables. The compiled function contains the values of
+    all other attributes. If one of them changes, `fits` is false, and a new CompiledTraining is needed.
     """
 
     def __init__(self, step: TrainStep, M: MultilayerPerceptron, loss: LossFunction) -> None:
@@ -44,18 +45,18 @@ class CompiledTraining:
         self.step = step
         self.M = M
         self.loss = loss
-        self._repeat = compile_repetition(self._changed) if compile_repetition else None
+        self._run_epoch = compile_epoch(self._step_as_function) if compile_epoch else None
         self._components = [component for _, component in find_components({"layers": M.layers, "loss": loss})]
         self._variables: list[tuple[Any, str]] = []
         for component in self._components:
-            names = [*declarations(component)[0], *gradients(component)]
+            names = [*declared_names(component)[0], *gradient_names(component)]
             self._variables += [(component, name) for name in names if _is_variable(getattr(component, name, None))]
         self._constants = self._read_constants()
 
     @property
-    def works(self) -> bool:
-        """Whether the step is compiled, as far as is known."""
-        return self._repeat is not None
+    def may_compile(self) -> bool:
+        """False if the library has no compiler, or once compilation has failed."""
+        return self._run_epoch is not None
 
     def fits(self, M: MultilayerPerceptron, loss: LossFunction) -> bool:
         """Whether this is the step of a network with a loss as they are now."""
@@ -67,58 +68,75 @@ class CompiledTraining:
         It is not possible if the library does not compile, or if a component can't be compiled. Nothing has changed
         then, and this object is of no more use.
         """
-        if self._repeat is None:
+        if self._run_epoch is None:
             return False
         before = [getattr(component, name) for component, name in self._variables]
-        caches = [(component, attributes(component)) for component in self._components]
+        attributes_before = [(component, attributes(component)) for component in self._components]
         generators = _generators(self._constants, data)
         states = [generator.bit_generator.state for generator in generators]
         after: list[Any] | None = None
         try:
-            after = self._repeat(list(before), data.Xdata, data.targets, data.shuffled(), eta)
+            if any(map(_can_change_in_place, self._constants)):
+                raise NotAFunctionError
+            after = self._run_epoch(list(before), data.Xdata, data.targets, data.shuffled(), eta)
         except _NOT_COMPILABLE:
-            self._repeat = None
+            self._run_epoch = None
             for generator, state in zip(generators, states, strict=True):
                 generator.bit_generator.state = state
             return False
         finally:
-            for component, values in caches:  # what compilation left in them are no values
-                for name in attributes(component).keys() - values.keys():
-                    delattr(component, name)
-                for name, value in values.items():
-                    setattr(component, name, value)
+            _restore(attributes_before)
             for (component, name), old, new in zip(self._variables, before, after or before, strict=True):
                 setattr(component, name, type(old)(new) if isinstance(old, int | float) else new)
         return True
 
-    def _changed(self, variables: list[Any], X: Matrix, T: Matrix, eta: Any) -> list[Any]:
+    def _step_as_function(self, variables: list[Any], X: Matrix, T: Matrix, eta: Any) -> list[Any]:
         """The step as a function. It runs only while it is compiled."""
         for (component, name), value in zip(self._variables, variables, strict=True):
             setattr(component, name, value)
-        generators = _generators(self._constants)
+        constants = self._read_constants()
+        generators = _generators(constants)
         states = [str(generator.bit_generator.state) for generator in generators]
         self.step(self.M, self.loss, X, T, eta)
         drawn = states != [str(generator.bit_generator.state) for generator in generators]
-        if drawn or not _same(self._constants, self._read_constants()):
-            raise UndeclaredChangeError
+        if drawn or not _same(constants, self._read_constants()):
+            raise NotAFunctionError
         return [getattr(component, name) for component, name in self._variables]
 
     def _read_constants(self) -> list[Any]:
-        """The values of all attributes that are neither variables nor caches."""
+        """The layers, and all attributes that are neither variables nor caches."""
         constants: list[Any] = []
-        # An attribute may be a variable of another component, as those of an activation are its layer's.
+        # An object may be an attribute of two components: SReLU's x belongs to its layer and to its activation.
         variables = {id(getattr(component, name)) for component, name in self._variables}
         for component in self._components:
-            state, caches = declarations(component)
+            state, caches = declared_names(component)
             for name, value in attributes(component).items():
                 if name not in caches and id(value) not in variables and (name not in state or not _is_variable(value)):
-                    constants.append(value)
+                    constants += value if _holds_components(value) else [value]
         return [*constants, *self.M.layers]
 
 
 def _is_variable(value: Any) -> bool:
     """Whether a declared value is an argument of the step: a matrix, or a number."""
     return hasattr(value, "shape") or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _holds_components(value: Any) -> bool:
+    """Whether a value is a list of components, as that of a CompositeOptimizer is."""
+    return isinstance(value, list | tuple) and len(value) > 0 and all(map(is_component, value))
+
+
+def _can_change_in_place(value: Any) -> bool:
+    return isinstance(value, list | dict | set)
+
+
+def _restore(attributes_before: list[tuple[Any, dict[str, Any]]]) -> None:
+    """Put the values of attributes back. Compilation leaves placeholders for values in them."""
+    for component, values in attributes_before:
+        for name in attributes(component).keys() - values.keys():
+            delattr(component, name)
+        for name, value in values.items():
+            setattr(component, name, value)
 
 
 def _generators(constants: list[Any], data: DataLoader | None = None) -> list[np.random.Generator]:

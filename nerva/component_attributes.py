@@ -3,17 +3,19 @@
 A component is a layer, an optimizer, an activation function, a loss, a schedule or a loader, or any other object whose
 class has a tuple `state`. It names the attributes that training changes and that must be kept to resume training. The
 `parameters` and `statistics` of a layer are state as well. The tuple `caches` names attributes that are computed anew
-for each batch; the gradients of parameters are caches as well. A class lists only what it adds to its base classes.
+for each batch; the gradients of parameters are caches as well (though a compiled step returns them). A class lists only
+what it adds to its base classes.
 
 All other attributes must stay as they were when the component was built.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 
 def find_components(value: Any, path: str = "", seen: dict[int, object] | None = None) -> Iterator[tuple[str, Any]]:
-    """The components in a value, and those in their attributes, by paths such as `layers.0.act`."""
+    """Pairs of a path, such as `layers.0.act`, and a component: those in a value, and those in their attributes."""
     seen = {} if seen is None else seen
     if not (isinstance(value, list | tuple | dict) or is_component(value)) or id(value) in seen:
         return
@@ -34,28 +36,30 @@ def is_component(value: Any) -> bool:
 
 def attributes(component: Any) -> dict[str, Any]:
     """The attributes of an instance, those in slots included."""
-    state = object.__getstate__(component)
-    parts = state if isinstance(state, tuple) else (state,)
+    found = object.__getstate__(component)  # None, a dictionary, or one of attributes and one of slots
+    parts = found if isinstance(found, tuple) else (found,)
     return {name: value for part in parts if part for name, value in part.items()}
 
 
-def gradients(component: Any) -> list[str]:
+def gradient_names(component: Any) -> list[str]:
     """The names of the gradients of a layer's parameters; other components have none."""
     return [f"D{name}" for name in getattr(component, "parameters", ())]
 
 
-def declarations(component: Any) -> tuple[list[str], list[str]]:
+def declared_names(component: Any) -> tuple[list[str], list[str]]:
     """The names that a component declares as its state, and those that it declares as its caches."""
-    state, caches = _declaration(component, "state"), _declaration(component, "caches")
+    state, caches = _class_names(type(component))  # type: ignore[arg-type]  # a class is hashable
     state = [*getattr(component, "parameters", ()), *getattr(component, "statistics", ()), *state]
-    return state, [*caches, *gradients(component)]
+    return state, [*caches, *gradient_names(component)]
 
 
-def _declaration(component: Any, name: str) -> list[str]:
-    """The names that the class of a component and its base classes list."""
-    names: list[str] = []
-    for base in reversed(type(component).__mro__):
-        added = vars(base).get(name, ())
-        # The comma is easily forgotten: `state = ("count")`.
-        names += (added,) if isinstance(added, str) else added if isinstance(added, tuple) else ()
-    return names
+@functools.cache
+def _class_names(cls: type) -> tuple[list[str], list[str]]:
+    """The names that a class and its base classes list as state and as caches."""
+    names: dict[str, list[str]] = {"state": [], "caches": []}
+    for base in reversed(cls.__mro__):
+        for kind, listed in names.items():
+            added = vars(base).get(kind, ())
+            # The comma is easily forgotten: `state = ("count")`.
+            listed += (added,) if isinstance(added, str) else added if isinstance(added, tuple) else ()
+    return names["state"], names["caches"]

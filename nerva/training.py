@@ -15,7 +15,7 @@ from nerva.datasets import DataLoader, create_npz_dataloaders, from_one_hot, has
 from nerva.errors import NervaError
 from nerva.learning_rate import LearningRateScheduler, check_schedule, parse_learning_rate
 from nerva.loss_functions import LossFunction, parse_loss_function
-from nerva.matrix_operations import Matrix, compile_repetition, wait
+from nerva.matrix_operations import Matrix, compile_epoch, wait
 from nerva.multilayer_perceptron import MultilayerPerceptron, parse_multilayer_perceptron
 from nerva.training_table import (
     TrainOptions,
@@ -96,7 +96,7 @@ def train_epoch(
         epoch: the number of this epoch, for `on_batch`.
         on_batch: a function that observes each batch.
     """
-    if on_batch is None and not M.check and isinstance(train_loader, DataLoader) and compile_repetition:
+    if on_batch is None and not M.check and isinstance(train_loader, DataLoader) and compile_epoch:
         if not (M.compiled and M.compiled.fits(M, loss)):
             M.compiled = CompiledTraining(train_step, M, loss)
         if M.compiled.train(train_loader, eta):

@@ -2,12 +2,12 @@
 """The table of matrix operations in which the equations of this package are written.
 
 Matrices have one sample per row. A vector is one-dimensional and is used as a row or as a column, as an operation
-requires. Every operation preserves the dtype of its arguments: float32 stays float32 and float64 stays float64, also
-together with Python numbers.
+requires. Every operation that gives real numbers preserves the dtype of its arguments: float32 stays float32 and
+float64 stays float64, also together with Python numbers.
 
 Each operation is declared here once, with its signature and its meaning. The module of the chosen library implements it
-(`nerva.matrix_operations.numpy`, for instance), and `from nerva.matrix_operations import exp` gives that library's own
-function. Nothing outside of this package depends on the library; `nerva.use` chooses it. With SymPy, matrices hold
+(`nerva.matrix_operations.numpy`, for instance), and `from nerva.matrix_operations import exp` imports the function of
+that module. Nothing outside of this package depends on the library; `nerva.use` chooses it. With SymPy, matrices hold
 symbols, so that the equations of layers, activations and losses can be proved: see `nerva.proof`.
 
 Besides these operations, equations use `+`, `-`, `*`, `/`, `**` and `@` between matrices, and `X.T`, `X.shape`,
@@ -38,7 +38,7 @@ Matrix = npt.NDArray[Any]
 Rows = npt.NDArray[np.int64] | slice
 
 BACKEND, _ = backends.chosen()
-backends.demand(BACKEND)
+backends.check_installed(BACKEND)
 _library: Any = importlib.import_module(f"nerva.matrix_operations.{BACKEND}")
 DEVICE_KIND: str = _library.DEVICE_KIND  # cpu or gpu
 
@@ -49,7 +49,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def operation(declaration: _Function) -> _Function:
-    """The chosen library's implementation of an operation."""
+    """Record the declaration of an operation, and replace it by the chosen library's implementation."""
     OPERATIONS[declaration.__name__] = declaration
     implementation: _Function = getattr(_library, declaration.__name__)
     return implementation
@@ -332,8 +332,8 @@ def first_not_finite(X: Matrix) -> tuple[int, ...] | None:
 def assign(X: Matrix, Y: Matrix) -> Matrix:
     """X ← Y. Return the matrix that holds the result: callers keep it, as in `X = assign(X, Y)`.
 
-    NumPy copies the elements of Y into X, so that all users of X see the change, unless Y has another shape or dtype.
-    The other libraries return Y.
+    NumPy copies the elements of Y into X, so that all users of X see the change. If Y has another shape or dtype, X
+    stays as it is, and Y is returned. The other libraries always return Y.
     """
 
 
@@ -347,9 +347,9 @@ def scale_add(a: float, X: Matrix, b: float, Y: Matrix) -> Matrix:
 
 @operation
 def scalar(x: float) -> float:
-    """A number by which a matrix is multiplied: a Python number, which keeps the matrix's dtype.
+    """The number x as a Python number, so that X * scalar(x) keeps the dtype of X: for learning rates, for instance.
 
-    A number that is a variable of a compiled step is returned as it is.
+    A number that is an argument of a compiled step is returned as it is.
     """
 
 
@@ -377,11 +377,11 @@ wait: Callable[[], None] = _library.wait
 # A training step as a function: the variables, the inputs and targets of a batch, and the learning rate give the new
 # variables.
 Step = Callable[[list[Any], Matrix, Matrix, Any], list[Any]]
-# A step, repeated over batches: the variables, all inputs and targets, the rows of each batch, and the learning rate
-# give the new variables.
-Repetition = Callable[[list[Any], Matrix, Matrix, Sequence[npt.NDArray[np.int64]], float], list[Any]]
+# A compiled epoch: the variables, all inputs and targets, the rows of each batch, and the learning rate give the
+# variables after the last batch.
+Epoch = Callable[[list[Any], Matrix, Matrix, Sequence[npt.NDArray[np.int64]], float], list[Any]]
 
-# The library's compiler of steps; None if it has none.
-compile_repetition: Callable[[Step], Repetition] | None = _library.compile_repetition
+# Compile a step into a function that makes it on every batch of an epoch. None if the library has no compiler.
+compile_epoch: Callable[[Step], Epoch] | None = _library.compile_epoch
 # What a step raises while it is compiled if it needs the value of a matrix, as `if norm(X) > 1:` does.
 NOT_COMPILABLE: tuple[type[Exception], ...] = _library.NOT_COMPILABLE

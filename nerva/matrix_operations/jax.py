@@ -1,6 +1,5 @@
 """The matrix operations in JAX, and the compilation of a training step for it."""
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,13 +11,13 @@ import numpy.typing as npt
 from jax.experimental import io_callback
 
 from nerva import backends
-from nerva.backends import foreign
+from nerva.backends import foreign_array_error
 from nerva.errors import NervaError
-from nerva.matrix_operations.shared import column, epsilon, groups, row
+from nerva.matrix_operations.shared import column, epsilon, groups, index_not_finite, row
 
 Matrix = Any  # jax.Array, or its stand-in while a step is compiled
 
-# float64 stays float64. float32 stays float32, because Python's numbers do not count in JAX.
+# Without this, JAX turns float64 into float32. With it, a float32 matrix times 2.0 still is float32.
 jax.config.update("jax_enable_x64", True)
 
 
@@ -34,23 +33,28 @@ DEVICE = _device()
 DEVICE_KIND = "cpu" if DEVICE.platform == "cpu" else "gpu"
 jax.config.update("jax_default_device", DEVICE)
 
-NOT_COMPILABLE = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
+NOT_COMPILABLE = (
+    jax.errors.ConcretizationTypeError,  # if X[0, 0] > 0, float(norm(X))
+    jax.errors.TracerArrayConversionError,  # np.sum(X)
+    jax.errors.TracerIntegerConversionError,  # [1, 2][i]
+    jax.errors.NonConcreteBooleanIndexError,  # X[X > 0]
+)
 
 
 def from_numpy(X: npt.NDArray[Any]) -> Matrix:
     if not isinstance(X, np.ndarray):
-        raise foreign(X)
+        raise foreign_array_error(X)
     return jnp.array(X)
 
 
 def to_numpy(X: Matrix) -> Any:
-    # A copy: a compiled step reuses the memory of its variables.
+    # A copy: JAX's own view is read-only.
     return np.array(X)
 
 
 def as_real(X: Matrix) -> Matrix:
     if not isinstance(X, jax.Array):
-        raise foreign(X)
+        raise foreign_array_error(X)
     return X if jnp.issubdtype(X.dtype, jnp.floating) else X.astype(jnp.float32)
 
 
@@ -149,7 +153,7 @@ def rows_mean(X: Matrix) -> Matrix:
 
 
 def take_rows(X: Matrix, rows: Any) -> Matrix:
-    # The indices are valid; by default, JAX would fill rows of others with NaN.
+    # "clip" leaves out the check of the indices, which are always in range.
     return X[rows] if isinstance(rows, slice) else jnp.take(X, rows, axis=0, mode="clip")
 
 
@@ -250,8 +254,7 @@ def indicator(condition: Matrix, like: Matrix) -> Matrix:
 
 
 def first_not_finite(X: Matrix) -> tuple[int, ...] | None:
-    finite = np.isfinite(X)
-    return None if finite.all() else tuple(int(i) for i in np.argwhere(~finite)[0])
+    return index_not_finite(to_numpy(X))
 
 
 def assign(X: Matrix, Y: Matrix) -> Matrix:
@@ -274,23 +277,23 @@ def wait() -> None:
     jax.block_until_ready(jax.live_arrays())
 
 
-def compile_repetition(step: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
-    def one(variables: list[Any], X: Matrix, T: Matrix, rows: Matrix, eta: Any) -> list[Any]:
+def compile_epoch(step: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    def step_on_rows(variables: list[Any], X: Matrix, T: Matrix, rows: Matrix, eta: Any) -> list[Any]:
         changed = step(variables, take_rows(X, rows), take_rows(T, rows), eta)
         return [jnp.asarray(new, jnp.asarray(old).dtype) for old, new in zip(variables, changed, strict=True)]
 
-    # The memory of the old variables holds the new ones.
-    @functools.partial(jax.jit, donate_argnums=0)
-    def scan(variables: list[Any], X: Matrix, T: Matrix, batches: Matrix, eta: Any) -> list[Any]:
+    # The loop changes its own copies of the variables. The arrays that were given stay what they are.
+    @jax.jit  # type: ignore[untyped-decorator]
+    def run_batches(variables: list[Any], X: Matrix, T: Matrix, batches: Matrix, eta: Any) -> list[Any]:
         last: list[Any]
-        last, _ = jax.lax.scan(lambda v, rows: (one(v, X, T, rows, eta), None), variables, batches)
+        last, _ = jax.lax.scan(lambda v, rows: (step_on_rows(v, X, T, rows, eta), None), variables, batches)
         return last
 
-    def repeat(
+    def run_epoch(
         variables: list[Any], X: Matrix, T: Matrix, batches: Sequence[npt.NDArray[np.int64]], eta: float
     ) -> list[Any]:
         for group in groups(batches):
-            variables = scan(variables, X, T, group, eta)
+            variables = run_batches(variables, X, T, group, eta)
         return variables
 
-    return repeat
+    return run_epoch

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nerva.backends import foreign
-from nerva.matrix_operations.shared import column, epsilon, row
+from nerva.backends import foreign_array_error
+from nerva.matrix_operations.shared import column, epsilon, index_not_finite, row
 
 Matrix = npt.NDArray[Any]
 
 # NumPy does not compile.
 DEVICE_KIND = "cpu"
-compile_repetition = None
+compile_epoch = None
 NOT_COMPILABLE = ()
 
 
@@ -31,7 +31,7 @@ def to_numpy(X: Matrix) -> Matrix:
 
 def as_real(X: Matrix) -> Matrix:
     if not isinstance(X, np.ndarray):
-        raise foreign(X)
+        raise foreign_array_error(X)
     return X.astype(np.float32) if X.dtype.kind in "biu" else X
 
 
@@ -235,9 +235,7 @@ def indicator(condition: Matrix, like: Matrix) -> Matrix:
 
 
 def first_not_finite(X: Matrix) -> tuple[int, ...] | None:
-    if np.isfinite(X).all():
-        return None
-    return tuple(int(i) for i in np.argwhere(~np.isfinite(X))[0])
+    return index_not_finite(X)
 
 
 def assign(X: Matrix, Y: Matrix) -> Matrix:

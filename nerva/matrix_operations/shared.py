@@ -50,6 +50,12 @@ def row(x: Any) -> Any:
     return x.reshape(1, -1)
 
 
+def index_not_finite(X: npt.NDArray[Any]) -> tuple[int, ...] | None:
+    """The index of the first element that is infinite or not a number; None if there is no such element."""
+    finite = np.isfinite(X)
+    return None if finite.all() else tuple(int(i) for i in np.argwhere(~finite)[0])
+
+
 def groups(batches: Sequence[npt.NDArray[np.int64]]) -> Iterator[npt.NDArray[np.int64]]:
     """The batches of an epoch as matrices with one batch per row: the last batch may be smaller than the others.
 

@@ -33,7 +33,7 @@ from nerva.matrix_operations.numpy import zeros_like as zeros_like
 Matrix = npt.NDArray[Any]
 
 DEVICE_KIND = "cpu"
-compile_repetition = None
+compile_epoch = None
 NOT_COMPILABLE = ()
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nerva import backends
-from nerva.backends import foreign
+from nerva.backends import foreign_array_error
 from nerva.errors import NervaError
-from nerva.matrix_operations.shared import column, epsilon, groups, row
+from nerva.matrix_operations.shared import column, epsilon, groups, index_not_finite, row
 
 
 @contextmanager
@@ -54,12 +54,16 @@ def _choose_device() -> None:
 _choose_device()
 DEVICE_KIND = "gpu" if tf.config.get_visible_devices("GPU") else "cpu"
 
-NOT_COMPILABLE = (tf.errors.OperatorNotAllowedInGraphError, NotImplementedError)
+NOT_COMPILABLE = (
+    tf.errors.OperatorNotAllowedInGraphError,  # if X[0, 0] > 0
+    NotImplementedError,  # np.sum(X)
+    TypeError,  # float(norm(X)), [1, 2][i]
+)
 
 
 def from_numpy(X: npt.NDArray[Any]) -> Matrix:
     if not isinstance(X, np.ndarray):
-        raise foreign(X)
+        raise foreign_array_error(X)
     return tf.constant(X)
 
 
@@ -69,7 +73,7 @@ def to_numpy(X: Matrix) -> Any:
 
 def as_real(X: Matrix) -> Matrix:
     if not isinstance(X, tf.Tensor):
-        raise foreign(X)
+        raise foreign_array_error(X)
     return X if X.dtype.is_floating else tf.cast(X, tf.float32)
 
 
@@ -273,8 +277,7 @@ def indicator(condition: Matrix, like: Matrix) -> Matrix:
 
 
 def first_not_finite(X: Matrix) -> tuple[int, ...] | None:
-    finite = np.isfinite(X.numpy())
-    return None if finite.all() else tuple(int(i) for i in np.argwhere(~finite)[0])
+    return index_not_finite(to_numpy(X))
 
 
 def assign(X: Matrix, Y: Matrix) -> Matrix:
@@ -297,23 +300,25 @@ def wait() -> None:
     tf.test.experimental.sync_devices()
 
 
-def compile_repetition(step: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+def compile_epoch(step: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def loop(variables: list[Any], X: Matrix, T: Matrix, batches: Matrix, eta: Any) -> list[Any]:
-        def one(k: Any, variables: list[Any]) -> tuple[Any, list[Any]]:
+    def run_batches(variables: list[Any], X: Matrix, T: Matrix, batches: Matrix, eta: Any) -> list[Any]:
+        def step_on_rows(k: Any, variables: list[Any]) -> tuple[Any, list[Any]]:
             changed = step(variables, take_rows(X, batches[k]), take_rows(T, batches[k]), eta)
             return k + 1, [tf.cast(new, old.dtype) for old, new in zip(variables, changed, strict=True)]
 
         last: list[Any]
-        _, last = tf.while_loop(lambda k, _: k < tf.shape(batches)[0], one, (0, variables), parallel_iterations=1)
+        _, last = tf.while_loop(
+            lambda k, _: k < tf.shape(batches)[0], step_on_rows, (0, variables), parallel_iterations=1
+        )
         return last
 
-    def repeat(
+    def run_epoch(
         variables: list[Any], X: Matrix, T: Matrix, batches: Sequence[npt.NDArray[np.int64]], eta: float
     ) -> list[Any]:
         variables = [tf.convert_to_tensor(x) for x in variables]
         for group in groups(batches):
-            variables = loop(variables, X, T, tf.constant(group), tf.constant(eta, X.dtype))
+            variables = run_batches(variables, X, T, tf.constant(group), tf.constant(eta, X.dtype))
         return variables
 
-    return repeat
+    return run_epoch

@@ -12,14 +12,14 @@ import numpy.typing as npt
 import torch
 
 from nerva import backends
-from nerva.backends import foreign
+from nerva.backends import foreign_array_error
 from nerva.errors import NervaError
 from nerva.matrix_operations.shared import column, epsilon, row
 
 Matrix = Any  # torch.Tensor, whose functions have no types that hold for all of its versions
 
 # The steps are not compiled. torch.compile needs a C++ compiler and many seconds, and gains a tenth at most.
-compile_repetition = None
+compile_epoch = None
 NOT_COMPILABLE = ()
 
 
@@ -42,7 +42,7 @@ def _dtype(dtype: Any) -> torch.dtype:
 
 def from_numpy(X: npt.NDArray[Any]) -> Matrix:
     if not isinstance(X, np.ndarray):
-        raise foreign(X)
+        raise foreign_array_error(X)
     return torch.tensor(X, device=DEVICE)
 
 
@@ -52,7 +52,7 @@ def to_numpy(X: Matrix) -> Any:
 
 def as_real(X: Matrix) -> Matrix:
     if not isinstance(X, torch.Tensor):
-        raise foreign(X)
+        raise foreign_array_error(X)
     return X if X.is_floating_point() else X.to(torch.float32)
 
 

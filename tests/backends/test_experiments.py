@@ -173,7 +173,7 @@ def test_mistakes(run: Command, overrides: list[str], message: str) -> None:
 def test_a_library_that_is_not_installed(run: Command, library: str) -> None:
     import importlib.util
 
-    if importlib.util.find_spec(BACKENDS[library].package):
+    if importlib.util.find_spec(BACKENDS[library].module):
         pytest.skip(f"{BACKENDS[library].title} is installed")
     result = run("nerva", "train", "data=digits", "tracking=off", f"backend={library}")
     assert result.returncode == 1

@@ -1,9 +1,10 @@
-"""The engine on every library that is installed: all of its results are those of NumPy.
+"""The engine on every library that is installed: its results equal those of NumPy within TOLERANCE.
 
 Each library computes in a process of its own; see calculations.py.
 """
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nerva.backends import BACKENDS
+from nerva.backends import BACKENDS, may_have_gpu
 from tests.backends import calculations
 from tests.helpers import ROOT
 
@@ -23,21 +24,20 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 
 def python(backend: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python in a process that computes with a library on one thread."""
-    variables = {**os.environ, **BACKENDS[backend].one_thread, "PYTHONPATH": str(ROOT), "NERVA_BACKEND": backend}
+    variables = {**os.environ, **BACKENDS[backend].environment, "PYTHONPATH": str(ROOT), "NERVA_BACKEND": backend}
     command = [sys.executable, "-W", "ignore", *arguments]
     return subprocess.run(command, env=variables | environment, capture_output=True, text=True, check=False)
 
 
-def installed(backend: str) -> str:
-    """The name of a library, if it is installed."""
-    if importlib.util.find_spec(BACKENDS[backend].package) is None:
+def skip_unless_installed(backend: str) -> None:
+    if importlib.util.find_spec(BACKENDS[backend].module) is None:
         pytest.skip(f"{BACKENDS[backend].title} is not installed")
-    return backend
 
 
 @pytest.fixture(scope="module", params=LIBRARIES)
 def library(request) -> str:
-    return installed(request.param)
+    skip_unless_installed(request.param)
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +80,13 @@ def test_every_result_is_that_of_numpy(results, expected) -> None:
 
 
 def test_the_calculations_cover_the_engine(expected) -> None:
-    names = " ".join(expected)
-    assert sum("step 49 layer" in name for name in expected) > 4 * 10
-    for operation in calculations.mo.OPERATIONS:
-        if operation not in ("from_numpy", "to_numpy", "scalar", "indicator"):
-            assert operation in names, operation
+    networks_at_the_last_step = {
+        name.split(":")[1] for name in expected if f"step {calculations.STEPS - 1} layer" in name
+    }
+    assert len(networks_at_the_last_step) == len(calculations.NETWORKS)
+    operations = {name.split(": ")[2].split(" ")[0].strip(",") for name in expected if name.startswith("operation: ")}
+    # The conversions are in all calculations, and `indicator` is in those of the comparisons.
+    assert calculations.mo.OPERATIONS.keys() - operations == {"from_numpy", "to_numpy", "scalar", "indicator"}
 
 
 def test_a_difference_is_found(expected) -> None:
@@ -141,7 +143,9 @@ def test_arrays_of_another_library_are_refused(library: str) -> None:
     assert f"NervaError: this process computes with {title}, and a numpy.ndarray was given" in result.stderr
 
 
-UNDECLARED = """
+UNCOMPILABLE = """
+import json
+import sys
 import numpy as np
 from nerva.activation_functions import ACTIVATIONS, ReLUActivation
 from nerva.datasets import DataLoader
@@ -152,37 +156,72 @@ from nerva.training import train_epoch
 
 @ACTIVATIONS.register("Counting")
 class Counting(ReLUActivation):
-    calls = 0
+    seen = 0
     def __call__(self, X):
-        self.calls += 1
+        self.seen += 1
         return super().__call__(X)
+
+@ACTIVATIONS.register("Recording")
+class Recording(ReLUActivation):
+    state = ("batches",)
+    def __init__(self):
+        self.batches = []
+    def __call__(self, X):
+        self.batches.append(1)
+        return super().__call__(X)
+    @property
+    def seen(self):
+        return len(self.batches)
 
 @ACTIVATIONS.register("Deciding")
 class Deciding(ReLUActivation):
     def __call__(self, X):
         return X if norm(X) < 0 else super().__call__(X)
 
-for name in ("ReLU", "Counting", "Deciding"):
+@ACTIVATIONS.register("Scaling")
+class Scaling(ReLUActivation):
+    def __call__(self, X):
+        return super().__call__(X) / max(float(norm(X)), 1)
+
+@ACTIVATIONS.register("Choosing")
+class Choosing(ReLUActivation):
+    def __call__(self, X):
+        return super().__call__(X) * [0.5, 2][int(norm(X) > 1)]
+
+for name in ("ReLU", "Counting", "Recording", "Deciding", "Scaling", "Choosing", "shared"):
     rng = np.random.default_rng(1)
-    M = parse_multilayer_perceptron([name, "Linear"], [4, 3, 2], ["Adam"] * 2, ["HeNormal"] * 2, rng)
-    loader = DataLoader(np.ones((7, 4), np.float32), np.array([0, 1, 0, 1, 1, 0, 1]), 2, 2, np.random.default_rng(2))
+    M = parse_multilayer_perceptron(
+        ["ReLU" if name == "shared" else name, "Linear"], [3, 3, 3], ["Adam"] * 2, ["HeNormal"] * 2, rng)
+    if name == "shared":
+        M.layers[1].W = M.layers[0].W
+    loader = DataLoader(np.ones((7, 3), np.float32), np.array([0, 1, 0, 1, 1, 0, 2]), 2, 3, np.random.default_rng(2))
+    W = M.layers[0].W
     for _ in range(2):
         train_epoch(M, parse_loss_function("SquaredError"), 0.1, loader)
-    print(name, M.compiled is not None and M.compiled.works, getattr(M.layers[0].act, "calls", ""),
-          M.layers[0].optimizer.optimizers[0].t, float(elements_sum(M.layers[0].W)))
+    float(elements_sum(W))  # its memory is not used for anything else
+    print(json.dumps({
+        "name": name, "compiled": M.compiled is not None and M.compiled.may_compile,
+        "seen": getattr(M.layers[0].act, "seen", None), "steps": M.layers[0].optimizer.optimizers[0].t,
+        "sum": float(elements_sum(M.layers[1].W)),
+    }))
 """
 
 
 @pytest.mark.backends
 @pytest.mark.xdist_group("backends")
 def test_what_can_not_be_compiled_is_computed_all_the_same(library: str) -> None:
-    lines = [python(backend, "-c", UNDECLARED).stdout.splitlines() for backend in ("numpy", library)]
-    expected, found = ([line.split(" ") for line in part] for part in lines)
-    assert [line[0] for line in found] == ["ReLU", "Counting", "Deciding"]
-    assert [line[2:4] for line in found] == [line[2:4] for line in expected] == [["", "8"], ["8", "8"], ["", "8"]]
-    assert [line[1] for line in found] == [str(library != "torch"), "False", "False"]
-    sums = [[float(line[4]) for line in part] for part in (expected, found)]
-    np.testing.assert_allclose(*sums, rtol=1e-5)
+    networks = {}
+    for backend in ("numpy", library):
+        result = python(backend, "-c", UNCOMPILABLE)
+        assert result.returncode == 0, result.stderr
+        networks[backend] = {line["name"]: line for line in map(json.loads, result.stdout.splitlines())}
+    steps = 2 * 4  # epochs and batches
+    for name, network in networks[library].items():
+        assert network["compiled"] == (library != "torch" and name in ("ReLU", "shared")), name
+        assert network["steps"] == steps
+        assert network["seen"] == (steps if name in ("Counting", "Recording") else None)
+        if name != "shared":  # with NumPy, both layers change one matrix
+            assert network["sum"] == pytest.approx(networks["numpy"][name]["sum"], rel=1e-5), name
 
 
 TIMED = """
@@ -208,7 +247,8 @@ list(training.training_epochs(M, 3, parse_loss_function("SquaredError"), lambda 
 @pytest.mark.backends
 @pytest.mark.xdist_group("backends")
 def test_the_time_of_an_epoch_ends_when_it_is_computed() -> None:
-    result = python(installed("jax"), "-c", TIMED)
+    skip_unless_installed("jax")
+    result = python("jax", "-c", TIMED)
     assert result.stdout.split() == ["True"] * 3, result.stderr
 
 
@@ -243,6 +283,11 @@ USE = "import nerva; nerva.use({!r})"
             "this process computes with NumPy, and a builtins.list was given: nerva.matrix_operations.from_numpy",
         ),
         (
+            "import nerva.layers; nerva.use('numpy', 'auto')",
+            {"NERVA_DEVICE": "cpu"},
+            "the engine was already imported with numpy on the cpu, and",
+        ),
+        (
             "import sys; sys.path.insert(0, ''); import nerva.layers; import nerva.proof",
             {},
             "call nerva.use('sympy') before the engine is first imported, or set NERVA_BACKEND=sympy",
@@ -257,7 +302,7 @@ def test_mistakes(program: str, environment: dict[str, str], message: str) -> No
 
 @pytest.mark.parametrize("backend", LIBRARIES)
 def test_a_library_that_is_not_installed(backend: str) -> None:
-    if importlib.util.find_spec(BACKENDS[backend].package):
+    if importlib.util.find_spec(BACKENDS[backend].module):
         pytest.skip(f"{BACKENDS[backend].title} is installed")
     result = python("numpy", "-c", USE.format(backend))
     title = BACKENDS[backend].title
@@ -269,10 +314,18 @@ def test_a_library_that_is_not_installed(backend: str) -> None:
 @pytest.mark.backends
 @pytest.mark.xdist_group("backends")
 def test_a_gpu_that_is_not_there(library: str) -> None:
-    if any(map(os.path.exists, ("/dev/nvidiactl", "/dev/kfd"))) or sys.platform == "darwin":
+    if may_have_gpu():
         pytest.skip("this machine may have a GPU")
     result = python(library, "-c", "import nerva.layers", NERVA_DEVICE="gpu")
     assert f"NervaError: device=gpu: {BACKENDS[library].title}" in result.stderr
+
+
+def test_the_device_of_the_environment_holds_for_use_as_well() -> None:
+    program = (
+        "import nerva; from nerva.backends import chosen; nerva.use('numpy'); import nerva.layers; print(chosen())"
+    )
+    result = python("numpy", "-c", program, NERVA_BACKEND="", NERVA_DEVICE="cpu")
+    assert result.stdout.strip() == "('numpy', 'cpu')", result.stderr
 
 
 def test_numpy_alone_imports_no_other_library() -> None:
@@ -281,7 +334,7 @@ def test_numpy_alone_imports_no_other_library() -> None:
 
 
 def test_the_libraries_are_named_in_their_files_only() -> None:
-    names = [library.package for library in BACKENDS.values() if library.package != "numpy"]
+    names = [library.module for library in BACKENDS.values() if library.module != "numpy"]
     files = subprocess.run(
         ["git", "grep", "-lwE", "|".join(names), "--", "*.py", "*.smk", "Snakefile"],
         cwd=ROOT, capture_output=True, text=True, check=True,

@@ -50,7 +50,7 @@ _VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NPY_ENABLE_CPU_FEATURES",
     "NPY_DISABLE_CPU_FEATURES",
-    *(name for backend in BACKENDS.values() for name in backend.one_thread),
+    *(name for backend in BACKENDS.values() for name in backend.environment),
 )
 
 # The result of `_computed` in portable numerics.
@@ -71,7 +71,7 @@ def environment(
         device: its device.
     """
     kept = {key: value for key, value in (os.environ if base is None else base).items() if key not in _VARIABLES}
-    chosen = {"NERVA_BACKEND": backend, "NERVA_DEVICE": device, **BACKENDS[backend].one_thread}
+    chosen = {"NERVA_BACKEND": backend, "NERVA_DEVICE": device, **BACKENDS[backend].environment}
     return kept | _PINS[mode] | chosen | {"PYTHONPATH": python_path(kept.get("PYTHONPATH"))}
 
 

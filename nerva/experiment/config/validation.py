@@ -93,7 +93,7 @@ def validate(config: Config) -> None:
         lambda text: check_schedule(parse_learning_rate(text), train.epochs),
         specification(config.learning_rate),
     )
-    backends.check(config.backend.name, config.backend.device)
+    backends.check_names(config.backend.name, config.backend.device)
     resolve_mode(config.numerics.mode, config.backend.name)
     if config.tracking.models not in MODELS:
         raise NervaError(f'tracking.models should be {", ".join(MODELS)}, not "{config.tracking.models[:80]}"')

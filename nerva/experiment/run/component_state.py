@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nerva.component_attributes import attributes, declarations, find_components, is_component
+from nerva.component_attributes import attributes, declared_names, find_components, is_component
 from nerva.datasets import DataLoader
 from nerva.errors import NervaError
 from nerva.experiment.run.build import Training
@@ -49,7 +49,7 @@ class ComponentState:
         first: dict[int, str] = {}  # the first declared name of each object that several names may share
         alive: list[Any] = []  # so that ids stay unique
         for path, component in components.items():
-            state, caches = declarations(component)
+            state, caches = declared_names(component)
             for attribute in dict.fromkeys([*state, *caches, *attributes(component)]):
                 name = f"{path}.{attribute}"
                 value = getattr(component, attribute, None)

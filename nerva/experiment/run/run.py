@@ -42,7 +42,7 @@ def run(
     if existing := existing_run(folder, config.force):
         return existing
     numerics.demand(identity.numerics)
-    backends.demand(identity.backend["name"])
+    backends.check_installed(identity.backend["name"])
     # The numerics of a process are fixed when NumPy is imported. And a user-defined module may have changed on disk
     # since it was imported here, or may keep values of another run in its variables.
     # Other libraries read the number of their threads when they are imported.
