@@ -10,7 +10,7 @@ All other attributes must stay as they were when the component was built.
 """
 
 import functools
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 
