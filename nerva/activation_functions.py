@@ -226,11 +226,9 @@ FLOAT32_MAX = 3.4028234663852886e38
 
 
 class SReLUActivation(ActivationFunction):
-    """SReLU, with trainable slopes al, ar and thresholds tl <= tr."""
+    """SReLU, with trainable slopes al, ar and thresholds tl, tr. Training may move tl beyond tr."""
 
     def __init__(self, al: float = 0.0, tl: float = 0.0, ar: float = 0.0, tr: float = 1.0) -> None:
-        if tl > tr:
-            raise NervaError(f"the threshold tl should be no more than tr, not {tl} and {tr}")
         if largest := max((x for x in (al, tl, ar, tr) if abs(x) > FLOAT32_MAX), key=abs, default=None):
             raise NervaError(f"a parameter of {largest} is too large for float32")
         self.x = vector([al, tl, ar, tr])

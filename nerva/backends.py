@@ -70,7 +70,8 @@ def use(backend: str, device: str | None = None) -> None:
     global _chosen
     device = device or _AT_IMPORT["NERVA_DEVICE"] or "auto"
     check_names(backend, device)
-    if "nerva.matrix_operations" in sys.modules and (backend, device) != chosen():
+    engine = sys.modules.get("nerva.matrix_operations")
+    if engine and not (backend == chosen()[0] and device in (chosen()[1], engine.DEVICE_KIND)):
         other = device != "auto"
         call = f"nerva.use({backend!r}, {device!r})" if other else f"nerva.use({backend!r})"
         variables = f"NERVA_BACKEND={backend}" + (f" and NERVA_DEVICE={device}" if other else "")
@@ -79,7 +80,8 @@ def use(backend: str, device: str | None = None) -> None:
             f"call {call} before the engine is first imported, or set {variables}"
         )
     check_installed(backend)
-    _chosen = backend, device
+    if not engine:
+        _chosen = backend, device
 
 
 def chosen() -> tuple[str, str]:
@@ -140,7 +142,7 @@ def check_unchanged() -> None:
         NervaError: if one was set since then: this process can't follow it any more.
     """
     for name, then in _AT_IMPORT.items():
-        if (now := os.environ.get(name, "")) != then:
+        if (now := os.environ.get(name, "")) not in (then, *chosen()):
             raise NervaError(
                 f'{name} was set to "{now}" after nerva had been imported, and has no effect: this process computes '
                 f"with {_described(*chosen())}"

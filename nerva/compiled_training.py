@@ -14,18 +14,15 @@ import numpy as np
 from nerva.component_attributes import attributes, declared_names, find_components, gradient_names, is_component
 from nerva.datasets import DataLoader
 from nerva.loss_functions import LossFunction
-from nerva.matrix_operations import NOT_COMPILABLE, Matrix, compile_epoch
+from nerva.matrix_operations import NOT_COMPILABLE, Matrix, NotCompilableError, compile_epoch
 from nerva.multilayer_perceptron import MultilayerPerceptron
+from nerva.optimizers import Attribute
 
 # A step on a batch of inputs and targets, with a learning rate.
 TrainStep = Callable[[MultilayerPerceptron, LossFunction, Matrix, Matrix, Any], None]
 
 
-class NotAFunctionError(Exception):
-    """A step changes something that is not an argument of the compiled function."""
-
-
-_NOT_COMPILABLE: tuple[type[Exception], ...] = (NotAFunctionError, *NOT_COMPILABLE)
+_NOT_COMPILABLE: tuple[type[Exception], ...] = (NotCompilableError, *NOT_COMPILABLE)
 
 
 class CompiledTraining:
@@ -33,6 +30,9 @@ class CompiledTraining:
 
     The declared matrices and numbers of the components are its variables. The compiled function contains the values of
     all other attributes. If one of them changes, `fits` is false, and a new CompiledTraining is needed.
+
+    nerva's own components are compiled. A user-defined class is compiled only if it has `compilable = True`. Only its
+    author knows whether its methods change nothing but the declared attributes.
     """
 
     def __init__(self, step: TrainStep, M: MultilayerPerceptron, loss: LossFunction) -> None:
@@ -45,22 +45,28 @@ class CompiledTraining:
         self.step = step
         self.M = M
         self.loss = loss
-        self._run_epoch = compile_epoch(self._step_as_function) if compile_epoch else None
-        self._components = [component for _, component in find_components({"layers": M.layers, "loss": loss})]
+        self._components = _components(M, loss)
         self._variables: list[tuple[Any, str]] = []
         for component in self._components:
             names = [*declared_names(component)[0], *gradient_names(component)]
             self._variables += [(component, name) for name in names if _is_variable(getattr(component, name, None))]
         self._constants = self._read_constants()
+        may_compile = all(map(_is_compilable, self._components)) and all(map(_is_constant, self._constants))
+        self._run_epoch = compile_epoch(self._step_as_function) if compile_epoch and may_compile else None
 
     @property
     def may_compile(self) -> bool:
-        """False if the library has no compiler, or once compilation has failed."""
+        """False if the library has no compiler, if a component can't be compiled, or once compilation has failed."""
         return self._run_epoch is not None
 
     def fits(self, M: MultilayerPerceptron, loss: LossFunction) -> bool:
         """Whether this is the step of a network with a loss as they are now."""
-        return self.M is M and self.loss is loss and _same(self._constants, self._read_constants())
+        return (
+            self.M is M
+            and self.loss is loss
+            and _same(self._components, _components(M, loss))
+            and _same(self._constants, self._read_constants())
+        )
 
     def train(self, data: DataLoader, eta: float) -> bool:
         """Train the network for one epoch. Return whether that was possible.
@@ -76,8 +82,6 @@ class CompiledTraining:
         states = [generator.bit_generator.state for generator in generators]
         after: list[Any] | None = None
         try:
-            if any(map(_can_change_in_place, self._constants)):
-                raise NotAFunctionError
             after = self._run_epoch(list(before), data.Xdata, data.targets, data.shuffled(), eta)
         except _NOT_COMPILABLE:
             self._run_epoch = None
@@ -100,7 +104,7 @@ class CompiledTraining:
         self.step(self.M, self.loss, X, T, eta)
         drawn = states != [str(generator.bit_generator.state) for generator in generators]
         if drawn or not _same(constants, self._read_constants()):
-            raise NotAFunctionError
+            raise NotCompilableError
         return [getattr(component, name) for component, name in self._variables]
 
     def _read_constants(self) -> list[Any]:
@@ -113,7 +117,16 @@ class CompiledTraining:
             for name, value in attributes(component).items():
                 if name not in caches and id(value) not in variables and (name not in state or not _is_variable(value)):
                     constants += value if _holds_components(value) else [value]
-        return [*constants, *self.M.layers]
+        return [*constants, *self.M.layers, self.loss]
+
+
+def _components(M: MultilayerPerceptron, loss: LossFunction) -> list[Any]:
+    return [component for _, component in find_components({"layers": M.layers, "loss": loss})]
+
+
+def _is_compilable(component: Any) -> bool:
+    cls = type(component)
+    return cls.__module__.partition(".")[0] == "nerva" or vars(cls).get("compilable") is True
 
 
 def _is_variable(value: Any) -> bool:
@@ -121,13 +134,16 @@ def _is_variable(value: Any) -> bool:
     return hasattr(value, "shape") or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
+def _is_constant(value: Any) -> bool:
+    """Whether the value of an attribute can't change in place, or is a component or generator, which are checked."""
+    if isinstance(value, tuple):
+        return all(map(_is_constant, value))
+    return isinstance(value, type(None) | int | float | str | np.random.Generator | Attribute) or is_component(value)
+
+
 def _holds_components(value: Any) -> bool:
     """Whether a value is a list of components, as that of a CompositeOptimizer is."""
-    return isinstance(value, list | tuple) and len(value) > 0 and all(map(is_component, value))
-
-
-def _can_change_in_place(value: Any) -> bool:
-    return isinstance(value, list | dict | set)
+    return isinstance(value, list) and len(value) > 0 and all(map(is_component, value))
 
 
 def _restore(attributes_before: list[tuple[Any, dict[str, Any]]]) -> None:

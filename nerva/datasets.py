@@ -7,6 +7,7 @@ from os import PathLike
 import numpy as np
 import numpy.typing as npt
 
+from nerva.backends import foreign_array_error
 from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix, Rows, from_numpy, take_rows, to_numpy
 from nerva.matrix_operations.numpy import as_real
@@ -79,6 +80,8 @@ class DataLoader:
         if batch_size < 1:
             raise NervaError(f"batch size {batch_size} should be 1 or more")
         X, Tdata = as_real(to_numpy(Xdata)), to_numpy(Tdata)
+        if not isinstance(Tdata, np.ndarray):
+            raise foreign_array_error(Tdata)
         self.Xdata = from_numpy(X)
         self.Tdata = Tdata
         self.batch_size = batch_size

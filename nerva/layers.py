@@ -109,6 +109,7 @@ class Layer:
 
     def _gave(self, DY: Matrix) -> Matrix:
         """Return DY. Raise a NervaError if it does not have the shape of the last outputs."""
+        DY = as_real(DY)
         shape = (self.X.shape[0], self.output_size())
         if DY.shape != shape:
             raise NervaError(f"layer {self!r} gave outputs of shape {shape}, but DY has shape {tuple(DY.shape)}")

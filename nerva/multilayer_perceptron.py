@@ -31,6 +31,9 @@ class MultilayerPerceptron:
         self.check = check
         self.compiled: Any = None  # the compiled training step, if the library compiles; see `train_epoch`
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "compiled": None}  # a compiled step can't be copied
+
     def feedforward(self, X: Matrix) -> Matrix:
         """The outputs (N×K) of the network for the inputs X (N×D) during training.
 

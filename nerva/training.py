@@ -96,7 +96,8 @@ def train_epoch(
         epoch: the number of this epoch, for `on_batch`.
         on_batch: a function that observes each batch.
     """
-    if on_batch is None and not M.check and isinstance(train_loader, DataLoader) and compile_epoch:
+    # A loader of another class may change its batches.
+    if compile_epoch and on_batch is None and not M.check and type(train_loader) is DataLoader:
         if not (M.compiled and M.compiled.fits(M, loss)):
             M.compiled = CompiledTraining(train_step, M, loss)
         if M.compiled.train(train_loader, eta):

@@ -42,7 +42,11 @@ def command(**options: Any) -> None:
     """
     import numpy as np
 
+    from nerva.backends import chosen
     from nerva.errors import NervaError
+
+    if chosen()[0] == "sympy":
+        raise NervaError("NERVA_BACKEND=sympy: networks can't be trained on symbols")
     from nerva.layers import has_weights, parse_layer
     from nerva.training import train
     from nerva.utilities import import_here

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nerva import backends
+from nerva.matrix_operations.shared import NotCompilableError as NotCompilableError
 from nerva.matrix_operations.shared import epsilon as epsilon
 from nerva.matrix_operations.shared import is_column_vector as is_column_vector
 from nerva.matrix_operations.shared import is_row_vector as is_row_vector
@@ -341,7 +342,7 @@ def assign(X: Matrix, Y: Matrix) -> Matrix:
 def scale_add(a: float, X: Matrix, b: float, Y: Matrix) -> Matrix:
     """X ← aX + bY, in the dtype of X. Return the matrix that holds the result, as with `assign`.
 
-    NumPy and PyTorch compute it in place.
+    NumPy computes it in place. PyTorch does, except the first time.
     """
 
 

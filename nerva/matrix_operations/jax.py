@@ -13,7 +13,7 @@ from jax.experimental import io_callback
 from nerva import backends
 from nerva.backends import foreign_array_error
 from nerva.errors import NervaError
-from nerva.matrix_operations.shared import column, epsilon, groups, index_not_finite, row
+from nerva.matrix_operations.shared import NotCompilableError, column, epsilon, groups, index_not_finite, native, row
 
 Matrix = Any  # jax.Array, or its stand-in while a step is compiled
 
@@ -44,7 +44,7 @@ NOT_COMPILABLE = (
 def from_numpy(X: npt.NDArray[Any]) -> Matrix:
     if not isinstance(X, np.ndarray):
         raise foreign_array_error(X)
-    return jnp.array(X)
+    return jnp.array(native(X))
 
 
 def to_numpy(X: Matrix) -> Any:
@@ -277,10 +277,17 @@ def wait() -> None:
     jax.block_until_ready(jax.live_arrays())
 
 
+def _as_before(old: Any, new: Any) -> Any:
+    """The new value of a variable in the dtype of the old one. A float does not become an integer."""
+    if new.shape != old.shape or not jnp.can_cast(new.dtype, old.dtype, "same_kind"):
+        raise NotCompilableError
+    return new.astype(old.dtype)
+
+
 def compile_epoch(step: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
     def step_on_rows(variables: list[Any], X: Matrix, T: Matrix, rows: Matrix, eta: Any) -> list[Any]:
         changed = step(variables, take_rows(X, rows), take_rows(T, rows), eta)
-        return [jnp.asarray(new, jnp.asarray(old).dtype) for old, new in zip(variables, changed, strict=True)]
+        return [_as_before(old, jnp.asarray(new)) for old, new in zip(variables, changed, strict=True)]
 
     # The loop changes its own copies of the variables. The arrays that were given stay what they are.
     @jax.jit  # type: ignore[untyped-decorator]

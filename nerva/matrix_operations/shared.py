@@ -10,6 +10,10 @@ import numpy.typing as npt
 epsilon = 1e-7
 
 
+class NotCompilableError(Exception):
+    """A step is not a function of its variables, or changes their types."""
+
+
 def is_vector(x: Any) -> bool:
     """Whether x has one dimension."""
     return len(x.shape) == 1
@@ -48,6 +52,11 @@ def row(x: Any) -> Any:
     if not is_row_vector(x):
         raise ValueError(f"row_repeat needs a vector or a 1×n matrix, not one of shape {tuple(x.shape)}")
     return x.reshape(1, -1)
+
+
+def native(X: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """X in the machine's byte order and in C order: not all libraries read other arrays."""
+    return np.asarray(X, X.dtype.newbyteorder("="), order="C")
 
 
 def index_not_finite(X: npt.NDArray[Any]) -> tuple[int, ...] | None:

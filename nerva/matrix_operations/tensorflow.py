@@ -12,13 +12,18 @@ import numpy.typing as npt
 from nerva import backends
 from nerva.backends import foreign_array_error
 from nerva.errors import NervaError
-from nerva.matrix_operations.shared import column, epsilon, groups, index_not_finite, row
+from nerva.matrix_operations.shared import NotCompilableError, column, epsilon, groups, index_not_finite, native, row
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Leave out what TensorFlow writes to the terminal when it is imported, before its own settings take effect."""
-    terminal, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        terminal = os.dup(2)
+    except OSError:  # standard error is closed
+        yield
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
     try:
         yield
@@ -41,6 +46,8 @@ _level = tf.get_logger().level
 tf.get_logger().setLevel("ERROR")
 tf.experimental.numpy.experimental_enable_numpy_behavior(dtype_conversion_mode="all")
 tf.get_logger().setLevel(_level)
+# Every network has its own compiled steps. TensorFlow takes them for one that is compiled again and again.
+tf.get_logger().addFilter(lambda record: "tf.function retracing" not in record.getMessage())
 
 
 def _choose_device() -> None:
@@ -64,7 +71,7 @@ NOT_COMPILABLE = (
 def from_numpy(X: npt.NDArray[Any]) -> Matrix:
     if not isinstance(X, np.ndarray):
         raise foreign_array_error(X)
-    return tf.constant(X)
+    return tf.constant(native(X))
 
 
 def to_numpy(X: Matrix) -> Any:
@@ -300,12 +307,20 @@ def wait() -> None:
     tf.test.experimental.sync_devices()
 
 
+def _as_before(old: Any, new: Any) -> Any:
+    """The new value of a variable in the dtype of the old one. A float does not become an integer."""
+    new = tf.convert_to_tensor(new)
+    if new.shape != old.shape or (new.dtype.is_floating and not old.dtype.is_floating):
+        raise NotCompilableError
+    return tf.cast(new, old.dtype)
+
+
 def compile_epoch(step: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def run_batches(variables: list[Any], X: Matrix, T: Matrix, batches: Matrix, eta: Any) -> list[Any]:
         def step_on_rows(k: Any, variables: list[Any]) -> tuple[Any, list[Any]]:
             changed = step(variables, take_rows(X, batches[k]), take_rows(T, batches[k]), eta)
-            return k + 1, [tf.cast(new, old.dtype) for old, new in zip(variables, changed, strict=True)]
+            return k + 1, [_as_before(old, new) for old, new in zip(variables, changed, strict=True)]
 
         last: list[Any]
         _, last = tf.while_loop(

@@ -14,7 +14,7 @@ import torch
 from nerva import backends
 from nerva.backends import foreign_array_error
 from nerva.errors import NervaError
-from nerva.matrix_operations.shared import column, epsilon, row
+from nerva.matrix_operations.shared import column, epsilon, native, row
 
 Matrix = Any  # torch.Tensor, whose functions have no types that hold for all of its versions
 
@@ -43,7 +43,7 @@ def _dtype(dtype: Any) -> torch.dtype:
 def from_numpy(X: npt.NDArray[Any]) -> Matrix:
     if not isinstance(X, np.ndarray):
         raise foreign_array_error(X)
-    return torch.tensor(X, device=DEVICE)
+    return torch.tensor(native(X), device=DEVICE)
 
 
 def to_numpy(X: Matrix) -> Any:
@@ -251,11 +251,16 @@ def first_not_finite(X: Matrix) -> tuple[int, ...] | None:
     return None if finite.all() else tuple(torch.argwhere(~finite)[0].tolist())
 
 
+# scale_add works in place, but only on matrices of its own, which have the attribute `changes`. A matrix that `assign`
+# returns may be a gradient as well.
 def assign(X: Matrix, Y: Matrix) -> Matrix:
-    return Y
+    return Y.clone() if hasattr(Y, "changes") else Y
 
 
 def scale_add(a: float, X: Matrix, b: float, Y: Matrix) -> Matrix:
+    if not hasattr(X, "changes"):
+        X = X.clone()
+        X.changes = True
     return (X if a == 1 else X.mul_(a)).add_(Y, alpha=b)
 
 

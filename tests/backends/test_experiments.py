@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import sqlalchemy
 
-from nerva.backends import BACKENDS
+from nerva.backends import BACKENDS, may_have_gpu
 from nerva.experiment.config.composition import compose
 from nerva.experiment.identity.identify import identify
-from tests.backends.test_libraries import LIBRARIES, installed
+from tests.backends.test_libraries import LIBRARIES, skip_unless_installed
 from tests.helpers import Command
 
 SWEEP = ("backend=numpy,torch,jax,tensorflow", "data=digits", "seed=1")
@@ -29,7 +29,7 @@ def swept(tmp_path_factory) -> Path:
     from tests.helpers import command_in
 
     for library in LIBRARIES:
-        installed(library)
+        skip_unless_installed(library)
     folder = tmp_path_factory.mktemp("sweep")
     result = command_in(folder)("nerva", "train", "-m", *SWEEP)
     assert result.returncode == 0, result.stderr
@@ -126,8 +126,23 @@ def test_a_replay_with_another_version_says_why_it_may_differ(swept: Path, libra
 @backends
 @group
 @pytest.mark.parametrize("library", LIBRARIES)
+def test_a_gpu_that_is_not_there(run: Command, library: str) -> None:
+    skip_unless_installed(library)
+    if may_have_gpu():
+        pytest.skip("this machine may have a GPU")
+    result = run("nerva", "train", "data=digits", "tracking=off", f"backend={library}", "backend.device=gpu")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"nerva: device=gpu: {BACKENDS[library].title}")
+    assert line.endswith("finds no GPU on this machine")
+
+
+@backends
+@group
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_a_run_that_is_killed_resumes(tmp_path: Path, run: Command, library: str) -> None:
-    installed(library)
+    skip_unless_installed(library)
     arguments = [
         *(f"backend={library}", "data=digits", "tracking=off", "train.epochs=60", "optimizer=momentum"),
         "model.layers=[SReLU,'BatchNormalization(momentum=0.1)','Dropout(0.3)',Linear]",

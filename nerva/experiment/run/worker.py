@@ -24,12 +24,13 @@ def main() -> None:
     logging.getLogger().handlers[0].setLevel(order["level"])
     sys.argv, sys.path[:] = order["argv"], order["path"]
 
-    from nerva.experiment.identity.identify import identify
-    from nerva.experiment.records.run_config import from_yaml
-    from nerva.experiment.records.run_folder import RunFolder
-    from nerva.experiment.run.train import train
-
     try:
+        # The library of the run is imported here. It may miss the device.
+        from nerva.experiment.identity.identify import identify
+        from nerva.experiment.records.run_config import from_yaml
+        from nerva.experiment.records.run_folder import RunFolder
+        from nerva.experiment.run.train import train
+
         with interruptible():
             config = from_yaml(order["config"])
             identity = identify(config)
