@@ -55,9 +55,10 @@ def test_the_page_as_a_script(run: Command, tmp_path: Path) -> None:
     "first",
     [
         pytest.param("", id="pinned"),
-        pytest.param("import numpy", id="NumPy was imported before", marks=pytest.mark.long),
+        pytest.param("import numpy", id="NumPy was imported before"),
     ],
 )
+@pytest.mark.long
 def test_the_page_as_a_notebook(tmp_path: Path, monkeypatch, first: str) -> None:
     states = "from nerva.experiment.config import numerics\nprint(numerics.pinned())"
     outputs = execute(tmp_path, [first, *CELLS, states], monkeypatch)

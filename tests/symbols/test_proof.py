@@ -36,10 +36,16 @@ def results() -> list[Result]:
     return list(prove())
 
 
+def test_every_equation_is_proved_in_one_shape() -> None:
+    assert [result for result in prove(((2, 1, 2),)) if not result.proved] == []
+
+
+@pytest.mark.long
 def test_every_equation_is_proved(results) -> None:
     assert [result for result in results if not result.proved] == []
 
 
+@pytest.mark.long
 def test_every_component_and_gradient_is_proved(results) -> None:
     proved = {result.what for result in results}
     assert proved >= {f"{name} layer" for name in activation_functions.ACTIVATIONS.components}
@@ -156,9 +162,8 @@ MODULES = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [*(name for name in MODULES if name != "layers"), pytest.param("layers", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", MODULES)
 def test_a_wrong_sign_is_detected(name: str) -> None:
     module, proofs, at_least = MODULES[name]
     undetected, changed = [], 0
@@ -248,6 +253,7 @@ WRONG = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", WRONG)
 def test_other_mistakes_are_detected(what: str) -> None:
     module, old, new = WRONG[what]

@@ -145,6 +145,7 @@ def test_mlflow_has_each_run_once(quick) -> None:
 
 
 @QUICK
+@pytest.mark.long
 def test_a_second_call_does_nothing_and_a_new_value_trains_only_the_new_points(quick) -> None:
     folder, _ = quick
     run = command_in(folder)
