@@ -8,6 +8,8 @@ import pytest
 
 from tests.helpers import ROOT
 
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "tests/symbols"]
+
 
 @pytest.mark.parametrize(
     ("marker", "name"),
@@ -20,7 +22,7 @@ from tests.helpers import ROOT
 def test_symbols(marker: str, name: str) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "tests/symbols", "-m", marker, "-k", name],
+        [*PYTEST, "-m", marker, "-k", name],
         cwd=ROOT, env=environment | {"NERVA_BACKEND": "sympy"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr

@@ -3,6 +3,7 @@
 import click
 
 from nerva.cli.arguments import Override
+from nerva.experiment.config import numerics
 
 
 @click.command()
@@ -16,6 +17,8 @@ def command(overrides: tuple[str, ...], explain: bool) -> None:
 
     With --explain, RUN may be the id of an existing run.
     """
+    # Before NumPy is imported: another process would have to find out whether this machine supports portable numerics.
+    numerics.pin_for(overrides)
     from nerva.experiment.sweep.explanation import explain_point, explain_record, recorded_run
     from nerva.experiment.sweep.planning import plan_sweep
 
