@@ -56,7 +56,9 @@ def results(library: str, tmp_path_factory) -> dict[str, np.ndarray]:
     return dict(np.load(file))
 
 
-def differences(results: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> list[str]:
+def differences(
+    results: dict[str, np.ndarray], expected: dict[str, np.ndarray], tolerance: dict[str, float] = TOLERANCE
+) -> list[str]:
     """What differs, and by how much."""
     assert [name.replace("/", "_") for name in expected] == [*results]
     found = []
@@ -68,7 +70,7 @@ def differences(results: dict[str, np.ndarray], expected: dict[str, np.ndarray])
         same = np.array_equal(a[~finite], b[~finite], equal_nan=True)
         scale = np.abs(a[finite]).max(initial=1e-30)
         difference = np.abs(a[finite].astype(float) - b[finite].astype(float)).max(initial=0) / scale
-        if not same or not difference <= TOLERANCE["float64" if "float64" in name else "float32"]:
+        if not same or not difference <= tolerance["float64" if "float64" in name else "float32"]:
             found.append(f"{name}: {difference}")
     return found
 
@@ -77,6 +79,20 @@ def differences(results: dict[str, np.ndarray], expected: dict[str, np.ndarray])
 @pytest.mark.xdist_group("backends")
 def test_every_result_is_that_of_numpy(results, expected) -> None:
     assert differences(results, expected) == []
+
+
+@pytest.mark.backends
+@pytest.mark.xdist_group("backends")
+def test_every_result_on_a_gpu_is_that_of_numpy(library: str, expected, tmp_path: Path) -> None:
+    if not may_have_gpu():
+        pytest.skip("this machine has no GPU")
+    file = tmp_path / "results.npz"
+    result = python(library, "-m", "tests.backends.calculations", str(file), NERVA_DEVICE="gpu")
+    if "finds no GPU" in result.stderr:
+        pytest.skip(result.stderr.splitlines()[-1])
+    assert result.returncode == 0, result.stderr
+    # A GPU may multiply float32 matrices with fewer bits.
+    assert differences(dict(np.load(file)), expected, {"float32": 1e-2, "float64": 1e-8}) == []
 
 
 def test_the_calculations_cover_the_engine(expected) -> None:
