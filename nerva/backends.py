@@ -1,8 +1,8 @@
 """The choice of the library that computes: NumPy, PyTorch, JAX, TensorFlow, or SymPy for proofs.
 
-A process computes with one library. `nerva.use("jax")`, or the environment variable NERVA_BACKEND, chooses it before
-the engine is first imported; NumPy is the default. `nerva.matrix_operations` has one module per library. This module
-imports no library.
+A process computes with one library. `nerva.use("jax")` chooses it before the engine is first imported. Otherwise the
+environment variable NERVA_BACKEND does, as it was when nerva was first imported. NumPy is the default.
+`nerva.matrix_operations` has one module per library. This module imports no library.
 """
 
 import functools
@@ -77,7 +77,8 @@ def use(backend: str, device: str | None = None) -> None:
         variables = f"NERVA_BACKEND={backend}" + (f" and NERVA_DEVICE={device}" if other else "")
         raise NervaError(
             f"the engine was already imported with {_described(*chosen())}, and a process computes with one library: "
-            f"call {call} before the engine is first imported, or set {variables}"
+            f"call {call} before the engine is first imported, or set {variables} "
+            "before Python starts"
         )
     check_installed(backend)
     if not engine:
@@ -95,14 +96,14 @@ def chosen() -> tuple[str, str]:
 
 
 def check_names(backend: str, device: str) -> None:
-    """Check that there are such a backend and such a device.
+    """Check that a backend and a device exist, and that they fit together.
 
     Raises:
         NervaError: if not.
     """
     library = _backend(backend)
     if device not in DEVICES:
-        raise NervaError(f'the device of a backend should be {", ".join(DEVICES)}, not "{device}"')
+        raise NervaError(f'the device of a backend should be one of {", ".join(DEVICES)}, not "{device}"')
     if backend in ("numpy", "sympy") and device == "gpu":
         raise NervaError(f"device=gpu: {library.title} computes on the CPU only")
 
@@ -136,16 +137,16 @@ def resolve_device(backend: str, device: str) -> str:
 
 
 def check_unchanged() -> None:
-    """Check that NERVA_BACKEND and NERVA_DEVICE still are what they were when nerva was first imported.
+    """Check that NERVA_BACKEND and NERVA_DEVICE are as when nerva was first imported, or agree with the choice.
 
     Raises:
-        NervaError: if one was set since then: this process can't follow it any more.
+        NervaError: if one was changed to something else, which has no effect.
     """
     for name, then in _AT_IMPORT.items():
         if (now := os.environ.get(name, "")) not in (then, *chosen()):
             raise NervaError(
-                f'{name} was set to "{now}" after nerva had been imported, and has no effect: this process computes '
-                f"with {_described(*chosen())}"
+                f'{name} was changed to "{now}" after nerva had been imported, and has no effect: '
+                f"this process computes with {_described(*chosen())}"
             )
 
 
@@ -175,7 +176,7 @@ def _backend(name: str) -> Backend:
     if name == "sympy":
         return _SYMBOLS
     if name not in BACKENDS:
-        raise NervaError(f'the backend should be {", ".join(BACKENDS)}, not "{name}"')
+        raise NervaError(f'the backend should be one of {", ".join(BACKENDS)}, not "{name}"')
     return BACKENDS[name]
 
 

@@ -2,8 +2,8 @@
 
 A step changes attributes: parameters, gradients, and the state of optimizers. A compiler needs a function, which takes
 the old values of these attributes as arguments and returns the new ones. `CompiledTraining` makes this function of the
-methods of a network: it sets the attributes to the arguments, calls the methods, and returns what the attributes are
-then. The equations do not know of it.
+methods of a network: it sets the attributes to the arguments, calls the methods, and returns the values that the
+attributes have afterwards. The equations do not know of it.
 """
 
 from collections.abc import Callable
@@ -28,11 +28,12 @@ _NOT_COMPILABLE: tuple[type[Exception], ...] = (NotCompilableError, *NOT_COMPILA
 class CompiledTraining:
     """The compiled training step of a network with a loss.
 
-    The declared matrices and numbers of the components are its variables. The compiled function contains the values of
-    all other attributes. If one of them changes, `fits` is false, and a new CompiledTraining is needed.
+    Its variables are the matrices and numbers that components declare as state, and the gradients of parameters. The
+    compiled function contains the values of all other attributes except caches. If one of them changes, `fits` is
+    false, and a new CompiledTraining is needed.
 
-    nerva's own components are compiled. A user-defined class is compiled only if it has `compilable = True`. Only its
-    author knows whether its methods change nothing but the declared attributes.
+    nerva's own components are compiled. A user-defined class is compiled only if the class itself, not a base class,
+    sets `compilable = True`. Only its author knows whether its methods change nothing but the declared attributes.
     """
 
     def __init__(self, step: TrainStep, M: MultilayerPerceptron, loss: LossFunction) -> None:
@@ -71,8 +72,8 @@ class CompiledTraining:
     def train(self, data: DataLoader, eta: float) -> bool:
         """Train the network for one epoch. Return whether that was possible.
 
-        It is not possible if the library does not compile, or if a component can't be compiled. Nothing has changed
-        then, and this object is of no more use.
+        It is not possible if the library does not compile, or if a component can't be compiled. Then nothing
+        has changed, and later calls return False at once.
         """
         if self._run_epoch is None:
             return False
@@ -108,7 +109,7 @@ class CompiledTraining:
         return [getattr(component, name) for component, name in self._variables]
 
     def _read_constants(self) -> list[Any]:
-        """The layers, and all attributes that are neither variables nor caches."""
+        """All attributes that are neither variables nor caches, and the layers and the loss."""
         constants: list[Any] = []
         # An object may be an attribute of two components: SReLU's x belongs to its layer and to its activation.
         variables = {id(getattr(component, name)) for component, name in self._variables}
@@ -135,19 +136,19 @@ def _is_variable(value: Any) -> bool:
 
 
 def _is_constant(value: Any) -> bool:
-    """Whether the value of an attribute can't change in place, or is a component or generator, which are checked."""
+    """Whether a value can't change in place. Components and generators can, but they are checked separately."""
     if isinstance(value, tuple):
         return all(map(_is_constant, value))
     return isinstance(value, type(None) | int | float | str | np.random.Generator | Attribute) or is_component(value)
 
 
 def _holds_components(value: Any) -> bool:
-    """Whether a value is a list of components, as that of a CompositeOptimizer is."""
+    """Whether a value is a list of components, such as the `optimizers` of a CompositeOptimizer."""
     return isinstance(value, list) and len(value) > 0 and all(map(is_component, value))
 
 
 def _restore(attributes_before: list[tuple[Any, dict[str, Any]]]) -> None:
-    """Put the values of attributes back. Compilation leaves placeholders for values in them."""
+    """Put the values of attributes back. Compilation replaces values by placeholders."""
     for component, values in attributes_before:
         for name in attributes(component).keys() - values.keys():
             delattr(component, name)

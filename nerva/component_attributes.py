@@ -1,12 +1,12 @@
 """The attributes of components: which of them training changes, as their classes declare it.
 
 A component is a layer, an optimizer, an activation function, a loss, a schedule or a loader, or any other object whose
-class has a tuple `state`. It names the attributes that training changes and that must be kept to resume training. The
-`parameters` and `statistics` of a layer are state as well. The tuple `caches` names attributes that are computed anew
-for each batch; the gradients of parameters are caches as well (though a compiled step returns them). A class lists only
-what it adds to its base classes.
+class has a tuple `state`. This tuple names the attributes that training changes and that must be kept to resume
+training. The `parameters` and `statistics` of a layer are state as well. The tuple `caches` names attributes that are
+computed anew for each batch; the gradients of parameters are caches as well (though a compiled step returns them). A
+class lists only what it adds to its base classes.
 
-All other attributes must stay as they were when the component was built.
+Training must not change any other attribute.
 """
 
 import functools
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def find_components(value: Any, path: str = "", seen: dict[int, object] | None = None) -> Iterator[tuple[str, Any]]:
-    """Pairs of a path, such as `layers.0.act`, and a component: those in a value, and those in their attributes."""
+    """The components in a value, itself included, and in their attributes, each with its path, as `layers.0.act`."""
     seen = {} if seen is None else seen
     if not (isinstance(value, list | tuple | dict) or is_component(value)) or id(value) in seen:
         return
@@ -36,7 +36,7 @@ def is_component(value: Any) -> bool:
 
 def attributes(component: Any) -> dict[str, Any]:
     """The attributes of an instance, those in slots included."""
-    found = object.__getstate__(component)  # None, a dictionary, or one of attributes and one of slots
+    found = object.__getstate__(component)  # None, a dictionary, or a tuple: the attributes (or None) and the slots
     parts = found if isinstance(found, tuple) else (found,)
     return {name: value for part in parts if part for name, value in part.items()}
 

@@ -73,7 +73,7 @@ def test_the_ui_lists_and_compares_the_runs(ui) -> None:
 
         # The registry has the champion, and why it is the champion.
         page.goto(f"{address}/#/models/digits-quick/versions/1")
-        page.get_by_text("the first champion").first.wait_for()
+        page.get_by_text("there was no champion").first.wait_for()
         page.goto(f"{address}/#/models/digits-quick")
         page.get_by_text(re.compile(r"^@\s*champion$")).first.wait_for()
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# Added under the root by inv_sqrt: a feature that is constant in a batch has variance 0.
+# inv_sqrt adds it under the root, so that it does not divide by 0 for a feature that is constant in a batch.
 epsilon = 1e-7
 
 
 class NotCompilableError(Exception):
-    """A step is not a function of its variables, or changes their types."""
+    """A step is not a function of its variables, or changes their shapes or types."""
 
 
 def is_vector(x: Any) -> bool:
@@ -55,7 +55,7 @@ def row(x: Any) -> Any:
 
 
 def native(X: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """X in the machine's byte order and in C order: not all libraries read other arrays."""
+    """X in the machine's byte order and in C order. Some libraries can't read arrays in another order."""
     return np.asarray(X, X.dtype.newbyteorder("="), order="C")
 
 
@@ -66,7 +66,7 @@ def index_not_finite(X: npt.NDArray[Any]) -> tuple[int, ...] | None:
 
 
 def groups(batches: Sequence[npt.NDArray[np.int64]]) -> Iterator[npt.NDArray[np.int64]]:
-    """The batches of an epoch as matrices with one batch per row: the last batch may be smaller than the others.
+    """The batches of an epoch as a matrix with one batch per row, and as a second one if the last batch is smaller.
 
     A compiled loop runs over the rows.
     """

@@ -1,5 +1,6 @@
 """Runs and sweeps whose backend is another library than NumPy."""
 
+import ast
 import csv
 import json
 import re
@@ -126,6 +127,23 @@ def test_a_replay_with_another_version_says_why_it_may_differ(swept: Path, libra
 @backends
 @group
 @pytest.mark.parametrize("library", LIBRARIES)
+def test_the_process_of_a_run_has_the_variables_of_its_library(tmp_path: Path, run: Command, library: str) -> None:
+    skip_unless_installed(library)
+    (tmp_path / "mine.py").write_text(
+        "import os, pathlib\n"
+        f"if os.environ.get('NERVA_BACKEND') == {library!r}:  # in the run's own process\n"
+        "    pathlib.Path(os.environ['SEEN']).write_text(repr(dict(os.environ)))\n"
+    )
+    arguments = ("data=digits", "tracking=off", "train.epochs=1", "imports=[mine]", f"backend={library}")
+    result = run("nerva", "train", *arguments, SEEN=str(tmp_path / "seen"))
+    assert result.returncode == 0, result.stderr
+    seen = ast.literal_eval((tmp_path / "seen").read_text())
+    assert seen.items() >= BACKENDS[library].environment.items()
+
+
+@backends
+@group
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_a_gpu_that_is_not_there(run: Command, library: str) -> None:
     skip_unless_installed(library)
     if may_have_gpu():
@@ -171,8 +189,8 @@ def test_a_run_that_is_killed_resumes(tmp_path: Path, run: Command, library: str
     ("overrides", "message"),
     [
         (["backend=jax", "numerics=portable"], "numerics=portable needs backend=numpy; backend=jax has"),
-        (["backend.name=cuda"], 'the backend should be numpy, torch, jax, tensorflow, not "cuda"'),
-        (["backend.device=tpu"], 'the device of a backend should be auto, cpu, gpu, not "tpu"'),
+        (["backend.name=cuda"], 'the backend should be one of numpy, torch, jax, tensorflow, not "cuda"'),
+        (["backend.device=tpu"], 'the device of a backend should be one of auto, cpu, gpu, not "tpu"'),
         (["backend.device=gpu"], "device=gpu: NumPy computes on the CPU only"),
         (["backend=theano"], "theano"),
     ],

@@ -365,9 +365,9 @@ USE = "import nerva; nerva.use({!r})"
 @pytest.mark.parametrize(
     ("program", "environment", "message"),
     [
-        (USE.format("pytorch"), {}, 'the backend should be numpy, torch, jax, tensorflow, not "pytorch"'),
-        ("import nerva.layers", {"NERVA_BACKEND": "x"}, 'the backend should be numpy, torch, jax, tensorflow, not "x"'),
-        ("import nerva; nerva.use('numpy', 'tpu')", {}, 'the device of a backend should be auto, cpu, gpu, not "tpu"'),
+        (USE.format("pytorch"), {}, 'the backend should be one of numpy, torch, jax, tensorflow, not "pytorch"'),
+        ("import nerva.layers", {"NERVA_BACKEND": "x"}, 'should be one of numpy, torch, jax, tensorflow, not "x"'),
+        ("import nerva; nerva.use('numpy', 'tpu')", {}, 'of a backend should be one of auto, cpu, gpu, not "tpu"'),
         ("import nerva; nerva.use('numpy', 'gpu')", {}, "device=gpu: NumPy computes on the CPU only"),
         (
             "import nerva.layers; " + USE.format("jax"),
@@ -379,7 +379,7 @@ USE = "import nerva; nerva.use({!r})"
             "import os, nerva.layers; os.environ['NERVA_BACKEND'] = 'jax'\n"
             "import nerva.multilayer_perceptron as m; m.MultilayerPerceptron()",
             {},
-            'NERVA_BACKEND was set to "jax" after nerva had been imported, and has no effect: '
+            'NERVA_BACKEND was changed to "jax" after nerva had been imported, and has no effect: '
             "this process computes with numpy",
         ),
         (

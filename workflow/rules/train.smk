@@ -14,7 +14,7 @@ BATCHES = (
     if workflow.is_main_process
     else []
 )
-# A run that exists is an input, so that its comparison is repeated if the run has changed.
+# The records of existing runs are inputs of the rules that follow. These run again if a record has changed.
 TRAINED = [
     *(LOGS / "train" / f"{batch}.done" for batch in BATCHES),
     *(point.folder.record for point in PLAN.points if point.run_id in KEPT),
@@ -23,7 +23,7 @@ TRAINED = [
 
 rule train:
     input:
-        # ancient: the id of a run contains the checksum of the data, so that the time of the file does not matter.
+        # ancient: the id of a run depends on the checksum of the data, so the time of the file does not matter.
         ancient(DATA),
     output:
         # Runs are not outputs of this rule, because Snakemake deletes the outputs of a failed job. A repeated call trains
@@ -39,8 +39,8 @@ rule train:
     message:
         "Training the runs of batch {wildcards.batch}"
     shell:
-        # 3: some runs diverged. The job counts as successful: the leaderboard shows these runs.
-        # 28: the disk is full. No other job could write its results, so that Snakemake is asked to stop.
+        # Exit code 3: some runs diverged. The job counts as successful: the leaderboard shows these runs.
+        # Exit code 28: the disk is full. No other job could write its results, so Snakemake is asked to stop.
         "nerva train --plan {params.plan:q} > {log:q} 2>&1 && rm -f {params.plan:q} || case $? in"
         " 3) ;;"
         " 28) kill -TERM $PPID; exit 28 ;;"

@@ -3,9 +3,9 @@
 All three change the last bits of sums and of functions such as the exponential. Environment variables choose them, and
 are read when NumPy is first imported. This module therefore imports NumPy only inside functions.
 
-`portable` pins all three. With the same package versions, all x86-64 Linux machines with AVX2 compute the same bits.
-`native` uses the fastest kernels of the machine and one thread. Machines of the same kind compute the same bits.
-`auto` is `portable` where that is supported, and `native` otherwise.
+`portable` pins all three. With the same packages, all x86-64 Linux machines with AVX2 compute the same bits; `obstacle`
+says where this is not supported. `native` uses the fastest kernels of the machine and one thread. Machines of the same
+kind compute the same bits. `auto` is `portable` where that is supported, and `native` otherwise.
 """
 
 import functools
@@ -56,7 +56,7 @@ _VARIABLES = (
 # The result of `_computed` in portable numerics.
 _KNOWN = "81f75bfca7653aec"
 
-_pinned = ""  # the mode of this process, if one was pinned before NumPy was imported
+_pinned = ""  # the mode of this process; "" if none took effect
 
 
 def environment(
@@ -80,18 +80,23 @@ def python(*arguments: str) -> list[str]:
     return [sys.executable, "-P", *arguments]
 
 
-def pin(mode: str) -> None:
+def pin(mode: str, backend: str = "numpy") -> None:
     """Let this process compute in a mode, if NumPy has not been imported yet; `pinned` tells whether that succeeded.
 
-    If NumPy has been imported, the process may still have been started with the variables of the mode.
+    If NumPy has been imported, this succeeds only if the variables of the process are those of the mode already.
+
+    Args:
+        mode: portable or native.
+        backend: the library that computes.
     """
     global _pinned
+    settings = _PINS[mode] | BACKENDS[backend].environment
     if "numpy" not in sys.modules:
         for key in _VARIABLES:
             os.environ.pop(key, None)
-        os.environ.update(_PINS[mode])
+        os.environ.update(settings)
         _pinned = mode
-    elif {key: os.environ[key] for key in _VARIABLES if key in os.environ} == _PINS[mode]:
+    elif {key: os.environ[key] for key in _VARIABLES if key in os.environ} == settings:
         _pinned = mode
 
 
@@ -102,12 +107,12 @@ def pin_for(arguments: tuple[str, ...]) -> None:
 
 
 def pinned() -> str:
-    """The mode of this process; "" if NumPy was imported before a mode was pinned."""
+    """The mode of this process; "" if none was pinned, or NumPy had been imported with other variables."""
     return _pinned
 
 
 def resolve_mode(mode: str, backend: str = "numpy") -> str:
-    """The mode, portable or native, that the mode of a configuration stands for on this machine.
+    """What `numerics.mode` of a configuration means on this machine: portable or native.
 
     Raises:
         NervaError: if there is no such mode, or it is portable and the backend is not NumPy.
@@ -185,7 +190,7 @@ def departure() -> str:
     if (computed := _computed()) != _KNOWN:
         libc = " ".join(platform.libc_ver()).strip() or "the C library"
         program = f"NumPy {effect['numpy']} with {effect['blas']} and {libc}"
-        return f"{program} computes other bits ({computed} instead of {_KNOWN})"
+        return f"{program} does not compute the bits of portable numerics (checksum {computed} instead of {_KNOWN})"
     return ""
 
 
@@ -215,7 +220,7 @@ def _computed() -> str:
     from threadpoolctl import threadpool_limits
 
     rng = np.random.default_rng(1)
-    # float32 represents integers over a power of two exactly.
+    # float32 represents these values exactly: integers up to 2²⁰, divided by a power of two.
     X, W = (rng.integers(-(2**20), 2**20, shape).astype(np.float32) / 2**18 for shape in ((257, 784), (784, 130)))
     with threadpool_limits(1):
         Z = X @ W / 1024

@@ -1,6 +1,6 @@
 """Ranking the configurations of a sweep.
 
-A configuration is what runs share that differ only in the seed. Configurations are ranked by validation accuracy: the
+Runs that differ only in the seed share a configuration. Configurations are ranked by validation accuracy: the
 mean, over seeds, of the best epoch of each run. The test accuracy at the same epoch is only reported.
 """
 

@@ -1,6 +1,7 @@
 """Running a configuration: in this process if its numerics allow that, and otherwise in a child process."""
 
 import dataclasses
+import errno
 import logging
 import sys
 from collections.abc import Sequence
@@ -79,6 +80,8 @@ def _run_in_child(config: Config, identity: Identity, overrides: Sequence[str], 
         raise
     finally:
         code = child.wait()
+    if failure and code == errno.ENOSPC:
+        raise OSError(errno.ENOSPC, failure)
     if failure:
         raise NervaError(failure)
     if code in (-SIGINT, -SIGTERM):

@@ -1,5 +1,6 @@
 """A child process that trains one run: `python -m nerva.experiment.run.worker`; see `nerva.experiment.run.run`."""
 
+import errno
 import logging
 import os
 import signal
@@ -16,7 +17,7 @@ from nerva.experiment.run.signals import Interrupted, end_by, interruptible
 def main() -> None:
     """Carry out the order on standard input."""
     order, answer = receive_order()
-    numerics.pin(order["mode"])
+    numerics.pin(order["mode"], backends.chosen()[0])
     when_released(lambda: os.kill(os.getpid(), signal.SIGKILL))
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
     logging.getLogger("nerva").setLevel(logging.INFO)
@@ -25,7 +26,7 @@ def main() -> None:
     sys.argv, sys.path[:] = order["argv"], order["path"]
 
     try:
-        # The library of the run is imported here. It may miss the device.
+        # This imports the library of the run, which fails if device=gpu and it finds no GPU.
         from nerva.experiment.identity.identify import identify
         from nerva.experiment.records.run_config import from_yaml
         from nerva.experiment.records.run_folder import RunFolder
@@ -41,12 +42,12 @@ def main() -> None:
             if backends.chosen()[0] != identity.backend["name"]:
                 raise NervaError(f"this process computes with {backends.chosen()[0]}, not {identity.backend['name']}")
             if identity.run_id != order["run_id"]:
-                changed = ", ".join(config.imports) or "nerva"
-                raise NervaError(f"the code of {changed} changed after the run was planned; run the command again")
+                code = " or ".join(["nerva", *config.imports])
+                raise NervaError(f"the code of {code} changed after the run was planned; run the command again")
             train(config, identity, order["overrides"], RunFolder(Path(order["folder"])), order["note"])
     except (NervaError, OSError) as error:
         answer(str(error))
-        sys.exit(1)
+        sys.exit(error.errno if isinstance(error, OSError) and error.errno == errno.ENOSPC else 1)
     except Interrupted as interruption:
         end_by(interruption.signum)
 

@@ -23,7 +23,7 @@ _INTERVAL = 0.5  # seconds between two looks at the folders
 
 
 class Progress:
-    """Shows the progress of runs: as a bar in a terminal or a notebook, and otherwise as lines whenever runs end."""
+    """Shows the progress of runs: as a bar in a terminal or a notebook, and otherwise as a few lines as runs end."""
 
     def __init__(self, runs: "Sequence[tuple[RunFolder, Config]]", say: Callable[[str], object]) -> None:
         """
@@ -38,7 +38,7 @@ class Progress:
         self._started = self._changed = time.time()
         # The files of a run that is trained again do not count until they are new.
         self._forced = {folder for folder, config in runs if config.force}
-        self._failed: dict[RunFolder, bool] = {}  # of the runs that have ended
+        self._failed: dict[RunFolder, bool] = {}  # whether each run that has ended failed
         self._running = self._done = 0
         self._look()
         self._before, self._said = self._done, len(self._failed)
@@ -86,7 +86,7 @@ class Progress:
     def _look(self) -> None:
         self._running, done = 0, 0
         for folder, epochs in self._epochs.items():
-            # A file that can't be read is just being written, or damaged; the command that needs it reports that.
+            # A file that can't be read is being written at this moment, or is damaged. The command that needs it says so.
             with suppress(OSError, NervaError):
                 if folder not in self._failed and self._counts(folder, folder.record):
                     self._failed[folder] = folder.read_record().failed
@@ -126,7 +126,7 @@ class Progress:
         text, columns = self.text(), os.get_terminal_size(sys.stderr.fileno()).columns
         if columns and len(text) >= columns:
             text = re.sub(r" runs done| left|about ", "", text).replace(" of ", "/")
-        # "100%|" and "| " take eight columns.
+        # "100%|" and "| " take seven columns, and one stays free.
         room = min(20, columns - len(text) - 8) if columns else 20
         bar = f"{{percentage:3.0f}}%|{{bar:{room}}}| {{desc}}" if room > 3 else "{desc}"
         if self._bar is None:
@@ -138,7 +138,7 @@ class Progress:
 
 
 class _NotebookLine:
-    """A line in the output of a notebook's cell that is replaced, so that a saved notebook has only the last one."""
+    """A line of output in a notebook. Each update replaces it, so that a saved notebook has only the last text."""
 
     def __init__(self, text: str) -> None:
         from IPython.display import display
@@ -154,13 +154,13 @@ class _NotebookLine:
 
 
 def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook. IPython in a terminal is none."""
+    """Whether this process is the kernel of a notebook. IPython in a terminal is not."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 class AboveBarHandler(logging.StreamHandler[Any]):
-    """Prints what is logged above a progress bar. `conf/config.yaml` names it for Hydra's jobs."""
+    """Prints log messages above the progress bar. `conf/config.yaml` names it for Hydra's jobs."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=self.stream)
@@ -168,7 +168,7 @@ class AboveBarHandler(logging.StreamHandler[Any]):
 
 
 def _duration(seconds: float) -> str:
-    """A duration with as many digits as an estimate has."""
+    """An estimated duration, rounded to whole hours, minutes or seconds."""
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.0f} {unit}"

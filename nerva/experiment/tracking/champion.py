@@ -24,7 +24,9 @@ def best_runs(client: MlflowClient, experiment_id: str) -> list[Run]:
 
 
 def promote_champion(client: MlflowClient, best: Run, name: str) -> None:
-    """Give the alias `champion` to the best run, if its validation accuracy is higher than that of the champion.
+    """Register the model of the best run as a version with the alias `champion`, if it is better than the champion.
+
+    Better means a higher validation accuracy. If there is no champion, the best run becomes the champion.
 
     Args:
         client: the store.
@@ -45,7 +47,7 @@ def promote_champion(client: MlflowClient, best: Run, name: str) -> None:
         reason += f", better than the {accuracy:.4%} of version {champion.version}"
         reason += f" {sample}" if sample != _sample(best) else ""
     else:
-        reason += ": the first champion"
+        reason += ": there was no champion"
     run_id = best.data.tags.get("nerva.run_id", "")
     promoted = client.create_model_version(
         name,
@@ -61,7 +63,7 @@ def _measured(client: MlflowClient, version: ModelVersion) -> tuple[float, str]:
     """The validation accuracy of a model's version, and on what it was measured; nan if it is not known."""
     if "validation_accuracy" in version.tags:
         return _number(version.tags["validation_accuracy"]), version.tags.get("measured", "")
-    # A person gave the alias, perhaps to a model of another kind.
+    # A person made this version and gave it the alias. Its model may be of another kind.
     if not version.run_id:
         return math.nan, ""
     run = client.get_run(version.run_id)
