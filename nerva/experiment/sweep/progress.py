@@ -86,7 +86,7 @@ class Progress:
     def _look(self) -> None:
         self._running, done = 0, 0
         for folder, epochs in self._epochs.items():
-            # A file that can't be read is being written at this moment, or is damaged. The command that needs it says so.
+            # A file that can't be read is being written just now, or is damaged. The command that needs it says so.
             with suppress(OSError, NervaError):
                 if folder not in self._failed and self._counts(folder, folder.record):
                     self._failed[folder] = folder.read_record().failed
