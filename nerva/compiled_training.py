@@ -52,8 +52,6 @@ class CompiledTraining:
             names = [*declared_names(component)[0], *gradient_names(component)]
             self._variables += [(component, name) for name in names if _is_variable(getattr(component, name, None))]
         self._constants = self._read_constants()
-        # The attributes of each component before compilation, while it goes on.
-        self._attributes_before: list[tuple[Any, dict[str, Any]]] = []
         may_compile = all(map(_is_compilable, self._components)) and all(map(_is_constant, self._constants))
         self._run_epoch = compile_epoch(self._step_as_function) if compile_epoch and may_compile else None
 
@@ -80,6 +78,7 @@ class CompiledTraining:
         if self._run_epoch is None:
             return False
         before = [getattr(component, name) for component, name in self._variables]
+        attributes_before = [(component, attributes(component)) for component in self._components]
         generators = _generators(self._constants, data)
         states = [generator.bit_generator.state for generator in generators]
         after: list[Any] | None = None
@@ -91,16 +90,13 @@ class CompiledTraining:
                 generator.bit_generator.state = state
             return False
         finally:
-            _restore(self._attributes_before)
-            self._attributes_before = []
+            _restore(attributes_before)
             for (component, name), old, new in zip(self._variables, before, after or before, strict=True):
                 setattr(component, name, type(old)(new) if isinstance(old, int | float) else new)
         return True
 
     def _step_as_function(self, variables: list[Any], X: Matrix, T: Matrix, eta: Any) -> list[Any]:
         """The step as a function. It runs only while it is compiled."""
-        if not self._attributes_before:
-            self._attributes_before = [(component, attributes(component)) for component in self._components]
         for (component, name), value in zip(self._variables, variables, strict=True):
             setattr(component, name, value)
         constants = self._read_constants()
