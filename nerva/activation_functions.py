@@ -23,7 +23,6 @@ from nerva.matrix_operations import (
     sigmoid,
     softplus,
     tanh,
-    to_numpy,
     vector,
     where,
     zeros_like,
@@ -226,11 +225,14 @@ FLOAT32_MAX = 3.4028234663852886e38
 
 
 class SReLUActivation(ActivationFunction):
-    """SReLU, with trainable slopes al, ar and thresholds tl, tr. Training may move tl beyond tr."""
+    """SReLU, with trainable slopes al, ar and thresholds tl <= tr, which training may move past each other."""
 
     def __init__(self, al: float = 0.0, tl: float = 0.0, ar: float = 0.0, tr: float = 1.0) -> None:
+        if tl > tr:
+            raise NervaError(f"the threshold tl should be no more than tr, not {tl} and {tr}")
         if largest := max((x for x in (al, tl, ar, tr) if abs(x) > FLOAT32_MAX), key=abs, default=None):
             raise NervaError(f"a parameter of {largest} is too large for float32")
+        self.initial = (al, tl, ar, tr)
         self.x = vector([al, tl, ar, tr])
         self.Dx = zeros_like(self.x)
 
@@ -243,8 +245,8 @@ class SReLUActivation(ActivationFunction):
         return Srelu_gradient(al, tl, ar, tr)(X)
 
     def __repr__(self) -> str:
-        # Shortest decimal that parses back to the same float32.
-        al, tl, ar, tr = (float(str(value)) for value in to_numpy(self.x))
+        # As other layers do not print their weights, this does not print trained values: tl may be beyond tr.
+        al, tl, ar, tr = map(float, self.initial)
         return f"SReLU(al={al}, tl={tl}, ar={ar}, tr={tr})"
 
 

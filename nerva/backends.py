@@ -77,8 +77,7 @@ def use(backend: str, device: str | None = None) -> None:
         variables = f"NERVA_BACKEND={backend}" + (f" and NERVA_DEVICE={device}" if other else "")
         raise NervaError(
             f"the engine was already imported with {_described(*chosen())}, and a process computes with one library: "
-            f"call {call} before the engine is first imported, or set {variables} "
-            "before Python starts"
+            f"call {call} before the engine is first imported, or set {variables} before Python starts"
         )
     check_installed(backend)
     if not engine:
@@ -142,8 +141,8 @@ def check_unchanged() -> None:
     Raises:
         NervaError: if one was changed to something else, which has no effect.
     """
-    for name, then in _AT_IMPORT.items():
-        if (now := os.environ.get(name, "")) not in (then, *chosen()):
+    for (name, then), choice in zip(_AT_IMPORT.items(), chosen(), strict=True):
+        if (now := os.environ.get(name, "")) not in (then, choice):
             raise NervaError(
                 f'{name} was changed to "{now}" after nerva had been imported, and has no effect: '
                 f"this process computes with {_described(*chosen())}"

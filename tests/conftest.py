@@ -29,11 +29,8 @@ collect_ignore = [] if backends.chosen()[0] == "sympy" else ["symbols"]
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest tests first: at the end, one worker would wait for the other."""
-    items.sort(
-        key=lambda item: (
-            not item.nodeid.startswith(("tests/docs", "tests/test_symbols", "tests/test_ui", "tests/workflow"))
-        )
-    )
+    longest = ("tests/docs", "tests/test_symbols", "tests/test_ui", "tests/workflow")
+    items.sort(key=lambda item: not item.nodeid.startswith(longest))
 
 
 @pytest.fixture(scope="session")

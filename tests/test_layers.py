@@ -77,12 +77,18 @@ def test_srelu_is_a_layer_with_trained_parameters() -> None:
     assert repr(layer) == "SReLU(al=0.1, tl=0.0, ar=0.0, tr=2.0)"
     assert has_weights("SReLU")
     assert KNOWN_LAYERS.canonical("SReLU") == ACTIVATIONS.canonical("SReLU") == "SReLU(al=0.0, tl=0.0, ar=0.0, tr=1.0)"
-    # Training may move the thresholds past each other.
-    layer.act.x[:] = [0.5, 3, -2, 1]
-    again = parse_layer(repr(layer), 3, 2)
+    with pytest.raises(NervaError, match="the threshold tl should be no more than tr"):
+        parse_layer("SReLU(tl=2)", 3, 2)
+
+
+def test_srelu_can_be_saved_when_training_has_moved_its_thresholds_past_each_other(tmp_path) -> None:
+    M = MultilayerPerceptron([parse_layer("SReLU(0.1, tr=2)", 3, 2)])
+    M.layers[0].x[:] = [0.5, 3, -2, 1]
+    M.save(tmp_path / "network.npz")
+    again = load_multilayer_perceptron(tmp_path / "network.npz")
     X = np.linspace(-4, 4, 9, dtype=np.float32).reshape(3, 3)
-    np.testing.assert_array_equal(again.act(X), layer.act(X))
-    np.testing.assert_array_equal(layer.act.gradient(X), np.where(X <= 3, 0.5, -2).astype(np.float32))
+    np.testing.assert_array_equal(again.layers[0].act(X), M.layers[0].act(X))
+    np.testing.assert_array_equal(M.layers[0].act.gradient(X), np.where(X <= 3, 0.5, -2).astype(np.float32))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

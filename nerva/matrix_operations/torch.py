@@ -14,7 +14,7 @@ import torch
 from nerva import backends
 from nerva.backends import foreign_array_error
 from nerva.errors import NervaError
-from nerva.matrix_operations.shared import column, epsilon, native, row
+from nerva.matrix_operations.shared import column, epsilon, index_not_finite, native, row
 
 Matrix = Any  # torch.Tensor, whose functions have no types that hold for all of its versions
 
@@ -247,8 +247,7 @@ def indicator(condition: Matrix, like: Matrix) -> Matrix:
 
 
 def first_not_finite(X: Matrix) -> tuple[int, ...] | None:
-    finite = torch.isfinite(X)
-    return None if finite.all() else tuple(torch.argwhere(~finite)[0].tolist())
+    return index_not_finite(to_numpy(X))
 
 
 # scale_add works in place, but only on matrices of its own, which have the attribute `changes`. A matrix that `assign`

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from nerva.cli import DISK_FULL
 from tests.helpers import (
     QUICK,
     ROOT,
@@ -457,3 +458,14 @@ def test_a_full_disk_stops_the_pipeline(run: Command, tmp_path) -> None:
     assert "No space left on device" in first
     assert first.count("failed: Training") <= 2, first  # one for each core
     assert "digits-quick: 4 runs" in second
+
+
+@pytest.mark.skipif(not can_mount(), reason="this system does not let users mount file systems")
+def test_a_full_disk_in_a_runs_own_process(run: Command, tmp_path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "mine.py").write_text("")  # a run with user-defined modules has its own process
+    train = "nerva train data=digits imports=[mine] model.hidden=[2000] tracking=off"
+    result = run("unshare", "-rm", "sh", "-c", f"mount -t tmpfs -o size=700k none results; {train}")
+    assert result.returncode == DISK_FULL, result.stderr
+    assert "No space left on device" in result.stderr
+    assert "Traceback" not in result.stderr
