@@ -227,6 +227,8 @@ FLOAT32_MAX = 3.4028234663852886e38
 class SReLUActivation(ActivationFunction):
     """SReLU, with trainable slopes al, ar and thresholds tl <= tr, which training may move past each other."""
 
+    caches = ("Dx",)
+
     def __init__(self, al: float = 0.0, tl: float = 0.0, ar: float = 0.0, tr: float = 1.0) -> None:
         if tl > tr:
             raise NervaError(f"the threshold tl should be no more than tr, not {tl} and {tr}")

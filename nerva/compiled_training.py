@@ -14,7 +14,14 @@ import numpy as np
 from nerva.component_attributes import attributes, declared_names, find_components, gradient_names, is_component
 from nerva.datasets import DataLoader
 from nerva.loss_functions import LossFunction
-from nerva.matrix_operations import NOT_COMPILABLE, Matrix, NotCompilableError, compile_epoch
+from nerva.matrix_operations import (
+    COMPILES_LAST_BATCH,
+    NOT_COMPILABLE,
+    Matrix,
+    NotCompilableError,
+    compile_epoch,
+    take_rows,
+)
 from nerva.multilayer_perceptron import MultilayerPerceptron
 from nerva.optimizers import Attribute
 
@@ -28,8 +35,10 @@ _NOT_COMPILABLE: tuple[type[Exception], ...] = (NotCompilableError, *NOT_COMPILA
 class CompiledTraining:
     """The compiled training step of a network with a loss.
 
-    Its variables are the matrices and numbers that components declare as state, and the gradients of parameters. The
-    compiled function contains the values of all other attributes except caches. If one of them changes, `fits` is
+    Its variables are the matrices and numbers that components declare as state. If the library compiles the last batch
+    of an epoch as well, the gradients of parameters are variables too. If not, the methods of the layers compute the
+    last batch, so that the layers hold its values and gradients after the epoch, as without compilation. The compiled
+    function contains the values of all other attributes except caches. If one of them changes, `fits` is
     false, and a new CompiledTraining is needed.
 
     nerva's own components are compiled. A user-defined class is compiled only if the class itself, not a base class,
@@ -49,7 +58,8 @@ class CompiledTraining:
         self._components = _components(M, loss)
         self._variables: list[tuple[Any, str]] = []
         for component in self._components:
-            names = [*declared_names(component)[0], *gradient_names(component)]
+            names = declared_names(component)[0]
+            names += gradient_names(component) if COMPILES_LAST_BATCH else []
             self._variables += [(component, name) for name in names if _is_variable(getattr(component, name, None))]
         self._constants = self._read_constants()
         may_compile = all(map(_is_compilable, self._components)) and all(map(_is_constant, self._constants))
@@ -81,9 +91,11 @@ class CompiledTraining:
         attributes_before = [(component, attributes(component)) for component in self._components]
         generators = _generators(self._constants, data)
         states = [generator.bit_generator.state for generator in generators]
+        batches = data.shuffled()
+        compiled_batches = batches if COMPILES_LAST_BATCH else batches[:-1]
         after: list[Any] | None = None
         try:
-            after = self._run_epoch(list(before), data.Xdata, data.targets, data.shuffled(), eta)
+            after = self._run_epoch(list(before), data.Xdata, data.targets, compiled_batches, eta)
         except _NOT_COMPILABLE:
             self._run_epoch = None
             for generator, state in zip(generators, states, strict=True):
@@ -93,6 +105,8 @@ class CompiledTraining:
             _restore(attributes_before)
             for (component, name), old, new in zip(self._variables, before, after or before, strict=True):
                 setattr(component, name, type(old)(new) if isinstance(old, int | float) else new)
+        for rows in batches[len(compiled_batches) :]:
+            self.step(self.M, self.loss, take_rows(data.Xdata, rows), take_rows(data.targets, rows), eta)
         return True
 
     def _step_as_function(self, variables: list[Any], X: Matrix, T: Matrix, eta: Any) -> list[Any]:

@@ -47,15 +47,11 @@ from nerva.weight_initializers import Rng, generator, set_layer_weights
 class Layer:
     """A function of X with parameters. It keeps the values of the last batch that backpropagation needs."""
 
-    # The names of the trainable parameters. The gradient of W is DW, and so on.
-    parameters: tuple[str, ...] = ()
-    # The names of the arrays that training updates without gradients; see BatchNormalizationLayer.
-    statistics: tuple[str, ...] = ()
-    # The names of other attributes that are needed to resume training; see DropoutLayer. A subclass lists only those
-    # that it adds.
-    state: tuple[str, ...] = ()
-    # The names of attributes that are recomputed for each batch, besides the gradients of the parameters. A subclass
-    # lists only those that it adds.
+    # The names of attributes. A subclass lists only the states and caches that it adds.
+    parameters: tuple[str, ...] = ()  # trained; the gradient of W is DW, and so on
+    statistics: tuple[str, ...] = ()  # arrays that training updates without gradients; see BatchNormalizationLayer
+    state: tuple[str, ...] = ()  # others that are needed to resume training; see DropoutLayer
+    # Those that are computed anew for each batch, besides the gradients of the parameters.
     caches: tuple[str, ...] = ("X", "DX", "Z", "DZ", "needs_DX")
 
     def __init__(self) -> None:
@@ -379,8 +375,8 @@ class BatchNormalizationLayer(Layer):
         self.inv_sqrt_Sigma = zeros(D)
         self.momentum = momentum
         self.statistics = () if momentum is None else ("running_mean", "running_Sigma")
-        self.running_mean = zeros(D)
-        self.running_Sigma = ones(D)
+        self.running_mean: Any = None if momentum is None else zeros(D)
+        self.running_Sigma: Any = None if momentum is None else ones(D)
 
     def feedforward(self, X: Matrix) -> Matrix:
         X = self.X = self._takes(X)

@@ -384,5 +384,7 @@ Epoch = Callable[[list[Any], Matrix, Matrix, Sequence[npt.NDArray[np.int64]], fl
 
 # Compile a step into a function that makes it on every batch of an epoch. None if the library has no compiler.
 compile_epoch: Callable[[Step], Epoch] | None = _library.compile_epoch
+# Whether the last batch of an epoch is computed by the compiled step as well, or by the methods of the layers.
+COMPILES_LAST_BATCH: bool = _library.COMPILES_LAST_BATCH
 # What a step raises while it is compiled if it needs the value of a matrix, as `if norm(X) > 1:` does.
 NOT_COMPILABLE: tuple[type[Exception], ...] = _library.NOT_COMPILABLE

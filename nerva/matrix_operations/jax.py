@@ -33,6 +33,7 @@ DEVICE = _device()
 DEVICE_KIND = "cpu" if DEVICE.platform == "cpu" else "gpu"
 jax.config.update("jax_default_device", DEVICE)
 
+COMPILES_LAST_BATCH = True
 NOT_COMPILABLE = (
     jax.errors.ConcretizationTypeError,  # if X[0, 0] > 0, float(norm(X))
     jax.errors.TracerArrayConversionError,  # np.sum(X)

@@ -1,24 +1,26 @@
 """The matrix operations in NumPy.
 
-Repeated rows and columns are views, not copies.
+Repeated rows and columns are views, not copies. Matrices may be traced ones, while a step is compiled.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nerva.backends import foreign_array_error
+from nerva.matrix_operations import numpy_trace
+from nerva.matrix_operations.numpy_compiler import CompiledEpoch
+from nerva.matrix_operations.numpy_trace import Traced
 from nerva.matrix_operations.shared import column, epsilon, index_not_finite, row
 
 Matrix = npt.NDArray[Any]
 
-# NumPy does not compile.
 DEVICE_KIND = "cpu"
-compile_epoch = None
 NOT_COMPILABLE = ()
+COMPILES_LAST_BATCH = False
 
 
 def from_numpy(X: Matrix) -> Matrix:
@@ -30,7 +32,7 @@ def to_numpy(X: Matrix) -> Matrix:
 
 
 def as_real(X: Matrix) -> Matrix:
-    if not isinstance(X, np.ndarray):
+    if not isinstance(X, np.ndarray | Traced):
         raise foreign_array_error(X)
     return X.astype(np.float32) if X.dtype.kind in "biu" else X
 
@@ -48,6 +50,9 @@ def identity(n: int, dtype: npt.DTypeLike = np.float32) -> Matrix:
 
 
 def vector(elements: Sequence[Any], dtype: npt.DTypeLike = np.float32) -> Matrix:
+    for x in elements:
+        if isinstance(x, Traced):
+            return x.trace.record("vector", tuple(elements), (len(elements),), np.dtype(dtype))  # type: ignore[return-value]
     return np.array(elements, dtype=dtype)
 
 
@@ -60,7 +65,13 @@ def zeros_like(X: Matrix) -> Any:
 
 
 def bernoulli(p: float, rng: np.random.Generator, like: Matrix) -> Matrix:
-    return (rng.random(like.shape, dtype=np.float32) < p).astype(like.dtype)
+    if isinstance(like, Traced):
+        # Each call draws anew.
+        detail = (rng, len(like.trace.nodes))
+        U: Any = like.trace.record("random", (), like.shape, np.dtype(np.float32), detail)
+    else:
+        U = rng.random(like.shape, dtype=np.float32)
+    return less(U, p).astype(like.dtype)  # type: ignore[no-any-return]
 
 
 def product(X: Matrix, Y: Matrix) -> Any:
@@ -88,7 +99,7 @@ def elements_sum(X: Matrix) -> Any:
 
 
 def norm(X: Matrix) -> float:
-    return float(np.linalg.norm(X))
+    return scalar(np.linalg.norm(X))
 
 
 def column_repeat(x: Matrix, n: int) -> Matrix:
@@ -227,6 +238,8 @@ def less_equal(X: Matrix, a: float) -> Any:
 
 
 def where(condition: Matrix, X: Matrix | float, Y: Matrix | float, like: Matrix) -> Matrix:
+    if isinstance(condition, Traced):
+        return numpy_trace.where(condition, X, Y, like.dtype)
     return np.where(condition, np.asarray(X, like.dtype), np.asarray(Y, like.dtype))
 
 
@@ -239,7 +252,7 @@ def first_not_finite(X: Matrix) -> tuple[int, ...] | None:
 
 
 def assign(X: Matrix, Y: Matrix) -> Matrix:
-    if X.shape != Y.shape or X.dtype != Y.dtype:
+    if isinstance(Y, Traced) or X.shape != Y.shape or X.dtype != Y.dtype:
         return Y
     X[...] = Y
     return X
@@ -250,6 +263,8 @@ _CHUNK = 16384
 
 
 def scale_add(a: float, X: Matrix, b: float, Y: Matrix) -> Matrix:
+    if isinstance(X, Traced):
+        return _scaled(a, X) + _scaled(b, Y)
     # Large matrices are processed in parts: temporary matrices of full size would go through main memory, which takes
     # twice the time.
     if not (X.flags.c_contiguous and Y.flags.c_contiguous and X.shape == Y.shape):
@@ -264,13 +279,24 @@ def scale_add(a: float, X: Matrix, b: float, Y: Matrix) -> Matrix:
     return X
 
 
+def _scaled(a: float, X: Matrix) -> Matrix:
+    return X if not isinstance(a, Traced) and a == 1 else a * X
+
+
 def scalar(x: Any) -> float:
-    return float(x)
+    return x if isinstance(x, Traced) else float(x)  # type: ignore[return-value]
 
 
 def larger(x: Any, y: Any) -> Any:
+    for z in (x, y):
+        if isinstance(z, Traced):
+            return z.trace.record(max, (x, y), (), None)
     return max(x, y)
 
 
 def wait() -> None:
     pass
+
+
+def compile_epoch(step: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    return CompiledEpoch(step)

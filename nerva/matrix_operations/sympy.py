@@ -35,6 +35,7 @@ Matrix = npt.NDArray[Any]
 DEVICE_KIND = "cpu"
 compile_epoch = None
 NOT_COMPILABLE = ()
+COMPILES_LAST_BATCH = True
 
 
 def _each(f: Callable[..., Any], *arguments: Any) -> Any:

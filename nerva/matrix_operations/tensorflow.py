@@ -61,6 +61,7 @@ def _choose_device() -> None:
 _choose_device()
 DEVICE_KIND = "gpu" if tf.config.get_visible_devices("GPU") else "cpu"
 
+COMPILES_LAST_BATCH = True
 NOT_COMPILABLE = (
     tf.errors.OperatorNotAllowedInGraphError,  # if X[0, 0] > 0
     NotImplementedError,  # np.sum(X)

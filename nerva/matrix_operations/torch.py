@@ -21,6 +21,7 @@ Matrix = Any  # torch.Tensor, whose functions have no types that hold for all of
 # The steps are not compiled. torch.compile needs a C++ compiler and many seconds, and gains a tenth at most.
 compile_epoch = None
 NOT_COMPILABLE = ()
+COMPILES_LAST_BATCH = True
 
 
 def _device() -> torch.device:

@@ -52,11 +52,11 @@ def test_old_records_are_read(old, results) -> None:
 
 
 @SUPPORTED
-def test_an_old_run_is_replayed_bit_for_bit(old, results) -> None:
+def test_the_replay_of_an_old_run_tells_how_to_get_its_bits(old, results) -> None:
     before = contents(old.path)
     verdict = replay(old, results)
-    # Another version of NumPy than the recorded one may compute other bits.
-    assert verdict.identical or any(line.startswith("environment: numpy was") for line in verdict.context)
+    # That version added the numbers of a training step in another order. Only the last bits of weights differ.
+    assert [line.partition(":")[0] for line in verdict.differences] in ([], ["weights.npz", "run.json"])
     assert verdict.compared == "7 metrics of 3 epochs, 320 weights"
     assert "code: an earlier version of nerva hashed it, in a way that can't be compared function by function" in (
         verdict.context

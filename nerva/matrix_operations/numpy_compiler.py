@@ -1,0 +1,565 @@
+"""The compilation of a training step for NumPy.
+
+The step is called once with traced matrices. What they record becomes a Python function of calls that write into arrays
+which are allocated once. This saves what a step of NumPy costs beside its arithmetic:
+
+- Results go into the same arrays in each step, in place where the old values are not needed any more.
+- Matrices with one row per sample are in column order, the fast form for nearly all products.
+- X := aX + bPQ, the update of an optimizer, is one call of the BLAS, and so is PQ + 1b.
+- Element-wise operations on large matrices are computed in parts that stay in the cache.
+- What nobody uses is not computed.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nerva.matrix_operations import numpy_blas as blas
+from nerva.matrix_operations import numpy_denormals
+from nerva.matrix_operations.numpy_trace import Trace, Traced
+from nerva.matrix_operations.shared import NotCompilableError
+
+Array = npt.NDArray[Any]
+
+# Element-wise operations on matrices of at least _LARGE elements are computed in parts of _PART elements.
+_PART = 1 << 16
+_LARGE = 1 << 18
+# Results that share the memory of their argument.
+_VIEWS = ("transpose", "reshape", "broadcast", "element")
+_ELEMENTWISE = ("where", "ufunc where", "cast")
+
+
+def _is_elementwise(node: Traced) -> bool:
+    return isinstance(node.function, np.ufunc) or node.function in _ELEMENTWISE
+
+
+def _order(X: Array) -> str:
+    """The order of a matrix: C for row order, and F for column order."""
+    return "F" if X.ndim == 2 and X.flags.f_contiguous and not X.flags.c_contiguous else "C"
+
+
+class Graph:
+    """The operations that the new values of the variables need, in their order, and who uses which result."""
+
+    def __init__(self, trace: Trace, inputs: set[Traced], outputs: set[Traced]) -> None:
+        users = _users(_needed(trace, inputs, outputs))
+        for node in trace.nodes:
+            _fold(node, users, outputs)
+        self.nodes = _needed(trace, inputs, outputs)
+        self.position = {node: i for i, node in enumerate(self.nodes)}
+        self.users = _users(self.nodes)
+        self.last_use = dict.fromkeys(inputs, -1) | self.position | dict.fromkeys(outputs, len(self.nodes))
+        for node in reversed([*inputs, *self.nodes]):
+            for user in self.users.get(node, ()):
+                # The memory of a view is that of its argument.
+                used = self.last_use[user] if user.function in _VIEWS else self.position[user]
+                self.last_use[node] = max(self.last_use[node], used)
+
+
+def _needed(trace: Trace, inputs: set[Traced], outputs: set[Traced]) -> list[Traced]:
+    needed = set(outputs)
+    for node in reversed(trace.nodes):
+        if node in needed:
+            needed.update(node.operands)
+    return [node for node in trace.nodes if node in needed and node not in inputs]
+
+
+def _users(nodes: list[Traced]) -> dict[Traced, list[Traced]]:
+    users: dict[Traced, list[Traced]] = {}
+    for node in nodes:
+        for operand in node.operands:
+            users.setdefault(operand, []).append(node)
+    return users
+
+
+def _fold(node: Traced, users: dict[Traced, list[Traced]], outputs: set[Traced]) -> None:
+    """Turn aX + bPQ into one operation, if nobody else uses the product."""
+
+    def is_only_for(x: Traced, user: Traced) -> bool:
+        return x not in outputs and len(users.get(x, ())) == 1 and users[x][0] is user
+
+    def factors(x: Any) -> tuple[Any, Any]:
+        """x as a number times a matrix."""
+        if isinstance(x, Traced) and x.function is np.multiply and is_only_for(x, node):
+            a, X = x.arguments
+            if _is_number(a):
+                return a, X
+        return 1, x
+
+    if node.function is not np.add:
+        return
+    for x, y in (node.arguments, node.arguments[::-1]):
+        (a, X), (b, Y) = factors(x), factors(y)
+        if not isinstance(X, Traced) or not isinstance(Y, Traced) or (X.shape, X.dtype) != (Y.shape, Y.dtype):
+            continue
+        if X.function == "broadcast" and X.size >= _LARGE:
+            continue  # the sum is computed in parts, together with the operations that use it
+        if Y.function == "product" and is_only_for(Y, node if Y is y else y):
+            node.function, node.arguments = "accumulate", (X, *Y.arguments, a, b)
+            return
+
+
+class Program:
+    """The Python function that runs a step on each batch of an epoch."""
+
+    def __init__(self, graph: Graph, values: dict[Traced, Any], outputs: dict[Traced, Traced]) -> None:
+        """
+        Args:
+            graph: the operations.
+            values: the array of each input or, for a number, its variable in the function.
+            outputs: each new value that is computed, and the input that it replaces.
+        """
+        self.graph = graph
+        self.values = values
+        self.names: dict[str, Any] = {}  # the global names of the function
+        self.before: list[str] = []  # lines that run once in an epoch
+        self.lines: list[str] = []  # lines that run for each batch
+        self._outputs = outputs
+        self._root = {node: node for node in values}  # the result whose memory a result shares
+        self._owned: dict[Traced, Array] = {}  # the temporary arrays, by the result that they hold
+        self._free: dict[Any, list[Array]] = {}
+        self._changing = {old for old in outputs.values() if old.is_number}  # numbers that change in each step
+        self._numbers: dict[Any, Any] = {}
+        self._name_of: dict[int, str] = {}
+
+        position = 0
+        while position < len(graph.nodes):
+            group = self._group(position)
+            if len(group) > 1:
+                self._emit_group(group)
+                position = graph.position[group[-1]] + 1
+            else:
+                self._emit(graph.nodes[position])
+                position += 1
+            self._release(position)
+        for new, old in outputs.items():
+            if not old.is_number and values[new] is not values[old]:
+                if any(self._root[new] is x for x in outputs.values()):
+                    raise NotCompilableError
+                self._call(np.copyto, values[old], values[new])
+
+    # --- names and lines ------------------------------------------------------------------------------------------
+
+    def _name(self, value: Any) -> str:
+        """The name of a function or an array."""
+        if id(value) not in self._name_of:
+            kind = "gemm" if isinstance(value, partial) else getattr(value, "__name__", "a")
+            name = self._name_of[id(value)] = f"{kind}_{len(self.names)}"
+            self.names[name] = value
+        return self._name_of[id(value)]
+
+    def _call(self, function: Any, *arguments: Any, **options: Any) -> None:
+        """Add a call. Arguments are arrays, or texts that stand in the code as they are."""
+
+        def text(x: Any) -> str:
+            return x if isinstance(x, str) else self._name(x)
+
+        listed = [text(x) for x in arguments] + [f"{key}={text(x)}" for key, x in options.items()]
+        self.lines.append(f"{self._name(function)}({', '.join(listed)})")
+
+    # --- numbers ----------------------------------------------------------------------------------------------------
+
+    def _emit_number(self, node: Traced) -> None:
+        arguments = [
+            repr(x) if not isinstance(x, Traced) else self.values[x] if x.is_number else self._name(self.values[x])
+            for x in node.arguments
+        ]
+        if any(x in self._changing or not x.is_number for x in node.operands):
+            self._changing.add(node)
+        self.values[node] = f"n{self.graph.position[node]}"
+        function = _norm if node.function == "norm" else node.function
+        self._lines_for(node).append(f"{self.values[node]} = {self._name(function)}({', '.join(arguments)})")
+
+    def _lines_for(self, number: Any) -> list[str]:
+        return self.lines if number in self._changing else self.before
+
+    def _as_array(self, x: Any, dtype: Any, function: Callable[[float], float] = float) -> Array:
+        """A number, or a function of it, as an array without dimensions."""
+        key = (x, np.dtype(dtype), function)
+        if key not in self._numbers:
+            array = self._numbers[key] = np.array(0 if isinstance(x, Traced) else function(x), dtype)
+            if isinstance(x, Traced):
+                self._lines_for(x).append(f"{self._name(array)}[()] = {self._name(function)}({self.values[x]})")
+        found: Array = self._numbers[key]
+        return found
+
+    def _as_c_number(self, x: Any, dtype: Any) -> Any:
+        """A number as an argument of the BLAS."""
+        key = (x, "C", np.dtype(dtype))
+        if key not in self._numbers:
+            number = self._numbers[key] = blas.number(0 if isinstance(x, Traced) else x, dtype)
+            if isinstance(x, Traced):
+                self._lines_for(x).append(f"{self._name(number)}.value = {self.values[x]}")
+        return self._numbers[key]
+
+    # --- arrays -----------------------------------------------------------------------------------------------------
+
+    def _allocate(self, node: Traced, order: Any = "C") -> Array:
+        """An array for a result, which may have been used before."""
+        free = self._free.get((node.shape, node.dtype, order))
+        array: Array = free.pop() if free else np.zeros(node.shape, node.dtype, order)
+        self._owned[node] = array
+        return self._holds(node, array)
+
+    def _holds(self, node: Traced, array: Array) -> Array:
+        self.values[node] = array
+        self._root[node] = node
+        return array
+
+    def _release(self, position: int) -> None:
+        """Make the arrays of results that are not needed after a position available."""
+        for node in [node for node in self._owned if self.graph.last_use[node] < position]:
+            array = self._owned.pop(node)
+            self._free.setdefault((array.shape, array.dtype, _order(array)), []).append(array)
+
+    def _may_overwrite(self, node: Traced, operand: Traced) -> bool:
+        """Whether an operation may write its result where an operand is."""
+        if not isinstance(node.function, np.ufunc) and node.function != "accumulate":
+            return False
+        # A product can't overwrite its factors, and no operation a view of its operand, such as the transposed matrix.
+        others = node.operands[1:] if node.function == "accumulate" else [x for x in node.operands if x is not operand]
+        is_read = any(self._root.get(x) is operand for x in others)
+        return self.graph.last_use[operand] == self.graph.position[node] and not is_read
+
+    def _variable(self, node: Traced) -> Array | None:
+        """The array of the variable whose new value this is, if its old value is not needed any more."""
+        old = self._outputs.get(node)
+        if old is None:
+            return None
+        dead = self.graph.last_use[old] < self.graph.position[node]
+        array: Array = self.values[old]
+        return array if dead or self._may_overwrite(node, old) else None
+
+    def _result(self, node: Traced, order: str = "") -> Array:
+        """The array for the result of an element-wise operation or a sum, in a given order or in that of an operand."""
+        array = self._variable(node)
+        if array is not None and order in ("", _order(array)):
+            return self._holds(node, array)
+        similar = [x for x in node.operands if x.shape == node.shape and isinstance(self.values.get(x), np.ndarray)]
+        for x in similar:
+            if x in self._owned and x.dtype == node.dtype and self._may_overwrite(node, x):
+                self._owned[node] = self._owned.pop(x)
+                return self._holds(node, self._owned[node])
+        orders = [_order(self.values[x]) for x in similar if 0 not in self.values[x].strides]
+        return self._allocate(node, order or (orders[0] if orders else "C"))
+
+    # --- operations -------------------------------------------------------------------------------------------------
+
+    def _emit(self, node: Traced) -> None:
+        """Add the code of an operation."""
+        function = node.function
+        if node.is_number:
+            self._emit_number(node)
+        elif function in _VIEWS:
+            (x,) = node.operands
+            self._root[node] = self._root[x]
+            self.values[node] = _view(self.values[x], node)
+        elif _is_elementwise(node):
+            self._emit_elementwise(node, self._result(node), self.values.__getitem__)
+        elif function == "accumulate":
+            self._emit_accumulate(node)
+        elif function == "product":
+            self._emit_product(1, node.arguments, 0, self._allocate(node, self._product_order(node.arguments)))
+        elif function == "reduce":
+            self._emit_reduce(node)
+        elif function == "full":
+            out = self._allocate(node)
+            self._call(np.copyto, out, repr(node.detail))
+        elif function == "random":
+            rng, _ = node.detail
+            self._call(rng.random, "None", np.float32, self._allocate(node))
+        elif function == "vector":
+            out = self._result(node)
+            for i, x in enumerate(node.arguments):
+                self._call(np.copyto, out[i : i + 1].reshape(()), self._operand(x, node.dtype))
+        else:
+            raise NotCompilableError
+
+    def _operand(self, x: Any, dtype: Any) -> Array:
+        if isinstance(x, Traced) and not x.is_number:
+            return self.values[x]  # type: ignore[no-any-return]
+        return self._as_array(x, dtype)
+
+    def _emit_elementwise(self, node: Traced, out: Any, value: Callable[[Traced], Any]) -> None:
+        """Add the code of an element-wise operation.
+
+        Args:
+            node: the operation.
+            out: the array of the result, or its name.
+            value: the array of an operand, or its name.
+        """
+        dtypes = [x.dtype for x in node.operands if not x.is_number and x.dtype != bool]
+        dtype = max(dtypes, key=lambda d: d.itemsize, default=node.dtype)
+
+        def operand(x: Any) -> Any:
+            return value(x) if isinstance(x, Traced) and not x.is_number else self._as_array(x, dtype)
+
+        function, arguments = node.function, node.arguments
+        if function == "cast":
+            self._call(np.copyto, out, operand(arguments[0]), "'unsafe'")
+        elif function == "where":
+            condition, X, Y = arguments
+            self._call(np.copyto, out, operand(Y))
+            self._call(np.copyto, out, operand(X), where=operand(condition))
+        elif function == "ufunc where":
+            ufunc, default = node.detail
+            condition, *operands = arguments
+            self._call(np.copyto, out, repr(default))
+            self._call(ufunc, *map(operand, operands), out, where=operand(condition))
+        elif function in (np.maximum, np.minimum):
+            self._call(function, *map(operand, arguments), out=out)
+        elif function is np.true_divide and _is_number(arguments[1]):
+            # Multiplication takes less time than division.
+            self._call(np.multiply, operand(arguments[0]), self._as_array(arguments[1], dtype, _reciprocal), out)
+        elif function is np.power and not isinstance(arguments[1], Traced) and arguments[1] == 2:
+            self._call(np.square, operand(arguments[0]), out)
+        else:
+            self._call(function, *map(operand, arguments), out)
+
+    def _product_order(self, factors: Any) -> str:
+        """Row order for DYᵀX, whose rows are outputs; column order for products whose rows are samples."""
+        return "C" if factors[0].function == "transpose" else "F"
+
+    def _emit_product(self, b: Any, factors: Any, a: Any, out: Array) -> None:
+        """out := b PQ + a out."""
+        P, Q = (self.values[x] for x in factors)
+        self._call(blas.product(self._as_c_number(b, out.dtype), P, Q, self._as_c_number(a, out.dtype), out))
+
+    def _emit_reduce(self, node: Traced) -> None:
+        (x,) = node.operands
+        X, (ufunc, axis) = self.values[x], node.detail
+        out = self._result(node)
+        if ufunc is np.add and X.ndim == 2 and axis is not None and X.flags.forc and X.dtype.char in "fd":
+            # 1ᵀX and X1 take less time than NumPy's sum.
+            self._call(np.matmul, X.T if axis == 0 else X, np.ones(X.shape[axis], X.dtype), out)
+        else:
+            self._call(ufunc.reduce, X, repr(axis), "None", out)
+
+    def _emit_accumulate(self, node: Traced) -> None:
+        X, *factors, a, b = node.arguments
+        old = self.values[X]
+        if X in self._owned and self._may_overwrite(node, X):
+            out = self._owned[node] = self._owned.pop(X)
+            self._holds(node, out)
+        elif self._outputs.get(node) is X and self._variable(node) is not None:
+            out = self._holds(node, old)
+        else:
+            out = self._allocate(node, self._product_order(factors))
+            self._call(np.copyto, out, old)
+        self._emit_product(b, factors, a, out)
+
+    # --- element-wise operations in parts ---------------------------------------------------------------------------
+
+    def _group(self, start: int) -> list[Traced]:
+        """Element-wise operations from a position on, all on large matrices of the same shape and order.
+
+        There may be numbers between them, which do not depend on them.
+        """
+        group: dict[Traced, None] = {}
+        shape, order = self.graph.nodes[start].shape, ""
+        if math.prod(shape) < _LARGE:
+            return []
+        for node in self.graph.nodes[start:]:
+            if node.is_number and not any(x in group for x in node.operands):
+                continue
+            matrices = [x for x in node.operands if x.shape]
+            if not _is_elementwise(node) or any(x.shape != shape for x in (node, *matrices)):
+                break
+            given = [self.values[x] for x in matrices if x not in group]
+            full = [X for X in given if 0 not in X.strides]
+            order = order or "".join(map(_order, full[:1]))
+            if not order or any(_order(X) != order or not X.flags.forc for X in full):
+                break
+            group[node] = None
+        return list(group)
+
+    def _emit_group(self, group: list[Traced]) -> None:
+        """Add a loop over the parts of the matrices, in the order of their memory."""
+        graph, members = self.graph, set(group)
+        for node in graph.nodes[graph.position[group[0]] : graph.position[group[-1]]]:
+            if node.is_number:
+                self._emit_number(node)
+        given = [self.values[x] for x in group[0].operands if x.shape]
+        order = next(_order(X) for X in given if 0 not in X.strides)
+        size, *row = group[0].shape[::-1] if order == "F" else group[0].shape
+        rows = max(1, _PART // math.prod(row))
+        arrays: dict[str, Array] = {}  # by the name of its part in the loop: a matrix, or a temporary part
+        names: dict[Traced, str] = {}
+        temporary: dict[Traced, str] = {}
+        spare: list[str] = []
+
+        def add(array: Array) -> str:
+            arrays[f"x{len(arrays)}"] = array
+            return f"x{len(arrays) - 1}"
+
+        def name(x: Traced) -> Any:
+            """The name of the part of a matrix, or a number's array."""
+            if x.shape and x not in names:
+                names[x] = add(self.values[x].T if order == "F" else self.values[x])
+            return names.get(x, self.values.get(x))
+
+        def temporary_part(node: Traced) -> str:
+            for x in node.operands:
+                if x in temporary and x.dtype == node.dtype and self._may_overwrite(node, x):
+                    return temporary.pop(x)
+            for text in spare:
+                if arrays[text].dtype == node.dtype:
+                    spare.remove(text)
+                    return text
+            return add(np.empty((min(rows, size), *row), node.dtype))
+
+        outside, self.lines = self.lines, []
+        for node in group:
+            if node in self._outputs or not all(user in members for user in graph.users[node]):
+                self._result(node, order)
+            else:
+                names[node] = temporary[node] = temporary_part(node)
+            self._emit_elementwise(node, name(node), name)
+            for x in [x for x in temporary if graph.last_use[x] <= graph.position[node]]:
+                spare.append(temporary.pop(x))
+        inside, self.lines = self.lines, outside
+        parts = [
+            tuple(X[start : start + rows] if len(X) == size else X[: size - start] for X in arrays.values())
+            for start in range(0, size, rows)
+        ]
+        self.lines += [f"for {', '.join(arrays)} in {self._name(parts)}:", *(f"    {line}" for line in inside)]
+
+
+def _is_number(x: Any) -> bool:
+    return x.is_number if isinstance(x, Traced) else True
+
+
+def _reciprocal(x: float) -> float:
+    return 1 / x if x else math.copysign(math.inf, x)
+
+
+def _norm(X: Array) -> float:
+    return float(np.linalg.norm(X))
+
+
+def _view(X: Array, node: Traced) -> Array:
+    if node.function == "transpose":
+        return X.T
+    if node.function == "broadcast":
+        return np.broadcast_to(X, node.shape)
+    if node.function == "element":
+        return X[node.detail : node.detail + 1].reshape(())
+    if not X.flags.c_contiguous:
+        raise NotCompilableError
+    return X.reshape(node.shape)
+
+
+class CompiledStep:
+    """A step on batches of one size, for the arrays of one network."""
+
+    def __init__(
+        self, step: Callable[..., list[Any]], variables: Sequence[Any], X: Array, T: Array, batch_size: int
+    ) -> None:
+        """
+        Args:
+            step: the step as a function of the variables, the inputs, the targets and the learning rate.
+            variables: the arrays and numbers that it changes. The compiled step changes the arrays in place.
+            X: all inputs.
+            T: all targets.
+            batch_size: the number of samples in a batch.
+        """
+        self.arrays = _arrays(variables)
+        self.X, self.T, self.batch_size = X, T, batch_size
+        if any(not (v.flags.c_contiguous and v.flags.writeable) for v in self.arrays) or _overlap([*self.arrays, X, T]):
+            raise NotCompilableError
+        trace = Trace()
+        nodes: dict[int, Traced] = {}  # one array may be two variables
+        values: dict[Traced, Any] = {}
+        old: list[Traced] = []
+        for i, v in enumerate(variables):
+            if isinstance(v, np.ndarray):
+                old.append(nodes.setdefault(id(v), trace.record("variable", (), v.shape, v.dtype, id(v))))
+                values[old[i]] = v
+            else:
+                old.append(trace.record("variable", (), (), None, i))
+                values[old[i]] = f"v{i}"
+        x = trace.record("inputs", (), (batch_size, *X.shape[1:]), X.dtype)
+        t = trace.record("targets", (), (batch_size, *T.shape[1:]), T.dtype)
+        eta = trace.record("eta", (), (), None)
+        values |= {x: np.empty(x.shape, x.dtype), t: np.empty(t.shape, t.dtype), eta: "eta"}
+        new = step(list(old), x, t, eta)
+        outputs = _outputs(old, new)
+        self._numbers = [i for i, node in enumerate(old) if node.is_number]
+        program = Program(Graph(trace, set(values), set(outputs)), values, outputs)
+        changed = [
+            (program.values[before], program.values[after]) for after, before in outputs.items() if before.is_number
+        ]
+        names = program.names | {"take": np.take, "X": X, "T": T, "x": values[x], "t": values[t]}
+        update = ["{} = {}".format(*(", ".join(part) for part in zip(*changed, strict=True)))] if changed else []
+        lines = [
+            f"def run(batches, eta, {', '.join(f'v{i}' for i in self._numbers)}):",
+            *(f"    {line}" for line in program.before),
+            "    for rows in batches:",
+            "        take(X, rows, 0, x, 'clip')",
+            "        take(T, rows, 0, t, 'clip')",
+            *(f"        {line}" for line in [*program.lines, *update]),
+            f"    return [{', '.join(f'v{i}' for i in self._numbers)}]",
+        ]
+        self.source = "\n".join(lines)
+        exec(self.source, names)  # noqa: S102  # the text consists of names and numbers that are made above
+        self._run = names["run"]
+
+    def fits(self, variables: Sequence[Any], X: Array, T: Array, batch_size: int) -> bool:
+        """Whether the step was compiled for these arrays."""
+        now, compiled = [*_arrays(variables), X, T], [*self.arrays, self.X, self.T]
+        return batch_size == self.batch_size and [id(a) for a in now] == [id(a) for a in compiled]
+
+    def run(self, variables: Sequence[Any], batches: Iterable[npt.NDArray[np.int64]], eta: float) -> list[Any]:
+        """Make the step on each batch. Return the new variables."""
+        after = list(variables)
+        with np.errstate(all="ignore"), numpy_denormals.flushed():
+            numbers = self._run(batches, eta, *(variables[i] for i in self._numbers))
+        for i, value in zip(self._numbers, numbers, strict=True):
+            after[i] = value
+        return after
+
+
+def _arrays(variables: Sequence[Any]) -> list[Array]:
+    return [v for v in variables if isinstance(v, np.ndarray)]
+
+
+def _overlap(arrays: list[Array]) -> bool:
+    """Whether two different arrays share memory."""
+    return any(a is not b and np.may_share_memory(a, b) for a, b in itertools.combinations(arrays, 2))
+
+
+def _outputs(old: list[Traced], new: list[Any]) -> dict[Traced, Traced]:
+    """The new values of the variables that change, and their old values."""
+    outputs: dict[Traced, Traced] = {}
+    for before, after in zip(old, new, strict=True):
+        if not isinstance(after, Traced) or (after.shape, after.dtype) != (before.shape, before.dtype):
+            raise NotCompilableError
+        if after is not before and outputs.setdefault(after, before) is not before:
+            raise NotCompilableError
+    if outputs.keys() & set(old):
+        raise NotCompilableError
+    return outputs
+
+
+class CompiledEpoch:
+    """A loop over the batches of an epoch. Its step is compiled at the first call, and again for other arrays."""
+
+    def __init__(self, step: Callable[..., list[Any]]) -> None:
+        self.step = step
+        self.compiled: CompiledStep | None = None
+
+    def __call__(
+        self, variables: list[Any], X: Array, T: Array, batches: Sequence[npt.NDArray[np.int64]], eta: float
+    ) -> list[Any]:
+        """Make the step on each batch. All batches have the same size. The arguments are those of `Epoch`."""
+        if not batches:
+            return variables
+        size = len(batches[0])
+        if self.compiled is None or not self.compiled.fits(variables, X, T, size):
+            self.compiled = CompiledStep(self.step, variables, X, T, size)
+        return self.compiled.run(variables, batches, eta)
