@@ -143,7 +143,7 @@ def infer_num_classes(Ttrain: Matrix, Ttest: Matrix) -> int:
 
 
 def load_npz_dataset(
-    filename: str | PathLike[str], shapes: Mapping[str, tuple[int, ...]] | None = None
+    filename: str | PathLike[str], shapes: Mapping[str, tuple[int, ...]] | None = None, mapped: bool = False
 ) -> dict[str, Matrix]:
     """Read Xtrain, Ttrain, Xtest and Ttest from an `.npz` file. Inputs become float32.
 
@@ -151,11 +151,12 @@ def load_npz_dataset(
         filename: the file.
         shapes: the shapes of the four arrays, if they are known. Without them, a compressed file may take as much
             memory as `npz_files.unpacked_limit` says.
+        mapped: whether arrays are mapped into memory, as `npz_files.load_dict_from_npz` says.
 
     Raises:
         NervaError: if the file is missing or damaged, an array is missing, or the shapes do not match.
     """
-    data = load_dict_from_npz(filename, shapes or dict.fromkeys(("Xtrain", "Ttrain", "Xtest", "Ttest")))
+    data = load_dict_from_npz(filename, shapes or dict.fromkeys(("Xtrain", "Ttrain", "Xtest", "Ttest")), mapped=mapped)
     for part in ("train", "test"):
         X, T = data[f"X{part}"], data[f"T{part}"]
         for name, array in ((f"X{part}", X), (f"T{part}", T)):

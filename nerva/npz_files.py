@@ -6,6 +6,7 @@ first, and the sizes that they declare are checked before memory is allocated. N
 
 import io
 import math
+import mmap
 import tokenize
 import warnings
 import zipfile
@@ -70,6 +71,7 @@ def load_dict_from_npz(
     filename: str | PathLike[str],
     expected: Mapping[str, tuple[int, ...] | None] | None = None,
     max_bytes: int | None = None,
+    mapped: bool = False,
 ) -> dict[str, Matrix]:
     """Read the arrays of an `.npz` file.
 
@@ -79,6 +81,9 @@ def load_dict_from_npz(
             with None, it may have any shape. By default, all arrays of the file are read.
         max_bytes: the number of bytes that the arrays without an expected shape may take; by default, see
             `unpacked_limit`.
+        mapped: whether arrays that are not compressed are mapped into memory. They are read when they are used, and
+            all processes share them. The checksums of the zip format are not checked then, and the file must not be
+            changed in place while the arrays exist; a new file may replace it.
 
     Raises:
         NervaError: if the file is missing or damaged, holds anything but arrays of numbers or text, lacks an expected
@@ -99,7 +104,13 @@ def load_dict_from_npz(
                     raise NervaError(f"{filename} has no {' and no '.join(missing)}; it has {_listed(members)}")
                 headers = {name: _header(archive, name, members[name]) for name in names}
                 _check(headers, expected or {}, unpacked_limit(filename) if max_bytes is None else max_bytes, filename)
-                return {name: _elements(archive, name, header) for name, header in headers.items()}
+                whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if mapped else None
+                return {
+                    name: _elements(archive, name, header)
+                    if whole is None or header.member.compress_type != zipfile.ZIP_STORED
+                    else _mapped(whole, name, header)
+                    for name, header in headers.items()
+                }
         except NervaError:
             raise
         except _FILE_ERRORS as error:
@@ -185,6 +196,20 @@ def _elements(archive: zipfile.ZipFile, name: str, header: _Header) -> Matrix:
         if stream.read(1):  # zipfile checks the checksum when it has read everything
             raise ValueError(f"{name} is longer than declared")
     return content.view(header.dtype).reshape(header.shape, order="F" if header.fortran_order else "C")
+
+
+def _mapped(whole: mmap.mmap, name: str, header: _Header) -> Matrix:
+    """The elements of an array in a mapped file. A change of the array is private, and does not change the file."""
+    # The fixed part of the member's own header takes 30 bytes; the last four are the sizes of the name and of the rest.
+    start = header.member.header_offset + 30
+    sizes = np.frombuffer(whole, "<u2", 2, start - 4)
+    start += int(sizes.sum()) + header.offset
+    if start + header.nbytes > len(whole):
+        raise ValueError(f"{name} is longer than the file")
+    content = np.frombuffer(whole, np.uint8, header.nbytes, start).view(header.dtype)
+    # NumPy computes slowly with elements at addresses that are no multiples of their size.
+    aligned = content if content.flags.aligned else content.copy()
+    return aligned.reshape(header.shape, order="F" if header.fortran_order else "C")
 
 
 def _listed(names: Iterable[str]) -> str:

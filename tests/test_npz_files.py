@@ -71,7 +71,11 @@ def load(kind: str, path: Path) -> None:
     ways: list[Callable[[], object]] = [lambda: load_dict_from_npz(path)]
     if "dataset" in kind:
         shapes = {"Xtrain": (12, 4), "Ttrain": (12,), "Xtest": (5, 4), "Ttest": (5,)}
-        ways += [lambda: create_npz_dataloaders(path), lambda: load_npz_dataset(path, shapes)]
+        ways += [
+            lambda: create_npz_dataloaders(path),
+            lambda: load_npz_dataset(path, shapes),
+            lambda: load_npz_dataset(path, shapes, mapped=True),
+        ]
     else:
         ways += [lambda: network().load_weights_and_bias(path), lambda: load_multilayer_perceptron(path)]
     for way in ways:
@@ -381,14 +385,31 @@ def test_written_arrays_can_be_read(tmp_path) -> None:
     }
     save_dict_to_npz(tmp_path / "compressed", arrays)
     np.savez(tmp_path / "stored.npz", **arrays)
-    for name in ("compressed.npz", "stored.npz"):
-        loaded = load_dict_from_npz(tmp_path / name)
+    for name, mapped in (
+        ("compressed.npz", False),
+        ("stored.npz", False),
+        ("compressed.npz", True),
+        ("stored.npz", True),
+    ):
+        loaded = load_dict_from_npz(tmp_path / name, mapped=mapped)
         assert list(loaded) == list(arrays)
         for key, x in arrays.items():
             np.testing.assert_array_equal(loaded[key], x)
             assert (loaded[key].dtype, loaded[key].flags.f_contiguous) == (x.dtype, x.flags.f_contiguous)
             assert loaded[key].flags.writeable
             assert loaded[key].flags.aligned
+
+
+def test_a_change_of_mapped_arrays_does_not_change_the_file(tmp_path) -> None:
+    path = tmp_path / "file.npz"
+    np.savez(path, a=np.arange(5))
+    before = path.read_bytes()
+    a = load_dict_from_npz(path, mapped=True)["a"]
+    a += 1
+    path.unlink()  # the arrays remain
+    assert a.tolist() == [1, 2, 3, 4, 5]
+    np.savez(path, a=np.arange(5))
+    assert path.read_bytes() == before
 
 
 def test_only_expected_arrays_are_read(tmp_path) -> None:

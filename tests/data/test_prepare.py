@@ -4,15 +4,18 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import shutil
+import sys
 import tarfile
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from nerva.data import Dataset, RawFile, load_prepared, prepare
-from nerva.datasets import load_npz_dataset
+from nerva.datasets import checksum, load_npz_dataset
 from nerva.errors import NervaError
 from tests.data.raw_files import ARRAYS, RNG, put
 
@@ -69,6 +72,36 @@ def test_changed_data_are_refused(dataset, tmp_path) -> None:
     arrays["Xtest"][3, 3] += 1
     np.savez(prepared.npz, **arrays)
     with pytest.raises(NervaError, match=r"tiny\.npz is not what was prepared.*delete it"):
+        load_prepared(dataset, tmp_path)
+
+
+def test_the_checksum_is_computed_only_after_a_change(dataset, tmp_path, monkeypatch) -> None:
+    put(tmp_path / "raw" / "tiny")
+    prepared = prepare(dataset, tmp_path)
+    computed = []
+
+    def counted(arrays: dict[str, np.ndarray]) -> str:
+        computed.append(arrays)
+        return checksum(arrays)
+
+    monkeypatch.setattr(sys.modules["nerva.data.prepare"], "checksum", counted)
+    load_prepared(dataset, tmp_path)
+    load_prepared(dataset, tmp_path)
+    assert len(computed) == 2  # the file is so new that another change might set the same time
+    computed.clear()
+    time.sleep(1.1)
+    for _ in range(2):
+        arrays, sha256 = load_prepared(dataset, tmp_path)
+        assert sha256 == checksum(arrays)
+    assert len(computed) == 1
+    load_prepared(dataset, tmp_path, anew=True)
+    assert len(computed) == 2
+    # The same size and mtime as before: only the ctime tells that the file was changed.
+    status, content = prepared.npz.stat(), bytearray(prepared.npz.read_bytes())
+    content[content.index(arrays["Xtest"].tobytes()) + 5] ^= 1
+    prepared.npz.write_bytes(content)
+    os.utime(prepared.npz, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(NervaError, match="is not what was prepared"):
         load_prepared(dataset, tmp_path)
 
 
