@@ -101,7 +101,7 @@ def test_the_checksum_is_computed_only_after_a_change(dataset, tmp_path, monkeyp
     content[content.index(arrays["Xtest"].tobytes()) + 5] ^= 1
     prepared.npz.write_bytes(content)
     os.utime(prepared.npz, ns=(status.st_atime_ns, status.st_mtime_ns))
-    with pytest.raises(NervaError, match="is not what was prepared"):
+    with pytest.raises(NervaError, match="delete the file"):  # the header of a small array is read with all of it
         load_prepared(dataset, tmp_path)
 
 
