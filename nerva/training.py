@@ -37,12 +37,15 @@ BatchHook = Callable[[int, int, MultilayerPerceptron, Matrix, Matrix, Matrix], N
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """The metrics of one epoch. Epoch 0 is the network before training. Losses are means over the samples."""
+    """The metrics of one epoch. Epoch 0 is the network before training. Losses are means over the samples.
+
+    A metric is None if it was not measured.
+    """
 
     epoch: int
     learning_rate: float
-    train_loss: float
-    train_accuracy: float
+    train_loss: float | None
+    train_accuracy: float | None
     validation_loss: float | None
     validation_accuracy: float | None
     test_loss: float
@@ -144,6 +147,7 @@ def training_epochs(
     evaluation_loader: DataLoader | None = None,
     done: int | None = None,
     on_batch: BatchHook | None = None,
+    evaluate_training: int = 1,
 ) -> Iterator[EpochRecord]:
     """Train a network, and yield a record before the first epoch and after each epoch.
 
@@ -159,10 +163,12 @@ def training_epochs(
         done: the number of epochs that the network has already been trained for. If it is given, the first record is
             that of the next epoch.
         on_batch: a function that observes each batch.
+        evaluate_training: the training set is evaluated every so many epochs, and after the last one.
     """
 
     def record(epoch: int, eta: float, seconds: float) -> EpochRecord:
-        train = evaluate(M, evaluation_loader or train_loader, loss)
+        due = epoch % evaluate_training == 0 or epoch == epochs
+        train = evaluate(M, evaluation_loader or train_loader, loss) if due else (None, None)
         validation = evaluate(M, validation_loader, loss) if validation_loader else (None, None)
         test = evaluate(M, test_loader, loss)
         return EpochRecord(epoch, eta, train[0], train[1], validation[0], validation[1], test[0], test[1], seconds)

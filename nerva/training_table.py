@@ -32,9 +32,9 @@ def _rule(validation: bool) -> str:
     return "-" * (sum(width + 3 for _, width, _ in _columns(validation)) - 3)
 
 
-def _row(values: Sequence[float], validation: bool) -> str:
-    columns = _columns(validation)
-    return " | ".join(f"{x:>{width}{form}}" for x, (_, width, form) in zip(values, columns, strict=True))
+def _row(values: Sequence[float | None], validation: bool) -> str:
+    columns = zip(values, _columns(validation), strict=True)
+    return " | ".join(" " * width if x is None else f"{x:>{width}{form}}" for x, (_, width, form) in columns)
 
 
 def table_head(validation: bool = False) -> list[str]:

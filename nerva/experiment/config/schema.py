@@ -23,6 +23,7 @@ class Train:
     epochs: int = 1
     batch_size: int = 1
     evaluation_batch_size: int = 1  # it changes the last bits of a metric
+    evaluate_training: int = 1  # the training set is evaluated every so many epochs, and after the last one
 
 
 @dataclass

@@ -49,6 +49,7 @@ def validate(config: Config) -> None:
     _between("seed", config.seed, 0, 2**63 - 1)
     _between("train.epochs", train.epochs, 1, MAX_EPOCHS)
     _between("train.evaluation_batch_size", train.evaluation_batch_size, 1, LARGEST_SIZE)
+    _between("train.evaluate_training", train.evaluate_training, 1, MAX_EPOCHS)
     # These name files. A recorded configuration may come from a stranger.
     for key, name in (
         ("data.name", data.name),

@@ -13,8 +13,8 @@ class EpochMetrics:
     """The metrics of one epoch. Losses are means over the samples."""
 
     epoch: int
-    train_loss: float
-    train_accuracy: float
+    train_loss: float | None
+    train_accuracy: float | None
     validation_loss: float | None
     validation_accuracy: float | None
     test_loss: float

@@ -30,6 +30,7 @@ class Training:
     evaluation_loader: DataLoader  # the same samples, in batches for evaluation
     validation_loader: DataLoader
     test_loader: DataLoader
+    evaluate_training: int  # the training set is evaluated every so many epochs
     records: list[EpochRecord] = field(default_factory=list)  # the first is of the network before training
     best: EpochRecord | None = None  # the record of the best epoch by validation accuracy
     best_weights: dict[str, Matrix] = field(default_factory=dict)
@@ -41,7 +42,7 @@ class Training:
         for record in training_epochs(
             self.M, epochs, self.loss, self.learning_rate,
             self.train_loader, self.test_loader, self.validation_loader, self.evaluation_loader,
-            self.records[-1].epoch if self.records else None,
+            self.records[-1].epoch if self.records else None, evaluate_training=self.evaluate_training,
         ):  # fmt: skip
             self.records.append(record)
             # Of equally accurate epochs, the first counts: it took less training.
@@ -57,7 +58,7 @@ class Training:
     def diverged(self) -> bool:
         """Whether a loss of the last epoch is not finite. Later losses cannot be finite then."""
         last = self.records[-1]
-        return not (math.isfinite(last.train_loss) and math.isfinite(last.validation_loss or 0))
+        return not (math.isfinite(last.train_loss or 0) and math.isfinite(last.validation_loss or 0))
 
 
 def build(config: Config, arrays: dict[str, Matrix]) -> Training:
@@ -96,4 +97,5 @@ def build(config: Config, arrays: dict[str, Matrix]) -> Training:
         loader("train", slice(split), evaluation),
         loader("train", slice(split, None), evaluation),
         loader("test", slice(None), evaluation),
+        config.train.evaluate_training,
     )

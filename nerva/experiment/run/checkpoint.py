@@ -111,7 +111,7 @@ class Checkpoint:
 
     def _restore_records(self, rows: list[list[Any]], best: int | None) -> None:
         records = [EpochRecord(*row) for row in rows]
-        numbers = all(kind(x) == "a number" for row in rows for x in row)
+        numbers = all(x is None or kind(x) == "a number" for row in rows for x in row)
         epochs = [record.epoch for record in records if type(record.epoch) is int]
         if not (records and numbers and epochs == list(range(len(records)))):
             raise ValueError("its records are not those of epochs 0, 1, …")

@@ -139,7 +139,8 @@ def _train(config: Config, identity: Identity, arrays: dict[str, Matrix], folder
     for path, parameters in weights.items():
         save_dict_to_npz(path, parameters)
     last = t.records[-1]
-    reason = f"the loss is {last.train_loss} after epoch {last.epoch}: training diverged" if t.diverged else None
+    loss = last.validation_loss if last.train_loss is None else last.train_loss
+    reason = f"the loss is {loss} after epoch {last.epoch}: training diverged" if t.diverged else None
     if reason:
         log.error("run %s failed: %s", folder.run_id, reason)
     trained = sum(record.seconds for record in t.records)

@@ -32,6 +32,9 @@ METRICS = {
 }
 
 
+_OF_TRAINING_SET = ("train_loss", "train_accuracy")
+
+
 def parameters(config: Config) -> list[Param]:
     """The parameters of a configuration, by their dotted names."""
     values = flat(dataclasses.asdict(config)).items()
@@ -70,7 +73,9 @@ def epoch_metrics(rows: Iterable[dict[str, float]], config: Config) -> list[Metr
     images = config.data.train - config.data.validation
     metrics = []
     for row in rows:
-        values = {name: row[column] for column, name in METRICS.items()}
+        due = row["epoch"] % config.train.evaluate_training == 0 or row["epoch"] == config.train.epochs
+        measured = METRICS if due else {c: name for c, name in METRICS.items() if c not in _OF_TRAINING_SET}
+        values = {name: row[column] for column, name in measured.items()}
         if row["seconds"] > 0:
             values["time/images_per_second"] = images / row["seconds"]
         metrics += [Metric(name, value, round(row["time"] * 1000), int(row["epoch"])) for name, value in values.items()]
