@@ -74,7 +74,7 @@ LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashe
 lock: ## resolve the dependencies again and write the locks (needs uv)
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
-	$(LOCK) --extra dev --extra jax --extra tensorflow --constraint requirements-dev.lock --output-file requirements-backends.lock
+	$(LOCK) --extra dev --extra jax --extra tensorflow --extra mkl --constraint requirements-dev.lock --output-file requirements-backends.lock
 	$(LOCK) --extra dev --extra bench --constraint requirements-dev.lock --output-file requirements-bench.lock
 
 clean: ## remove .venv and caches, but not results/

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nerva.datasets import DataLoader
+from nerva.errors import NervaError
 from nerva.loss_functions import parse_loss_function
 from nerva.matrix_operations import (
     columns_mean,
@@ -133,8 +134,19 @@ def test_an_update_by_momentum_is_one_product() -> None:
 
 
 def test_without_cblas_numpy_multiplies(monkeypatch) -> None:
-    monkeypatch.setattr(numpy_blas, "_gemm", lambda letter: None)
+    monkeypatch.setattr(numpy_blas, "find", lambda: None)
     agree(train(momentum()), train(momentum(), **EAGER))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [("blis", 'should be numpy or mkl, not "blis"'), ("mkl", r"needs the package mkl: pip install")],
+)
+def test_a_blas_that_is_not_there(monkeypatch, wanted: str, message: str) -> None:
+    monkeypatch.setenv("NERVA_BLAS", wanted)
+    monkeypatch.setattr(numpy_blas, "_mkl", lambda: None)
+    with pytest.raises(NervaError, match=message):
+        numpy_blas.find.__wrapped__()
 
 
 def test_the_step_is_compiled_again_for_other_arrays_and_batches() -> None:

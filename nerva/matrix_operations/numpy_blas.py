@@ -1,20 +1,26 @@
-"""Matrix products by the BLAS that NumPy has loaded, called directly.
+"""Matrix products by a BLAS that is called directly: C := alpha A B + beta C, which NumPy has no function for.
 
-Its function `gemm` computes C := alpha A B + beta C, which NumPy's own functions don't offer.
+If the package `mkl` is installed, it is Intel's MKL. Otherwise it is the BLAS that NumPy has loaded. The environment
+variable NERVA_BLAS=numpy chooses the latter in any case.
 """
 
 import ctypes
 import functools
+import os
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nerva.errors import NervaError
+
 Array = npt.NDArray[Any]
 
 _ROW_ORDER, _PLAIN, _TRANSPOSED = 101, 111, 112
-# The names of the function in NumPy's wheels and in other builds, and the type of its sizes.
+# The names of the function in NumPy's wheels and in other libraries, and the type of its sizes.
 _NAMES = (
     ("scipy_cblas_{}gemm64_", ctypes.c_int64),
     ("cblas_{}gemm64_", ctypes.c_int64),
@@ -22,6 +28,66 @@ _NAMES = (
 )
 _LETTERS = {"f": "s", "d": "d"}
 _NUMBERS = {"f": ctypes.c_float, "d": ctypes.c_double}
+
+
+@dataclass(frozen=True)
+class Blas:
+    """A library, and the function of it that computes products of float32 and of float64."""
+
+    name: str  # with its version
+    order: str  # in which it multiplies matrices of samples fastest: C (rows) or F (columns)
+    gemm: dict[str, tuple[Any, Any]]  # by the character of the dtype: the function, and the type of its sizes
+
+
+@functools.cache
+def find() -> Blas | None:
+    """The library that computes; None if NumPy's BLAS has no such function.
+
+    Raises:
+        NervaError: if NERVA_BLAS names a library that is unknown or not installed.
+    """
+    wanted = os.environ.get("NERVA_BLAS", "")
+    if wanted not in ("", "numpy", "mkl"):
+        raise NervaError(f'NERVA_BLAS should be numpy or mkl, not "{wanted}"')
+    blas = _mkl() if wanted != "numpy" else None
+    if wanted == "mkl" and blas is None:
+        raise NervaError('NERVA_BLAS=mkl needs the package mkl: pip install "nerva[mkl]"')
+    return blas or _of_numpy()
+
+
+def _mkl() -> Blas | None:
+    try:
+        package = distribution("mkl")
+    except PackageNotFoundError:
+        return None
+    for file in package.files or ():
+        if file.name.startswith("libmkl_rt."):
+            # This library loads the others, and chooses the kernels of the CPU.
+            return _functions(f"mkl {package.version}", "C", str(package.locate_file(file)))
+    return None
+
+
+def _of_numpy() -> Blas | None:
+    from threadpoolctl import threadpool_info  # takes 10 ms
+
+    libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    # SciPy's wheels have a library of their own.
+    for library in sorted(libraries, key=lambda library: "numpy.libs" not in library["filepath"]):
+        name = f"{library['internal_api']} {library['version'] or ''}".strip()
+        if (blas := _functions(name, "F", library["filepath"])) is not None:
+            return blas
+    return None
+
+
+def _functions(name: str, order: str, path: str) -> Blas | None:
+    library = ctypes.CDLL(path)
+    for text, integer in _NAMES:
+        if hasattr(library, text.format("s")):
+            gemm = {char: (getattr(library, text.format(letter)), integer) for char, letter in _LETTERS.items()}
+            for function, _ in gemm.values():
+                function.restype = None
+            return Blas(name, order, gemm)
+    return None
 
 
 def number(value: float, dtype: Any) -> Any:
@@ -41,10 +107,10 @@ def product(alpha: Any, A: Array, B: Array, beta: Any, C: Array) -> Callable[[],
     """
     if not C.flags.c_contiguous:
         return product(alpha, B.T, A.T, beta, C.T)
-    found = _gemm(_LETTERS[C.dtype.char])
-    if found is None:
+    blas = find()
+    if blas is None:
         return functools.partial(_product_by_numpy, alpha, A, B, beta, C, np.empty_like(C))
-    gemm, integer = found
+    gemm, integer = blas.gemm[C.dtype.char]
     (m, k), n = A.shape, B.shape[1]
 
     def order(X: Array) -> tuple[int, Any]:
@@ -70,19 +136,3 @@ def _product_by_numpy(alpha: Any, A: Array, B: Array, beta: Any, C: Array, tempo
         C += temporary
     else:
         C[...] = temporary
-
-
-@functools.cache
-def _gemm(letter: str) -> tuple[Any, Any] | None:
-    """The function of NumPy's BLAS and the type of its sizes; None if it can't be found."""
-    from threadpoolctl import threadpool_info  # takes 10 ms
-
-    paths = [info["filepath"] for info in threadpool_info() if info["user_api"] == "blas"]
-    for path in sorted(paths, key=lambda path: "numpy.libs" not in path):  # SciPy brings a library of its own
-        library = ctypes.CDLL(path)
-        for name, integer in _NAMES:
-            function = getattr(library, name.format(letter), None)
-            if function is not None:
-                function.restype = None
-                return function, integer
-    return None

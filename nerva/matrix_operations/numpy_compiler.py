@@ -4,7 +4,7 @@ The step is called once with traced matrices. What they record becomes a Python 
 which are allocated once. This saves what a step of NumPy costs beside its arithmetic:
 
 - Results go into the same arrays in each step, in place where the old values are not needed any more.
-- Matrices with one row per sample are in column order, the fast form for nearly all products.
+- Matrices with one row per sample are in the order for which most products are fastest: with OpenBLAS, by columns.
 - X := aX + bPQ, the update of an optimizer, is one call of the BLAS, and so is PQ + 1b.
 - Element-wise operations on large matrices are computed in parts that stay in the cache.
 - What nobody uses is not computed.
@@ -322,8 +322,9 @@ class Program:
             self._call(function, *map(operand, arguments), out)
 
     def _product_order(self, factors: Any) -> str:
-        """Row order for DYᵀX, whose rows are outputs; column order for products whose rows are samples."""
-        return "C" if factors[0].function == "transpose" else "F"
+        """Row order for DYᵀX, whose rows are outputs; the BLAS's best order for products whose rows are samples."""
+        library = blas.find()
+        return "C" if library is None or factors[0].function == "transpose" else library.order
 
     def _emit_product(self, b: Any, factors: Any, a: Any, out: Array) -> None:
         """out := b PQ + a out."""

@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from nerva.backends import BACKENDS
+from nerva.backends import BACKENDS, chosen
 from nerva.errors import NervaError
 from nerva.experiment.paths import python_path
 
@@ -31,6 +31,7 @@ _PINS = {
         "OPENBLAS_L2_SIZE": "512",
         "OPENBLAS_NUM_THREADS": "1",
         "NPY_ENABLE_CPU_FEATURES": "X86_V3",
+        "NERVA_BLAS": "numpy",
     },
     "native": {"OPENBLAS_NUM_THREADS": "1"},
 }
@@ -50,6 +51,7 @@ _VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NPY_ENABLE_CPU_FEATURES",
     "NPY_DISABLE_CPU_FEATURES",
+    "NERVA_BLAS",
     *(name for backend in BACKENDS.values() for name in backend.environment),
 )
 
@@ -195,11 +197,14 @@ def departure() -> str:
 
 
 @functools.cache
-def in_effect() -> dict[str, str]:
+def in_effect() -> dict[str, Any]:
     """The versions, BLAS kernel and SIMD level of this process, as NumPy and its BLAS report them."""
     import numpy as np
     from threadpoolctl import threadpool_info
 
+    from nerva.matrix_operations import numpy_blas
+
+    products = numpy_blas.find() if chosen()[0] == "numpy" else None
     # SciPy's wheels have an OpenBLAS of their own, which the engine does not use.
     libraries = [x for x in threadpool_info() if x["user_api"] == "blas" and "scipy.libs" not in x["filepath"]]
     config: Any = np.show_config(mode="dicts")
@@ -208,6 +213,7 @@ def in_effect() -> dict[str, str]:
         "blas": ", ".join(f"{x['internal_api']} {x['version'] or ''}".strip() for x in libraries),
         "kernel": ", ".join(str(x.get("architecture", "unknown")) for x in libraries),
         "simd": " ".join(config["SIMD Extensions"].get("found", [])),
+        "products": products.name if products else None,  # the BLAS of NumPy's compiled training steps
     }
 
 

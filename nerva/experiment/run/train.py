@@ -121,8 +121,8 @@ def _train(config: Config, identity: Identity, arrays: dict[str, Matrix], folder
         log.info(table_row(record))
     if t.records:
         log.info("resuming after epoch %d, where this run was interrupted", t.records[-1].epoch)
-    # With more than one thread, the order of sums and their last bits depend on the number of cores. Overflow shows in
-    # the metrics of the epoch.
+    # With more than one thread, the order of sums and their last bits depend on the number of cores. The provenance has
+    # loaded every BLAS, so that the limit holds for all. Overflow shows in the metrics of the epoch.
     with threadpool_limits(1), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         try:
             for record in t.epochs(config.train.epochs):
