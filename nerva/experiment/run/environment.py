@@ -24,6 +24,7 @@ def environment(mode: str) -> dict[str, str | int | None]:
         "cpu": numerics.cpu(),
         "blas": effect["blas"],
         "kernel": effect["kernel"],
+        "products": effect["products"],
         "simd": effect["simd"],
         "threads": 1,
         "system": f"{platform.system()} {platform.machine()}",
