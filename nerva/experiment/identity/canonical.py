@@ -87,6 +87,9 @@ def canonical_form(config: Config) -> Canonical:
         return registry.canonical(text)
 
     others = _other_components(config)
+    train = dict(vars(config.train))
+    if train["evaluate_training"] == 1:
+        del train["evaluate_training"]  # runs that were recorded before this key was added keep their form
     canonical: Canonical = {
         "data": _data(config.data),
         "sizes": config.sizes,
@@ -95,7 +98,7 @@ def canonical_form(config: Config) -> Canonical:
         "optimizer": component(*others["optimizer"]),
         "learning_rate": component(*others["learning_rate"]),
         "loss": component(*others["loss"]),
-        "train": dict(vars(config.train)),
+        "train": train,
         "seed": config.seed,
         "numerics": resolve_mode(config.numerics.mode, config.backend.name),
     }

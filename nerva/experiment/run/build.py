@@ -30,7 +30,7 @@ class Training:
     evaluation_loader: DataLoader  # the same samples, in batches for evaluation
     validation_loader: DataLoader
     test_loader: DataLoader
-    evaluate_training: int  # the training set is evaluated every so many epochs
+    evaluate_training: int = 1  # the training set is evaluated every so many epochs
     records: list[EpochRecord] = field(default_factory=list)  # the first is of the network before training
     best: EpochRecord | None = None  # the record of the best epoch by validation accuracy
     best_weights: dict[str, Matrix] = field(default_factory=dict)

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
@@ -119,6 +120,20 @@ def test_an_interruption_after_every_epoch(monkeypatch, elsewhere, caplog) -> No
     # Each epoch is in the log once.
     lines = [line.split("|")[0].split()[-1] for line in folder.log.read_text().splitlines() if line.count("|") == 6]
     assert lines == ["epoch", "0", "1", "2", "3", "4"]
+
+
+def test_an_interruption_where_the_training_set_is_not_evaluated(monkeypatch, elsewhere) -> None:
+    overrides = ("train.epochs=5", "train.evaluate_training=2", "model.hidden=[8]")
+    for epoch in range(5):
+        interrupted(monkeypatch, epoch, *overrides)
+    folder, whole = run(configured(*overrides), []), elsewhere(*overrides)
+    assert_same_results(folder, whole)
+    rows = folder.read_metrics()
+    assert [row["epoch"] for row in rows if not math.isnan(row["train_loss"])] == [0, 2, 4, 5]
+    assert not any(math.isnan(row[name]) for row in rows for name in row if not name.startswith("train_"))
+    every_epoch = elsewhere("train.epochs=5", "model.hidden=[8]")
+    assert every_epoch.run_id != folder.run_id
+    assert every_epoch.read_record().weights == whole.read_record().weights
 
 
 COMPONENTS = """

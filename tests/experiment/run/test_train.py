@@ -53,6 +53,11 @@ def test_the_best_weights_are_those_of_the_best_epoch() -> None:
     assert folder.weights.read_bytes() != folder.best.read_bytes()
 
 
+def test_a_run_whose_training_set_is_not_evaluated_in_each_epoch_may_diverge(caplog) -> None:
+    folder = trained(configured("learning_rate.lr=1e30", "train.epochs=5", "train.evaluate_training=5"))
+    assert folder.read_record().reason == "the loss is nan after epoch 1: training diverged"
+
+
 def test_a_run_that_exists_is_not_trained_again(recorded, caplog) -> None:
     caplog.set_level(logging.INFO)
     before = recorded.record.stat().st_mtime_ns

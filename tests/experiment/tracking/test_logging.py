@@ -55,6 +55,15 @@ def test_runs_are_logged_once(results, uri) -> None:
     assert "training diverged" in runs[bad.run_id].data.tags["mlflow.note.content"]
 
 
+def test_metrics_that_were_not_measured_are_not_logged(results, uri) -> None:
+    folder = trained(configured("train.epochs=3", "train.evaluate_training=2"))
+    track([folder], "digits-test", uri, results)
+    client = client_of(uri)
+    run_id = logged_in(client)[folder.run_id].info.run_id
+    for metric, epochs in (("train/loss", [0, 2, 3]), ("train/accuracy", [0, 2, 3]), ("validation/loss", [0, 1, 2, 3])):
+        assert [m.step for m in client.get_metric_history(run_id, metric)] == epochs
+
+
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory, empty_store):
     """A sweep in MLflow: two learning rates, one of which diverges."""
