@@ -10,9 +10,12 @@ A process has one candidate, so that each library has its own settings. This mod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import metadata
 from typing import Any, Protocol
 
 import numpy as np
+
+from nerva.experiment.config import numerics
 
 ETA, MU = 0.01, 0.9
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -170,6 +173,7 @@ class Jax:
         self.state = parameters, jax.tree.map(jnp.zeros_like, parameters)
         self.T = task.one_hot()
         self.compiled = jax.jit(self.step, donate_argnums=0)
+        self.outputs = jax.jit(self.feedforward)
 
     def feedforward(self, parameters: Any, X: Any) -> Any:
         *hidden, (W, b) = parameters
@@ -192,7 +196,7 @@ class Jax:
         self.jax.block_until_ready(self.state)
 
     def predict(self, X: Array) -> Array:
-        return np.asarray(self.jax.jit(self.feedforward)(self.state[0], X)).argmax(1)
+        return np.asarray(self.outputs(self.state[0], X)).argmax(1)
 
 
 class JaxScan(Jax):
@@ -217,6 +221,7 @@ class Keras:
     def __init__(self, task: Task) -> None:
         import keras
 
+        keras.utils.set_random_seed(1)  # without a seed, TensorFlow's deterministic operations refuse to shuffle
         self.task = task
         layers = [keras.layers.Dense(size, "relu") for size in task.sizes[1:-1]]
         self.network = keras.Sequential(
@@ -259,24 +264,37 @@ class Products:
 
 @dataclass(frozen=True)
 class Entry:
-    """How a candidate is made, the package that it needs, and the environment of its process."""
+    """How a candidate is made, the distribution that it needs, and the environment of its process."""
 
     create: Callable[[Task], Candidate]
     package: str
     environment: dict[str, str] = field(default_factory=dict)
 
+    def is_installed(self) -> bool:
+        """Whether the distribution is installed."""
+        try:
+            metadata.version(self.package)
+        except metadata.PackageNotFoundError:
+            return False
+        return True
 
+
+# The kernels of portable numerics, which every x86-64 CPU with AVX2 has.
+PORTABLE = numerics.environment("portable", {})
 CANDIDATES = {
-    "nerva": Entry(Nerva, "numpy", {"NERVA_BACKEND": "numpy"}),
+    "nerva": Entry(Nerva, "numpy", {"NERVA_BLAS": "numpy"}),
+    "nerva with MKL": Entry(Nerva, "mkl", {"NERVA_BLAS": "mkl"}),
+    "nerva, portable": Entry(Nerva, "numpy", PORTABLE),
     "nerva on PyTorch": Entry(Nerva, "torch", {"NERVA_BACKEND": "torch"}),
     "nerva on JAX": Entry(Nerva, "jax", {"NERVA_BACKEND": "jax"}),
     "nerva on TensorFlow": Entry(Nerva, "tensorflow", {"NERVA_BACKEND": "tensorflow"}),
-    "nerva-numpy": Entry(NervaNumpy, "nerva_numpy"),
-    "scikit-learn": Entry(ScikitLearn, "sklearn"),
+    "nerva-numpy": Entry(NervaNumpy, "nerva-numpy"),
+    "scikit-learn": Entry(ScikitLearn, "scikit-learn"),
     "PyTorch": Entry(PyTorch, "torch"),
     "PyTorch, compiled": Entry(partial(PyTorch, compiled=True), "torch"),
     "JAX, compiled step": Entry(Jax, "jax"),
     "JAX, compiled epoch": Entry(JaxScan, "jax"),
     "Keras on TensorFlow": Entry(Keras, "keras", {"KERAS_BACKEND": "tensorflow"}),
     "matrix products alone": Entry(Products, "numpy"),
+    "matrix products alone, portable": Entry(Products, "numpy", PORTABLE),
 }

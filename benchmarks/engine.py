@@ -5,43 +5,51 @@
 
 Each network is given as its sizes and its batch size. Networks with 784 inputs are trained on 20,000 images of MNIST
 (`nerva prepare data=mnist` prepares them; random images take their place without it), and those with 64 inputs on
-scikit-learn's digits.
+scikit-learn's digits. A layer of more than 2,000 neurons is trained on a tenth of the images. Measured are a training step, the outputs for 1, 1,000 and all test images, and the memory.
 
-Each candidate has a process of its own, on one thread of the CPU. All are started first; then they take turns, so that
-whatever else the machine does disturbs all of them alike. A ratio compares two times of the same round, and the table
-shows the median of these ratios. Compare only numbers from one call.
+Each candidate has a process of its own. All are started first; then they take turns, so that whatever else the machine
+does disturbs all of them alike. A ratio compares two times of the same round, and the tables show the medians of these
+ratios. Compare only numbers from one call.
 """
 
 import argparse
-import importlib.util
 import multiprocessing
 import os
+import resource
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 from unittest import mock
 
+import matplotlib as mpl
 import numpy as np
 from candidates import CANDIDATES, Candidate, Task
-from tables import ROOT, Table
+from tables import FOLDER, ROOT, Table
 from threadpoolctl import threadpool_info
 
 from nerva.backends import BACKENDS
 
-NETWORKS = ["784-1024-512-10:100", "784-128-64-10:100", "64-64-10:50"]
-# The ratios of the table: a peer, and the candidate with which it is compared.
+NETWORKS = [
+    "784-1024-512-10:100", "784-1024-512-10:16", "784-1024-512-10:1000", "784-128-64-10:100", "784-4096-4096-10:100",
+    "64-64-10:50",
+]  # fmt: skip
+# The ratios beside those to nerva: a peer, and the candidate with which it is compared.
 RATIOS = [
-    *((peer, "nerva") for peer in CANDIDATES if not peer.startswith("nerva on") and peer != "nerva"),
+    ("PyTorch", "nerva with MKL"),
+    ("JAX, compiled step", "nerva with MKL"),
     ("PyTorch", "nerva on PyTorch"),
     ("JAX, compiled step", "nerva on JAX"),
     ("JAX, compiled epoch", "nerva on JAX"),
     ("Keras on TensorFlow", "nerva on TensorFlow"),
+    ("nerva, portable", "matrix products alone, portable"),
+    ("nerva", "matrix products alone"),
 ]
 # One thread of the CPU, with every library.
-ENVIRONMENT = {
+ONE_THREAD = {
     **{name: value for backend in BACKENDS.values() for name, value in backend.environment.items()},
-    "OPENBLAS_NUM_THREADS": "1", "NERVA_DEVICE": "cpu", "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "",
+    "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
 }  # fmt: skip
+CPU = {"NERVA_BACKEND": "numpy", "NERVA_DEVICE": "cpu", "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
 IMAGES = 20_000
 MEASURED = 0.3  # seconds that a measurement should at least take
 
@@ -70,25 +78,41 @@ def images(inputs: int, mnist: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def serve(connection: Connection, name: str, network: str, mnist: Path) -> None:
-    """The process of a candidate. It answers each request with seconds per step or with the accuracy."""
+    """The process of a candidate. It answers each request with seconds, with the accuracy or with the memory."""
     sizes, batch = parse(network)
     X, labels, Xtest, test_labels = images(sizes[0], mnist)
+    if max(sizes) > 2000:
+        X, labels = X[: IMAGES // 10], labels[: IMAGES // 10]
+    before = _peak_memory()
     candidate: Candidate = CANDIDATES[name].create(Task(sizes, batch, X, labels))
-    start = time.perf_counter()
-    candidate.train()
-    first = time.perf_counter() - start
-    start = time.perf_counter()
-    candidate.train()
-    epochs = max(1, round(MEASURED / (time.perf_counter() - start)))
+    first = _seconds(candidate.train)
+    epochs = max(1, round(MEASURED / _seconds(candidate.train)))
     connection.send(first)
     for request in iter(connection.recv, None):
         if request == "train":
-            start = time.perf_counter()
-            for _ in range(epochs):
-                candidate.train()
-            connection.send((time.perf_counter() - start) / (epochs * (len(X) // batch)))
+            connection.send(_seconds(candidate.train, epochs) / (len(X) // batch))
         elif request == "accuracy":
             connection.send(float((candidate.predict(Xtest) == test_labels).mean()))
+        elif request == "memory":
+            connection.send(_peak_memory() - before)
+        else:
+            some = Xtest[:request]
+            candidate.predict(some)
+            times = max(1, min(1000, round(MEASURED / 3 / _seconds(lambda: candidate.predict(some)))))  # noqa: B023
+            connection.send(_seconds(lambda: candidate.predict(some), times))  # noqa: B023
+
+
+def _seconds(function, times: int = 1) -> float:
+    """The time that a call takes, as the mean of several calls."""
+    start = time.perf_counter()
+    for _ in range(times):
+        function()
+    return (time.perf_counter() - start) / times
+
+
+def _peak_memory() -> float:
+    """The largest memory of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def parse(network: str) -> tuple[list[int], int]:
@@ -97,21 +121,25 @@ def parse(network: str) -> tuple[list[int], int]:
     return [int(size) for size in sizes.split("-")], int(batch)
 
 
-def measure(table: Table, network: str, names: list[str], rounds: int, mnist: Path) -> None:
-    """Measure all candidates on one network."""
+def measure(table: Table, network: str, names: list[str], rounds: int, mnist: Path, threads: str) -> str:
+    """Measure all candidates on one network. Return the name of the network in the table."""
     sizes, batch = parse(network)
     title = f"{'-'.join(map(str, sizes))}, batch {batch}, {dataset(sizes[0], mnist)}"
+    title += "" if threads == "one" else ", all cores"
     connections = {}
     spawn = multiprocessing.get_context("spawn")
     for name in names:
         ours, theirs = spawn.Pipe()
-        with mock.patch.dict(os.environ, ENVIRONMENT | CANDIDATES[name].environment):
+        variables = CPU | (ONE_THREAD if threads == "one" else {}) | CANDIDATES[name].environment
+        if threads != "one":
+            variables.pop("OPENBLAS_NUM_THREADS", None)
+        with mock.patch.dict(os.environ, variables):
             spawn.Process(target=serve, args=(theirs, name, network, mnist), daemon=True).start()
         theirs.close()
         table.add(title, f"{name}: first epoch, with compilation", ours.recv())
         connections[name] = ours
 
-    def ask(name: str, what: str) -> float:
+    def ask(name: str, what: str | int) -> float:
         connections[name].send(what)
         return connections[name].recv()
 
@@ -119,17 +147,67 @@ def measure(table: Table, network: str, names: list[str], rounds: int, mnist: Pa
         taken = {name: ask(name, "train") for name in names}
         for name, seconds in taken.items():
             table.add(title, f"{name}: a step", seconds * 1000, "ms")
-        for peer, candidate in RATIOS:
-            if {peer, candidate} <= taken.keys():
+        peers = [(name, "nerva") for name in names if not name.startswith(("nerva on", "nerva,", "nerva with"))]
+        for peer, candidate in [*peers, *RATIOS]:
+            if {peer, candidate} <= taken.keys() and peer != candidate:
                 table.add(title, f"{peer} / {candidate}", taken[peer] / taken[candidate], "×")
-    for name, connection in connections.items():
-        if name != "matrix products alone":
-            table.add(title, f"{name}: accuracy", 100 * ask(name, "accuracy"), "%")
+    computing = [name for name in names if not name.startswith("matrix products")]
+    for count in (1, 1000, 10_000 if sizes[0] == 784 else 297):
+        for _ in range(rounds):
+            for name in computing:
+                table.add(title, f"{name}: outputs for {count} images", ask(name, count) * 1000, "ms")
+    for name in computing:
+        table.add(title, f"{name}: accuracy", 100 * ask(name, "accuracy"), "%")
+        table.add(title, f"{name}: memory beyond the images", ask(name, "memory"), "MB")
+    for connection in connections.values():
         connection.send(None)
+    return title
+
+
+def summary(table: Table, titles: list[str], names: list[str]) -> list[str]:
+    """A Markdown table of all candidates and networks: the time of a step, and the accuracy."""
+    lines = [f"| ms per step | {' | '.join(titles)} |", f"|---|{'---:|' * len(titles)}"]
+    for name in names:
+        cells = []
+        for title in titles:
+            step, accuracy = (table.measurements.get((title, f"{name}: {what}")) for what in ("a step", "accuracy"))
+            share = f" ({accuracy.median:.1f} %)" if accuracy else ""
+            cells.append(f"{step.median:.3g}{share}" if step else "")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def plot(table: Table, titles: list[str], names: list[str]) -> None:
+    """Draw the time of a step, with the spread over the rounds, as SVG and PNG."""
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, len(titles), figsize=(3.2 * len(titles) + 1.5, 0.32 * len(names) + 1.4), sharey=True)
+    for axis, title in zip(np.atleast_1d(axes), titles, strict=True):
+        for i, name in enumerate(names):
+            m = table.measurements.get((title, f"{name}: a step"))
+            if m is None:
+                continue
+            color = "#1f77b4" if name.startswith("nerva") and name != "nerva-numpy" else "#999999"
+            axis.barh(i, m.median, color=color)
+            axis.plot([min(m.values), max(m.values)], [i, i], color="black", linewidth=1)
+            axis.annotate(f" {m.median:.3g}", (max(m.values), i), va="center", fontsize=8)
+        axis.set_title(title.rpartition(", ")[0] or title, fontsize=9)
+        axis.set_xlabel("ms per step", fontsize=8)
+        axis.margins(x=0.2)
+        axis.tick_params(labelsize=8)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+    np.atleast_1d(axes)[0].set_yticks(range(len(names)), names)
+    np.atleast_1d(axes)[0].invert_yaxis()
+    figure.tight_layout()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for suffix in ("svg", "png"):
+        figure.savefig(FOLDER / f"{table.name}.{suffix}", dpi=110)
 
 
 def main() -> None:
-    """Measure, and write the table."""
+    """Measure, and write the tables and the plot."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--networks", nargs="+", default=NETWORKS, help="as 784-128-10:100, with the batch size")
     parser.add_argument(
@@ -137,15 +215,27 @@ def main() -> None:
         help="; ".join(CANDIDATES),
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=7, help="how often each candidate is measured")
+    parser.add_argument(
+        "--threads", nargs="+", default=["one", "all"], choices=["one", "all"], help="one thread, all cores"
+    )
     parser.add_argument("--mnist", type=Path, default=ROOT / "results/data/mnist.npz", help="the prepared file")
     arguments = parser.parse_args()
-    names = [name for name in arguments.candidates if importlib.util.find_spec(CANDIDATES[name].package)]
-    table = Table("engine", "The engine and its peers, on one thread")
-    for network in arguments.networks:
-        measure(table, network, names, arguments.rounds, arguments.mnist)
+    names = [name for name in arguments.candidates if CANDIDATES[name].is_installed()]
+    table = Table("engine", "The engine and its peers")
+    titles = {
+        threads: [
+            measure(table, network, names, arguments.rounds, arguments.mnist, threads) for network in arguments.networks
+        ]
+        for threads in arguments.threads
+    }
+    for threads, measured in titles.items():
+        table.summary += [f"## {threads.capitalize()} {'thread' if threads == 'one' else 'cores'}", ""]
+        table.summary += summary(table, measured, names)
+    plot(table, titles[arguments.threads[0]], names)
     kernels = ", ".join(sorted({str(info["architecture"]) for info in threadpool_info() if "architecture" in info}))
     table.remarks.append(
-        f"NumPy {np.__version__}, BLAS kernels {kernels}, OPENBLAS_CORETYPE={os.environ.get('OPENBLAS_CORETYPE')}."
+        f"NumPy {np.__version__}, BLAS kernels {kernels}, OPENBLAS_CORETYPE={os.environ.get('OPENBLAS_CORETYPE')}. "
+        "Numbers in brackets are accuracies on the test images after the measured epochs."
     )
     if missing := [name for name in CANDIDATES if name not in names]:
         table.remarks.append(f"Not measured: {', '.join(missing)}.")

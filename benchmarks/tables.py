@@ -41,6 +41,7 @@ class Table:
         self.name = name
         self.description = description
         self.measurements: dict[tuple[str, str], Measurement] = {}
+        self.summary: list[str] = []  # lines of Markdown above the table
         self.remarks: list[str] = []  # sentences below the table
 
     def add(self, section: str, what: str, value: float, unit: str = "s") -> None:
@@ -62,6 +63,7 @@ class Table:
     def _markdown(self) -> Iterable[str]:
         yield f"# {self.description}"
         yield f"\n{machine()}. Medians, with the least and the greatest value of several rounds.\n"
+        yield from self.summary
         yield "| what | | measured |"
         yield "|---|---|---|"
         section = None

@@ -35,7 +35,7 @@ class Blas:
     """A library, and the function of it that computes products of float32 and of float64."""
 
     name: str  # with its version
-    order: str  # in which it multiplies matrices of samples fastest: C (rows) or F (columns)
+    has_fast_parts: bool  # whether a product takes no longer if it is computed in parts of some hundred rows
     gemm: dict[str, tuple[Any, Any]]  # by the character of the dtype: the function, and the type of its sizes
 
 
@@ -63,7 +63,7 @@ def _mkl() -> Blas | None:
     for file in package.files or ():
         if file.name.startswith("libmkl_rt."):
             # This library loads the others, and chooses the kernels of the CPU.
-            return _functions(f"mkl {package.version}", "C", str(package.locate_file(file)))
+            return _functions(f"mkl {package.version}", True, str(package.locate_file(file)))
     return None
 
 
@@ -74,19 +74,19 @@ def _of_numpy() -> Blas | None:
     # SciPy's wheels have a library of their own.
     for library in sorted(libraries, key=lambda library: "numpy.libs" not in library["filepath"]):
         name = f"{library['internal_api']} {library['version'] or ''}".strip()
-        if (blas := _functions(name, "F", library["filepath"])) is not None:
+        if (blas := _functions(name, False, library["filepath"])) is not None:
             return blas
     return None
 
 
-def _functions(name: str, order: str, path: str) -> Blas | None:
+def _functions(name: str, has_fast_parts: bool, path: str) -> Blas | None:
     library = ctypes.CDLL(path)
     for text, integer in _NAMES:
         if hasattr(library, text.format("s")):
             gemm = {char: (getattr(library, text.format(letter)), integer) for char, letter in _LETTERS.items()}
             for function, _ in gemm.values():
                 function.restype = None
-            return Blas(name, order, gemm)
+            return Blas(name, has_fast_parts, gemm)
     return None
 
 

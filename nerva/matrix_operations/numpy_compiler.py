@@ -4,7 +4,7 @@ The step is called once with traced matrices. What they record becomes a Python 
 which are allocated once. This saves what a step of NumPy costs beside its arithmetic:
 
 - Results go into the same arrays in each step, in place where the old values are not needed any more.
-- Matrices with one row per sample are in the order for which most products are fastest: with OpenBLAS, by columns.
+- Matrices with one row per sample are in column order, the fast form for nearly all products.
 - X := aX + bPQ, the update of an optimizer, is one call of the BLAS, and so is PQ + 1b.
 - Element-wise operations on large matrices are computed in parts that stay in the cache.
 - What nobody uses is not computed.
@@ -29,6 +29,9 @@ Array = npt.NDArray[Any]
 # Element-wise operations on matrices of at least _LARGE elements are computed in parts of _PART elements.
 _PART = 1 << 16
 _LARGE = 1 << 18
+# Products of an update are computed in parts of this size and at least so many rows, together with the rest of the
+# update, if the BLAS is as fast in parts and the batch is small.
+_PART_OF_PRODUCT, _ROWS_OF_PRODUCT, _SMALL_BATCH = 150_000, 128, 256
 # Results that share the memory of their argument.
 _VIEWS = ("transpose", "reshape", "broadcast", "element")
 _ELEMENTWISE = ("where", "ufunc where", "cast")
@@ -322,9 +325,8 @@ class Program:
             self._call(function, *map(operand, arguments), out)
 
     def _product_order(self, factors: Any) -> str:
-        """Row order for DYᵀX, whose rows are outputs; the BLAS's best order for products whose rows are samples."""
-        library = blas.find()
-        return "C" if library is None or factors[0].function == "transpose" else library.order
+        """Row order for DYᵀX, whose rows are outputs; column order for products whose rows are samples."""
+        return "C" if factors[0].function == "transpose" else "F"
 
     def _emit_product(self, b: Any, factors: Any, a: Any, out: Array) -> None:
         """out := b PQ + a out."""
@@ -369,7 +371,11 @@ class Program:
             if node.is_number and not any(x in group for x in node.operands):
                 continue
             matrices = [x for x in node.operands if x.shape]
-            if not _is_elementwise(node) or any(x.shape != shape for x in (node, *matrices)):
+            if self._has_fast_parts(node):
+                matrices = matrices[:1]
+            elif not _is_elementwise(node):
+                break
+            if any(x.shape != shape for x in (node, *matrices)):
                 break
             given = [self.values[x] for x in matrices if x not in group]
             full = [X for X in given if 0 not in X.strides]
@@ -378,6 +384,15 @@ class Program:
                 break
             group[node] = None
         return list(group)
+
+    def _has_fast_parts(self, node: Traced) -> bool:
+        """Whether an operation is X := aX + bPQ, in place, and can be computed part by part."""
+        library = blas.find()
+        if node.function != "accumulate" or library is None or not library.has_fast_parts:
+            return False
+        X, P, *_ = node.operands
+        in_place = self._outputs.get(node) is X and self._may_overwrite(node, X)
+        return in_place and self.values[P].flags.c_contiguous and P.shape[1] <= _SMALL_BATCH
 
     def _emit_group(self, group: list[Traced]) -> None:
         """Add a loop over the parts of the matrices, in the order of their memory."""
@@ -389,6 +404,9 @@ class Program:
         order = next(_order(X) for X in given if 0 not in X.strides)
         size, *row = group[0].shape[::-1] if order == "F" else group[0].shape
         rows = max(1, _PART // math.prod(row))
+        if any(node.function == "accumulate" for node in group):
+            rows = max(_ROWS_OF_PRODUCT, _PART_OF_PRODUCT // math.prod(row))
+        calls: dict[str, list[Any]] = {}  # by their name in the loop: the products of each part
         arrays: dict[str, Array] = {}  # by the name of its part in the loop: a matrix, or a temporary part
         names: dict[Traced, str] = {}
         temporary: dict[Traced, str] = {}
@@ -416,6 +434,17 @@ class Program:
 
         outside, self.lines = self.lines, []
         for node in group:
+            if node.function == "accumulate":
+                X, P, Q, a, b = node.arguments
+                out, factor = self._holds(node, self.values[X]), self.values[P]
+                name(node)
+                numbers = self._as_c_number(b, node.dtype), self._as_c_number(a, node.dtype)
+                calls[f"gemm{len(calls)}"] = [
+                    blas.product(numbers[0], factor[i : i + rows], self.values[Q], numbers[1], out[i : i + rows])
+                    for i in range(0, size, rows)
+                ]
+                self.lines.append(f"gemm{len(calls) - 1}()")
+                continue
             if node in self._outputs or not all(user in members for user in graph.users[node]):
                 self._result(node, order)
             else:
@@ -425,10 +454,14 @@ class Program:
                 spare.append(temporary.pop(x))
         inside, self.lines = self.lines, outside
         parts = [
-            tuple(X[start : start + rows] if len(X) == size else X[: size - start] for X in arrays.values())
-            for start in range(0, size, rows)
+            (
+                *(X[start : start + rows] if len(X) == size else X[: size - start] for X in arrays.values()),
+                *(products[i] for products in calls.values()),
+            )
+            for i, start in enumerate(range(0, size, rows))
         ]
-        self.lines += [f"for {', '.join(arrays)} in {self._name(parts)}:", *(f"    {line}" for line in inside)]
+        names_of_parts = ", ".join([*arrays, *calls])
+        self.lines += [f"for {names_of_parts} in {self._name(parts)}:", *(f"    {line}" for line in inside)]
 
 
 def _is_number(x: Any) -> bool:
