@@ -2,8 +2,8 @@
 
 A step changes attributes: parameters, gradients, and the state of optimizers. A compiler needs a function, which takes
 the old values of these attributes as arguments and returns the new ones. `CompiledTraining` makes this function of the
-methods of a network: it sets the attributes to the arguments, calls the methods, and returns the values that the
-attributes have afterwards. The equations do not know of it.
+methods of a network: it puts the arguments into the attributes, calls the methods, and returns the values that the
+attributes have afterwards. The layers need no change for it.
 """
 
 from collections.abc import Callable
@@ -80,22 +80,21 @@ class CompiledTraining:
         )
 
     def train(self, data: DataLoader, eta: float) -> bool:
-        """Train the network for one epoch. Return whether that was possible.
+        """Train the network for one epoch. Return False, and change nothing, if its step can't be compiled.
 
-        It is not possible if the library does not compile, or if a component can't be compiled. Then nothing
-        has changed, and later calls return False at once.
+        Later calls return False at once then.
         """
         if self._run_epoch is None:
             return False
         before = [getattr(component, name) for component, name in self._variables]
         attributes_before = [(component, attributes(component)) for component in self._components]
-        generators = _generators(self._constants, data)
+        generators = _generators([*self._constants, data.rng])
         states = [generator.bit_generator.state for generator in generators]
         batches = data.shuffled()
         compiled_batches = batches if COMPILES_LAST_BATCH else batches[:-1]
-        after: list[Any] | None = None
+        after = list(before)
         try:
-            after = self._run_epoch(list(before), data.Xdata, data.targets, compiled_batches, eta)
+            after = self._run_epoch(after, data.Xdata, data.targets, compiled_batches, eta)
         except _NOT_COMPILABLE:
             self._run_epoch = None
             for generator, state in zip(generators, states, strict=True):
@@ -103,19 +102,20 @@ class CompiledTraining:
             return False
         finally:
             _restore(attributes_before)
-            for (component, name), old, new in zip(self._variables, before, after or before, strict=True):
+            for (component, name), old, new in zip(self._variables, before, after, strict=True):
+                # Some compilers return numbers as matrices.
                 setattr(component, name, type(old)(new) if isinstance(old, int | float) else new)
         for rows in batches[len(compiled_batches) :]:
             self.step(self.M, self.loss, take_rows(data.Xdata, rows), take_rows(data.targets, rows), eta)
         return True
 
     def _step_as_function(self, variables: list[Any], X: Matrix, T: Matrix, eta: Any) -> list[Any]:
-        """The step as a function. It runs only while it is compiled."""
+        """The step as a function. Only the compiler calls it, with traced matrices."""
         for (component, name), value in zip(self._variables, variables, strict=True):
             setattr(component, name, value)
         constants = self._read_constants()
         generators = _generators(constants)
-        states = [str(generator.bit_generator.state) for generator in generators]
+        states = [str(generator.bit_generator.state) for generator in generators]  # texts, because they may hold arrays
         self.step(self.M, self.loss, X, T, eta)
         drawn = states != [str(generator.bit_generator.state) for generator in generators]
         if drawn or not _same(constants, self._read_constants()):
@@ -170,13 +170,12 @@ def _restore(attributes_before: list[tuple[Any, dict[str, Any]]]) -> None:
             setattr(component, name, value)
 
 
-def _generators(constants: list[Any], data: DataLoader | None = None) -> list[np.random.Generator]:
-    found = [value for value in constants if isinstance(value, np.random.Generator)]
-    return [*found, *([data.rng] if data and data.rng is not None else [])]
+def _generators(values: list[Any]) -> list[np.random.Generator]:
+    return [value for value in values if isinstance(value, np.random.Generator)]
 
 
 def _same(before: list[Any], now: list[Any]) -> bool:
-    """Whether constants are the same objects, or equal numbers and texts."""
+    """Whether constants are the same objects, or equal numbers or strings."""
 
     def same(a: Any, b: Any) -> bool:
         return a is b or (type(a) is type(b) and isinstance(a, int | float | str) and a == b)

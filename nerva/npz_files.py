@@ -7,6 +7,7 @@ first, and the sizes that they declare are checked before memory is allocated. N
 import io
 import math
 import mmap
+import struct
 import tokenize
 import warnings
 import zipfile
@@ -35,7 +36,7 @@ _NUMBERS_AND_TEXT = "biufcSU"
 # What zipfile and zlib raise for a damaged file.
 _FILE_ERRORS = (
     *(OSError, EOFError, LookupError, NotImplementedError, OverflowError, RuntimeError, TypeError, ValueError),
-    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error),
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error),
 )
 # What NumPy raises for a damaged header, which it evaluates as a Python literal.
 _HEADER_ERRORS = (
@@ -82,8 +83,9 @@ def load_dict_from_npz(
         max_bytes: the number of bytes that the arrays without an expected shape may take; by default, see
             `unpacked_limit`.
         mapped: whether arrays that are not compressed are mapped into memory. They are read when they are used, and
-            all processes share them. The checksums of the zip format are not checked then, and the file must not be
-            changed in place while the arrays exist; a new file may replace it.
+            all processes share them, except for arrays at an odd address in the file, which are copied. The checksums
+            of the zip format are not checked then, and the file must not be changed in place while the arrays exist; a
+            new file may replace it.
 
     Raises:
         NervaError: if the file is missing or damaged, holds anything but arrays of numbers or text, lacks an expected
@@ -199,11 +201,10 @@ def _elements(archive: zipfile.ZipFile, name: str, header: _Header) -> Matrix:
 
 
 def _mapped(whole: mmap.mmap, name: str, header: _Header) -> Matrix:
-    """The elements of an array in a mapped file. A change of the array is private, and does not change the file."""
-    # The fixed part of the member's own header takes 30 bytes; the last four are the sizes of the name and of the rest.
+    """The elements of an array in a mapped file. A change of the array does not change the file (copy-on-write)."""
+    # The member's own header has 30 bytes. The last four are the lengths of the name and of the extra field.
     start = header.member.header_offset + 30
-    sizes = np.frombuffer(whole, "<u2", 2, start - 4)
-    start += int(sizes.sum()) + header.offset
+    start += sum(struct.unpack_from("<HH", whole, start - 4)) + header.offset
     if start + header.nbytes > len(whole):
         raise ValueError(f"{name} is longer than the file")
     content = np.frombuffer(whole, np.uint8, header.nbytes, start).view(header.dtype)

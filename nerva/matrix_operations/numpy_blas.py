@@ -20,14 +20,14 @@ from nerva.errors import NervaError
 Array = npt.NDArray[Any]
 
 _ROW_ORDER, _PLAIN, _TRANSPOSED = 101, 111, 112
-# The names of the function in NumPy's wheels and in other libraries, and the type of its sizes.
+# The names of the function, and the type of its sizes.
 _NAMES = (
-    ("scipy_cblas_{}gemm64_", ctypes.c_int64),
+    ("scipy_cblas_{}gemm64_", ctypes.c_int64),  # in NumPy's wheels
     ("cblas_{}gemm64_", ctypes.c_int64),
     ("cblas_{}gemm", ctypes.c_int),
 )
-_LETTERS = {"f": "s", "d": "d"}
-_NUMBERS = {"f": ctypes.c_float, "d": ctypes.c_double}
+# By the character of a dtype: the letter in the name, and the type of numbers.
+_TYPES: dict[str, tuple[str, Any]] = {"f": ("s", ctypes.c_float), "d": ("d", ctypes.c_double)}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Blas:
 
 @functools.cache
 def find() -> Blas | None:
-    """The library that computes; None if NumPy's BLAS has no such function.
+    """The BLAS of compiled steps. None if it has the function `cblas_sgemm` under no known name.
 
     Raises:
         NervaError: if NERVA_BLAS names a library that is unknown or not installed.
@@ -63,7 +63,7 @@ def _mkl() -> Blas | None:
     for file in package.files or ():
         if file.name.startswith("libmkl_rt."):
             # This library loads the others, and chooses the kernels of the CPU.
-            return _functions(f"mkl {package.version}", True, str(package.locate_file(file)))
+            return _load(f"mkl {package.version}", True, str(package.locate_file(file)))
     return None
 
 
@@ -74,16 +74,16 @@ def _of_numpy() -> Blas | None:
     # SciPy's wheels have a library of their own.
     for library in sorted(libraries, key=lambda library: "numpy.libs" not in library["filepath"]):
         name = f"{library['internal_api']} {library['version'] or ''}".strip()
-        if (blas := _functions(name, False, library["filepath"])) is not None:
+        if (blas := _load(name, False, library["filepath"])) is not None:
             return blas
     return None
 
 
-def _functions(name: str, has_fast_parts: bool, path: str) -> Blas | None:
+def _load(name: str, has_fast_parts: bool, path: str) -> Blas | None:
     library = ctypes.CDLL(path)
-    for text, integer in _NAMES:
-        if hasattr(library, text.format("s")):
-            gemm = {char: (getattr(library, text.format(letter)), integer) for char, letter in _LETTERS.items()}
+    for pattern, integer in _NAMES:
+        if hasattr(library, pattern.format("s")):
+            gemm = {char: (getattr(library, pattern.format(letter)), integer) for char, (letter, _) in _TYPES.items()}
             for function, _ in gemm.values():
                 function.restype = None
             return Blas(name, has_fast_parts, gemm)
@@ -92,11 +92,12 @@ def _functions(name: str, has_fast_parts: bool, path: str) -> Blas | None:
 
 def number(value: float, dtype: Any) -> Any:
     """A number that a product uses. Its attribute `value` may be changed between two products."""
-    return _NUMBERS[np.dtype(dtype).char](value)
+    _, kind = _TYPES[np.dtype(dtype).char]
+    return kind(value)
 
 
 def product(alpha: Any, A: Array, B: Array, beta: Any, C: Array) -> Callable[[], None]:
-    """The call that computes C := alpha A B + beta C.
+    """A function without arguments that computes C := alpha A B + beta C. The shapes are not checked.
 
     Args:
         alpha: a `number`.
@@ -113,12 +114,12 @@ def product(alpha: Any, A: Array, B: Array, beta: Any, C: Array) -> Callable[[],
     gemm, integer = blas.gemm[C.dtype.char]
     (m, k), n = A.shape, B.shape[1]
 
-    def order(X: Array) -> tuple[int, Any]:
+    def order_and_leading_dimension(X: Array) -> tuple[int, Any]:
         if X.flags.c_contiguous:
             return _PLAIN, integer(X.shape[1])
         return _TRANSPOSED, integer(X.shape[0])
 
-    (a, lda), (b, ldb) = order(A), order(B)
+    (a, lda), (b, ldb) = order_and_leading_dimension(A), order_and_leading_dimension(B)
     pointer = ctypes.c_void_p
     call = functools.partial(
         gemm, ctypes.c_int(_ROW_ORDER), ctypes.c_int(a), ctypes.c_int(b), integer(m), integer(n), integer(k),

@@ -4,10 +4,10 @@ The step is called once with traced matrices. What they record becomes a Python 
 which are allocated once. This saves what a step of NumPy costs beside its arithmetic:
 
 - Results go into the same arrays in each step, in place where the old values are not needed any more.
-- Matrices with one row per sample are in column order, the fast form for nearly all products.
+- Matrices with one row per sample are in column order. The BLAS is faster with it for nearly all products.
 - X := aX + bPQ, the update of an optimizer, is one call of the BLAS, and so is PQ + 1b.
 - Element-wise operations on large matrices are computed in parts that stay in the cache.
-- What nobody uses is not computed.
+- Results that are not used are not computed.
 """
 
 import itertools
@@ -21,17 +21,20 @@ import numpy.typing as npt
 
 from nerva.matrix_operations import numpy_blas as blas
 from nerva.matrix_operations import numpy_denormals
-from nerva.matrix_operations.numpy_trace import Trace, Traced
+from nerva.matrix_operations.numpy_trace import Trace, Traced, is_matrix
 from nerva.matrix_operations.shared import NotCompilableError
 
 Array = npt.NDArray[Any]
 
-# Element-wise operations on matrices of at least _LARGE elements are computed in parts of _PART elements.
+# Element-wise operations on matrices of at least _LARGE elements are computed in parts of _PART elements. The numbers
+# here were measured on a CPU with 2 MB of second-level cache.
 _PART = 1 << 16
 _LARGE = 1 << 18
-# Products of an update are computed in parts of this size and at least so many rows, together with the rest of the
-# update, if the BLAS is as fast in parts and the batch is small.
-_PART_OF_PRODUCT, _ROWS_OF_PRODUCT, _SMALL_BATCH = 150_000, 128, 256
+# The product of an update is computed in parts as well, together with the rest of the update, if the BLAS is as fast in
+# parts and the batch has at most _SMALL_BATCH samples.
+_PART_OF_PRODUCT = 150_000  # elements
+_MIN_ROWS_OF_PRODUCT = 128
+_SMALL_BATCH = 256
 # Results that share the memory of their argument.
 _VIEWS = ("transpose", "reshape", "broadcast", "element")
 _ELEMENTWISE = ("where", "ufunc where", "cast")
@@ -47,7 +50,7 @@ def _order(X: Array) -> str:
 
 
 class Graph:
-    """The operations that the new values of the variables need, in their order, and who uses which result."""
+    """The operations that the new values of the variables need, in their order, and the users of each result."""
 
     def __init__(self, trace: Trace, inputs: set[Traced], outputs: set[Traced]) -> None:
         users = _users(_needed(trace, inputs, outputs))
@@ -81,7 +84,7 @@ def _users(nodes: list[Traced]) -> dict[Traced, list[Traced]]:
 
 
 def _fold(node: Traced, users: dict[Traced, list[Traced]], outputs: set[Traced]) -> None:
-    """Turn aX + bPQ into one operation, if nobody else uses the product."""
+    """Turn aX + bPQ into one operation, if no other operation uses the product."""
 
     def is_only_for(x: Traced, user: Traced) -> bool:
         return x not in outputs and len(users.get(x, ())) == 1 and users[x][0] is user
@@ -90,7 +93,7 @@ def _fold(node: Traced, users: dict[Traced, list[Traced]], outputs: set[Traced])
         """x as a number times a matrix."""
         if isinstance(x, Traced) and x.function is np.multiply and is_only_for(x, node):
             a, X = x.arguments
-            if _is_number(a):
+            if not is_matrix(a):
                 return a, X
         return 1, x
 
@@ -125,16 +128,16 @@ class Program:
         self._outputs = outputs
         self._root = {node: node for node in values}  # the result whose memory a result shares
         self._owned: dict[Traced, Array] = {}  # the temporary arrays, by the result that they hold
-        self._free: dict[Any, list[Array]] = {}
+        self._free: dict[Any, list[Array]] = {}  # temporary arrays without a result, by shape, dtype and order
         self._changing = {old for old in outputs.values() if old.is_number}  # numbers that change in each step
-        self._numbers: dict[Any, Any] = {}
+        self._number_arrays: dict[Any, Any] = {}  # and arguments of the BLAS
         self._name_of: dict[int, str] = {}
 
         position = 0
         while position < len(graph.nodes):
-            group = self._group(position)
-            if len(group) > 1:
-                self._emit_group(group)
+            group, order = self._group(position)
+            if len(group) > 1:  # a single operation gains nothing from parts
+                self._emit_group(group, order)
                 position = graph.position[group[-1]] + 1
             else:
                 self._emit(graph.nodes[position])
@@ -157,53 +160,61 @@ class Program:
         return self._name_of[id(value)]
 
     def _call(self, function: Any, *arguments: Any, **options: Any) -> None:
-        """Add a call. Arguments are arrays, or texts that stand in the code as they are."""
+        """Add a call; see `_line`."""
+        self.lines.append(self._line(function, *arguments, **options))
+
+    def _line(self, function: Any, *arguments: Any, **options: Any) -> str:
+        """The code of a call. Arguments are arrays, or texts that stand in the code as they are."""
 
         def text(x: Any) -> str:
             return x if isinstance(x, str) else self._name(x)
 
         listed = [text(x) for x in arguments] + [f"{key}={text(x)}" for key, x in options.items()]
-        self.lines.append(f"{self._name(function)}({', '.join(listed)})")
+        return f"{self._name(function)}({', '.join(listed)})"
 
     # --- numbers ----------------------------------------------------------------------------------------------------
 
     def _emit_number(self, node: Traced) -> None:
-        arguments = [
-            repr(x) if not isinstance(x, Traced) else self.values[x] if x.is_number else self._name(self.values[x])
-            for x in node.arguments
-        ]
+        arguments = [self._number_text(x) for x in node.arguments]
         if any(x in self._changing or not x.is_number for x in node.operands):
             self._changing.add(node)
         self.values[node] = f"n{self.graph.position[node]}"
         function = _norm if node.function == "norm" else node.function
         self._lines_for(node).append(f"{self.values[node]} = {self._name(function)}({', '.join(arguments)})")
 
+    def _number_text(self, x: Any) -> str:
+        """An argument of a function of numbers, in the code."""
+        if isinstance(x, Traced):
+            text: str = self.values[x] if x.is_number else self._name(self.values[x])
+            return text
+        return repr(x) if math.isfinite(x) else self._name(x)
+
     def _lines_for(self, number: Any) -> list[str]:
         return self.lines if number in self._changing else self.before
 
     def _as_array(self, x: Any, dtype: Any, function: Callable[[float], float] = float) -> Array:
         """A number, or a function of it, as an array without dimensions."""
-        key = (x, np.dtype(dtype), function)
-        if key not in self._numbers:
-            array = self._numbers[key] = np.array(0 if isinstance(x, Traced) else function(x), dtype)
+        key = (x if isinstance(x, Traced) else repr(x), np.dtype(dtype), function)
+        if key not in self._number_arrays:
+            array = self._number_arrays[key] = np.array(0 if isinstance(x, Traced) else function(x), dtype)
             if isinstance(x, Traced):
                 self._lines_for(x).append(f"{self._name(array)}[()] = {self._name(function)}({self.values[x]})")
-        found: Array = self._numbers[key]
+        found: Array = self._number_arrays[key]
         return found
 
     def _as_c_number(self, x: Any, dtype: Any) -> Any:
         """A number as an argument of the BLAS."""
-        key = (x, "C", np.dtype(dtype))
-        if key not in self._numbers:
-            number = self._numbers[key] = blas.number(0 if isinstance(x, Traced) else x, dtype)
+        key = (x if isinstance(x, Traced) else repr(x), np.dtype(dtype), "BLAS")
+        if key not in self._number_arrays:
+            number = self._number_arrays[key] = blas.number(0 if isinstance(x, Traced) else x, dtype)
             if isinstance(x, Traced):
                 self._lines_for(x).append(f"{self._name(number)}.value = {self.values[x]}")
-        return self._numbers[key]
+        return self._number_arrays[key]
 
     # --- arrays -----------------------------------------------------------------------------------------------------
 
     def _allocate(self, node: Traced, order: Any = "C") -> Array:
-        """An array for a result, which may have been used before."""
+        """An array for a result: a free array of its shape, dtype and order, or a new one."""
         free = self._free.get((node.shape, node.dtype, order))
         array: Array = free.pop() if free else np.zeros(node.shape, node.dtype, order)
         self._owned[node] = array
@@ -221,15 +232,16 @@ class Program:
             self._free.setdefault((array.shape, array.dtype, _order(array)), []).append(array)
 
     def _may_overwrite(self, node: Traced, operand: Traced) -> bool:
-        """Whether an operation may write its result where an operand is."""
+        """Whether an operation may write its result into the array of an operand."""
         if not isinstance(node.function, np.ufunc) and node.function != "accumulate":
             return False
-        # A product can't overwrite its factors, and no operation a view of its operand, such as the transposed matrix.
+        # A product must not overwrite its factors. An element-wise operation must not overwrite an array that it also
+        # reads through a view, such as the transposed matrix.
         others = node.operands[1:] if node.function == "accumulate" else [x for x in node.operands if x is not operand]
         is_read = any(self._root.get(x) is operand for x in others)
         return self.graph.last_use[operand] == self.graph.position[node] and not is_read
 
-    def _variable(self, node: Traced) -> Array | None:
+    def _array_of_variable(self, node: Traced) -> Array | None:
         """The array of the variable whose new value this is, if its old value is not needed any more."""
         old = self._outputs.get(node)
         if old is None:
@@ -240,7 +252,7 @@ class Program:
 
     def _result(self, node: Traced, order: str = "") -> Array:
         """The array for the result of an element-wise operation or a sum, in a given order or in that of an operand."""
-        array = self._variable(node)
+        array = self._array_of_variable(node)
         if array is not None and order in ("", _order(array)):
             return self._holds(node, array)
         similar = [x for x in node.operands if x.shape == node.shape and isinstance(self.values.get(x), np.ndarray)]
@@ -263,7 +275,7 @@ class Program:
             self._root[node] = self._root[x]
             self.values[node] = _view(self.values[x], node)
         elif _is_elementwise(node):
-            self._emit_elementwise(node, self._result(node), self.values.__getitem__)
+            self.lines += self._elementwise(node, self._result(node), self.values.__getitem__)
         elif function == "accumulate":
             self._emit_accumulate(node)
         elif function == "product":
@@ -284,48 +296,48 @@ class Program:
             raise NotCompilableError
 
     def _operand(self, x: Any, dtype: Any) -> Array:
-        if isinstance(x, Traced) and not x.is_number:
-            return self.values[x]  # type: ignore[no-any-return]
-        return self._as_array(x, dtype)
+        return self.values[x] if is_matrix(x) else self._as_array(x, dtype)
 
-    def _emit_elementwise(self, node: Traced, out: Any, value: Callable[[Traced], Any]) -> None:
-        """Add the code of an element-wise operation.
+    def _elementwise(self, node: Traced, out: Any, value: Callable[[Traced], Any]) -> list[str]:
+        """The code of an element-wise operation.
 
         Args:
             node: the operation.
             out: the array of the result, or its name.
             value: the array of an operand, or its name.
         """
+        # Numbers take the dtype of the widest real operand, so that they do not change the dtype of the result.
         dtypes = [x.dtype for x in node.operands if not x.is_number and x.dtype != bool]
         dtype = max(dtypes, key=lambda d: d.itemsize, default=node.dtype)
 
         def operand(x: Any) -> Any:
-            return value(x) if isinstance(x, Traced) and not x.is_number else self._as_array(x, dtype)
+            return value(x) if is_matrix(x) else self._as_array(x, dtype)
 
         function, arguments = node.function, node.arguments
         if function == "cast":
-            self._call(np.copyto, out, operand(arguments[0]), "'unsafe'")
-        elif function == "where":
-            condition, X, Y = arguments
-            self._call(np.copyto, out, operand(Y))
-            self._call(np.copyto, out, operand(X), where=operand(condition))
-        elif function == "ufunc where":
+            return [self._line(np.copyto, out, operand(arguments[0]), "'unsafe'")]
+        if function == "where":
+            condition, X, Y = map(operand, arguments)
+            return [self._line(np.copyto, out, Y), self._line(np.copyto, out, X, where=condition)]
+        if function == "ufunc where":
             ufunc, default = node.detail
-            condition, *operands = arguments
-            self._call(np.copyto, out, repr(default))
-            self._call(ufunc, *map(operand, operands), out, where=operand(condition))
-        elif function in (np.maximum, np.minimum):
-            self._call(function, *map(operand, arguments), out=out)
-        elif function is np.true_divide and _is_number(arguments[1]):
+            condition, *operands = map(operand, arguments)
+            return [self._line(np.copyto, out, repr(default)), self._line(ufunc, *operands, out, where=condition)]
+        if function is np.true_divide and not is_matrix(arguments[1]):
             # Multiplication takes less time than division.
-            self._call(np.multiply, operand(arguments[0]), self._as_array(arguments[1], dtype, _reciprocal), out)
-        elif function is np.power and not isinstance(arguments[1], Traced) and arguments[1] == 2:
-            self._call(np.square, operand(arguments[0]), out)
-        else:
-            self._call(function, *map(operand, arguments), out)
+            reciprocal = self._as_array(arguments[1], dtype, _reciprocal)
+            return [self._line(np.multiply, operand(arguments[0]), reciprocal, out)]
+        if function is np.power and not isinstance(arguments[1], Traced) and arguments[1] == 2:
+            return [self._line(np.square, operand(arguments[0]), out)]
+        if function in (np.maximum, np.minimum):
+            return [self._line(function, *map(operand, arguments), out=out)]  # NumPy deprecates a third argument
+        return [self._line(function, *map(operand, arguments), out)]
 
     def _product_order(self, factors: Any) -> str:
-        """Row order for DYᵀX, whose rows are outputs; column order for products whose rows are samples."""
+        """Row order for DYᵀX, whose rows are outputs; column order for products whose rows are samples.
+
+        The form of a product tells which it probably is. An error costs only time.
+        """
         return "C" if factors[0].function == "transpose" else "F"
 
     def _emit_product(self, b: Any, factors: Any, a: Any, out: Array) -> None:
@@ -349,123 +361,142 @@ class Program:
         if X in self._owned and self._may_overwrite(node, X):
             out = self._owned[node] = self._owned.pop(X)
             self._holds(node, out)
-        elif self._outputs.get(node) is X and self._variable(node) is not None:
+        elif self._outputs.get(node) is X and self._array_of_variable(node) is not None:
             out = self._holds(node, old)
         else:
             out = self._allocate(node, self._product_order(factors))
             self._call(np.copyto, out, old)
         self._emit_product(b, factors, a, out)
 
-    # --- element-wise operations in parts ---------------------------------------------------------------------------
+    # --- operations in parts ------------------------------------------------------------------------------------------
 
-    def _group(self, start: int) -> list[Traced]:
-        """Element-wise operations from a position on, all on large matrices of the same shape and order.
+    def _group(self, start: int) -> tuple[list[Traced], str]:
+        """Operations from a position on that are computed part by part, and the order of their matrices.
 
-        There may be numbers between them, which do not depend on them.
+        They are element-wise, or updates with a product, on large matrices of the same shape and order. Numbers between
+        them that do not depend on them are left out, and computed before.
         """
         group: dict[Traced, None] = {}
         shape, order = self.graph.nodes[start].shape, ""
         if math.prod(shape) < _LARGE:
-            return []
+            return [], ""
         for node in self.graph.nodes[start:]:
             if node.is_number and not any(x in group for x in node.operands):
                 continue
             matrices = [x for x in node.operands if x.shape]
-            if self._has_fast_parts(node):
-                matrices = matrices[:1]
+            if node.function == "accumulate":
+                X, *factors = matrices
+                if any(x in group for x in factors) or not self._has_fast_parts(node):
+                    break
+                matrices = [X]
             elif not _is_elementwise(node):
                 break
             if any(x.shape != shape for x in (node, *matrices)):
                 break
+            # Repeated rows and columns may be of any order.
             given = [self.values[x] for x in matrices if x not in group]
             full = [X for X in given if 0 not in X.strides]
             order = order or "".join(map(_order, full[:1]))
-            if not order or any(_order(X) != order or not X.flags.forc for X in full):
+            contiguous = all(X.flags.forc for X in full)  # in any order
+            if not order or not contiguous or any(_order(X) != order for X in full):
                 break
             group[node] = None
-        return list(group)
+        return list(group), order
 
     def _has_fast_parts(self, node: Traced) -> bool:
-        """Whether an operation is X := aX + bPQ, in place, and can be computed part by part."""
+        """Whether an operation is X := aX + bPQ, in place, and takes no longer in parts."""
         library = blas.find()
-        if node.function != "accumulate" or library is None or not library.has_fast_parts:
+        if library is None or not library.has_fast_parts:
             return False
         X, P, *_ = node.operands
         in_place = self._outputs.get(node) is X and self._may_overwrite(node, X)
         return in_place and self.values[P].flags.c_contiguous and P.shape[1] <= _SMALL_BATCH
 
-    def _emit_group(self, group: list[Traced]) -> None:
-        """Add a loop over the parts of the matrices, in the order of their memory."""
+    def _emit_group(self, group: list[Traced], order: str) -> None:
+        """Add a loop over the parts of matrices. A part has some rows, or some columns in column order."""
         graph, members = self.graph, set(group)
         for node in graph.nodes[graph.position[group[0]] : graph.position[group[-1]]]:
             if node.is_number:
                 self._emit_number(node)
-        given = [self.values[x] for x in group[0].operands if x.shape]
-        order = next(_order(X) for X in given if 0 not in X.strides)
-        size, *row = group[0].shape[::-1] if order == "F" else group[0].shape
+        length, *row = group[0].shape[::-1] if order == "F" else group[0].shape
         rows = max(1, _PART // math.prod(row))
         if any(node.function == "accumulate" for node in group):
-            rows = max(_ROWS_OF_PRODUCT, _PART_OF_PRODUCT // math.prod(row))
-        calls: dict[str, list[Any]] = {}  # by their name in the loop: the products of each part
-        arrays: dict[str, Array] = {}  # by the name of its part in the loop: a matrix, or a temporary part
-        names: dict[Traced, str] = {}
+            rows = max(_MIN_ROWS_OF_PRODUCT, _PART_OF_PRODUCT // math.prod(row))
+        loop = PartLoop(length, rows)
+        names: dict[Traced, str] = {}  # of the part of each matrix
         temporary: dict[Traced, str] = {}
-        spare: list[str] = []
+        lines: list[str] = []
 
-        def add(array: Array) -> str:
-            arrays[f"x{len(arrays)}"] = array
-            return f"x{len(arrays) - 1}"
+        def part(x: Traced) -> Any:
+            """The name of the part of a matrix, or the array of a number."""
+            if not x.shape:
+                return self.values[x]
+            if x not in names:
+                names[x] = loop.add_matrix(self.values[x].T if order == "F" else self.values[x])
+            return names[x]
 
-        def name(x: Traced) -> Any:
-            """The name of the part of a matrix, or a number's array."""
-            if x.shape and x not in names:
-                names[x] = add(self.values[x].T if order == "F" else self.values[x])
-            return names.get(x, self.values.get(x))
-
-        def temporary_part(node: Traced) -> str:
-            for x in node.operands:
-                if x in temporary and x.dtype == node.dtype and self._may_overwrite(node, x):
-                    return temporary.pop(x)
-            for text in spare:
-                if arrays[text].dtype == node.dtype:
-                    spare.remove(text)
-                    return text
-            return add(np.empty((min(rows, size), *row), node.dtype))
-
-        outside, self.lines = self.lines, []
         for node in group:
             if node.function == "accumulate":
                 X, P, Q, a, b = node.arguments
-                out, factor = self._holds(node, self.values[X]), self.values[P]
-                name(node)
-                numbers = self._as_c_number(b, node.dtype), self._as_c_number(a, node.dtype)
-                calls[f"gemm{len(calls)}"] = [
-                    blas.product(numbers[0], factor[i : i + rows], self.values[Q], numbers[1], out[i : i + rows])
-                    for i in range(0, size, rows)
-                ]
-                self.lines.append(f"gemm{len(calls) - 1}()")
+                out = self._holds(node, self.values[X])
+                beta, alpha = self._as_c_number(a, node.dtype), self._as_c_number(b, node.dtype)
+                lines.append(
+                    loop.add([blas.product(alpha, self.values[P][i], self.values[Q], beta, out[i]) for i in loop.parts])
+                    + "()"
+                )
                 continue
             if node in self._outputs or not all(user in members for user in graph.users[node]):
                 self._result(node, order)
             else:
-                names[node] = temporary[node] = temporary_part(node)
-            self._emit_elementwise(node, name(node), name)
+                mine = [x for x in node.operands if x in temporary and x.dtype == node.dtype]
+                overwritten = [x for x in mine if self._may_overwrite(node, x)]
+                names[node] = temporary[node] = (
+                    temporary.pop(overwritten[0]) if overwritten else loop.add_temporary(row, node.dtype)
+                )
+            lines += self._elementwise(node, part(node), part)
             for x in [x for x in temporary if graph.last_use[x] <= graph.position[node]]:
-                spare.append(temporary.pop(x))
-        inside, self.lines = self.lines, outside
-        parts = [
-            (
-                *(X[start : start + rows] if len(X) == size else X[: size - start] for X in arrays.values()),
-                *(products[i] for products in calls.values()),
-            )
-            for i, start in enumerate(range(0, size, rows))
-        ]
-        names_of_parts = ", ".join([*arrays, *calls])
-        self.lines += [f"for {names_of_parts} in {self._name(parts)}:", *(f"    {line}" for line in inside)]
+                loop.free(temporary.pop(x), x.dtype)
+        self.lines.append(f"for {', '.join(loop.columns)} in {self._name(loop.turns())}:")
+        self.lines += [f"    {line}" for line in lines]
 
 
-def _is_number(x: Any) -> bool:
-    return x.is_number if isinstance(x, Traced) else True
+class PartLoop:
+    """A loop over the parts of matrices: the names in it, and what they stand for in each turn."""
+
+    def __init__(self, length: int, rows: int) -> None:
+        """
+        Args:
+            length: the number of rows of the matrices.
+            rows: the number of rows of a part; the last part may have fewer.
+        """
+        self.parts = [slice(start, min(start + rows, length)) for start in range(0, length, rows)]
+        self.columns: dict[str, list[Any]] = {}
+        self._free: dict[Any, list[str]] = {}
+
+    def add(self, values: list[Any]) -> str:
+        """Give a name to one value per turn."""
+        name = f"x{len(self.columns)}"
+        self.columns[name] = values
+        return name
+
+    def add_matrix(self, X: Array) -> str:
+        """Give a name to the parts of a matrix."""
+        return self.add([X[part] for part in self.parts])
+
+    def add_temporary(self, row: list[int], dtype: Any) -> str:
+        """Give a name to an array for a part, whose rows have a given shape. It may be one that was free."""
+        if self._free.get(dtype):
+            return self._free[dtype].pop()
+        X = np.empty((self.parts[0].stop, *row), dtype)
+        return self.add([X[: part.stop - part.start] for part in self.parts])
+
+    def free(self, name: str, dtype: Any) -> None:
+        """Let the array of a temporary part be used again."""
+        self._free.setdefault(dtype, []).append(name)
+
+    def turns(self) -> list[tuple[Any, ...]]:
+        """The values of all names in each turn."""
+        return list(zip(*self.columns.values(), strict=True))
 
 
 def _reciprocal(x: float) -> float:
@@ -507,39 +538,39 @@ class CompiledStep:
         if any(not (v.flags.c_contiguous and v.flags.writeable) for v in self.arrays) or _overlap([*self.arrays, X, T]):
             raise NotCompilableError
         trace = Trace()
-        nodes: dict[int, Traced] = {}  # one array may be two variables
-        values: dict[Traced, Any] = {}
-        old: list[Traced] = []
-        for i, v in enumerate(variables):
-            if isinstance(v, np.ndarray):
-                old.append(nodes.setdefault(id(v), trace.record("variable", (), v.shape, v.dtype, id(v))))
-                values[old[i]] = v
-            else:
-                old.append(trace.record("variable", (), (), None, i))
-                values[old[i]] = f"v{i}"
+        # One array may be two variables. They are one node then.
+        old = [
+            trace.record("variable", (), v.shape, v.dtype, id(v)) if isinstance(v, np.ndarray)
+            else trace.record("variable", (), (), None, i) for i, v in enumerate(variables)
+        ]  # fmt: skip
         x = trace.record("inputs", (), (batch_size, *X.shape[1:]), X.dtype)
         t = trace.record("targets", (), (batch_size, *T.shape[1:]), T.dtype)
         eta = trace.record("eta", (), (), None)
-        values |= {x: np.empty(x.shape, x.dtype), t: np.empty(t.shape, t.dtype), eta: "eta"}
-        new = step(list(old), x, t, eta)
-        outputs = _outputs(old, new)
-        self._numbers = [i for i, node in enumerate(old) if node.is_number]
+        outputs = _outputs(old, step(list(old), x, t, eta))
+        values = {
+            **{node: f"v{i}" if node.is_number else v for i, (node, v) in enumerate(zip(old, variables, strict=True))},
+            x: np.empty(x.shape, x.dtype),
+            t: np.empty(t.shape, t.dtype),
+            eta: "eta",
+        }
         program = Program(Graph(trace, set(values), set(outputs)), values, outputs)
-        changed = [
-            (program.values[before], program.values[after]) for after, before in outputs.items() if before.is_number
-        ]
-        names = program.names | {"take": np.take, "X": X, "T": T, "x": values[x], "t": values[t]}
-        update = ["{} = {}".format(*(", ".join(part) for part in zip(*changed, strict=True)))] if changed else []
+        self._numbers = [i for i, node in enumerate(old) if node.is_number]
+        new = {before: program.values[after] for after, before in outputs.items()}
+        numbers = "".join(f"v{i}, " for i in self._numbers)
+        updated = "".join(f"{new.get(old[i], f'v{i}')}, " for i in self._numbers)
         lines = [
-            f"def run(batches, eta, {', '.join(f'v{i}' for i in self._numbers)}):",
+            "def run(batches, eta, numbers):",
+            *([f"    {numbers}= numbers"] if numbers else []),
             *(f"    {line}" for line in program.before),
             "    for rows in batches:",
+            # The indices are never outside. With another mode, `take` would write through a buffer.
             "        take(X, rows, 0, x, 'clip')",
             "        take(T, rows, 0, t, 'clip')",
-            *(f"        {line}" for line in [*program.lines, *update]),
-            f"    return [{', '.join(f'v{i}' for i in self._numbers)}]",
+            *(f"        {line}" for line in program.lines),
+            *([f"        numbers[:] = {numbers}= {updated}"] if numbers else []),
         ]
-        self.source = "\n".join(lines)
+        self.source = "\n".join(lines)  # to look at
+        names = program.names | {"take": np.take, "X": X, "T": T, "x": values[x], "t": values[t]}
         exec(self.source, names)  # noqa: S102  # the text consists of names and numbers that are made above
         self._run = names["run"]
 
@@ -548,14 +579,16 @@ class CompiledStep:
         now, compiled = [*_arrays(variables), X, T], [*self.arrays, self.X, self.T]
         return batch_size == self.batch_size and [id(a) for a in now] == [id(a) for a in compiled]
 
-    def run(self, variables: Sequence[Any], batches: Iterable[npt.NDArray[np.int64]], eta: float) -> list[Any]:
-        """Make the step on each batch. Return the new variables."""
-        after = list(variables)
-        with np.errstate(all="ignore"), numpy_denormals.flushed():
-            numbers = self._run(batches, eta, *(variables[i] for i in self._numbers))
-        for i, value in zip(self._numbers, numbers, strict=True):
-            after[i] = value
-        return after
+    def run(self, variables: list[Any], batches: Iterable[npt.NDArray[np.int64]], eta: float) -> list[Any]:
+        """Make the step on each batch. Change the variables in place, also if an exception ends it, and return them."""
+        numbers = [variables[i] for i in self._numbers]
+        try:
+            with np.errstate(all="ignore"), numpy_denormals.flushed():
+                self._run(batches, eta, numbers)
+        finally:
+            for i, value in zip(self._numbers, numbers, strict=True):
+                variables[i] = value
+        return variables
 
 
 def _arrays(variables: Sequence[Any]) -> list[Array]:
@@ -563,7 +596,7 @@ def _arrays(variables: Sequence[Any]) -> list[Array]:
 
 
 def _overlap(arrays: list[Array]) -> bool:
-    """Whether two different arrays share memory."""
+    """Whether two different arrays may share memory."""
     return any(a is not b and np.may_share_memory(a, b) for a, b in itertools.combinations(arrays, 2))
 
 
@@ -590,7 +623,10 @@ class CompiledEpoch:
     def __call__(
         self, variables: list[Any], X: Array, T: Array, batches: Sequence[npt.NDArray[np.int64]], eta: float
     ) -> list[Any]:
-        """Make the step on each batch. All batches have the same size. The arguments are those of `Epoch`."""
+        """Make the step on each batch. All batches have the same size.
+
+        The arguments are those of `Epoch` in `nerva.matrix_operations`. The variables are changed in place.
+        """
         if not batches:
             return variables
         size = len(batches[0])

@@ -1,42 +1,40 @@
-"""Denormal numbers, which are closer to 0 than 1.2e-38 in float32, are replaced by 0.
+"""Denormal numbers, those closer to 0 than 1.2e-38 in float32, are flushed to 0.
 
 Most CPUs take a hundred times longer for a product or sum with such a number. Training makes many of them: a momentum
-that has no gradient any more shrinks by the same factor in each step. JAX and TensorFlow replace them as well.
+that has no gradient any more shrinks by the same factor in each step. JAX and TensorFlow flush them as well.
 """
 
 import contextlib
 import ctypes
-import functools
 import platform
 import sys
 from collections.abc import Iterator
 
-# The control register in C's `fenv_t`: its offset in bytes, and its bits that replace results and arguments.
-_REGISTERS = {
+# The control register in C's `fenv_t`: its offset in bytes, and the bits that flush results and arguments. On x86-64
+# it is MXCSR with FTZ (bit 15) and DAZ (bit 6), on ARM FPCR with FZ (bit 24).
+REGISTER = {
     ("linux", "x86_64"): (28, 1 << 15 | 1 << 6),
     ("linux", "aarch64"): (0, 1 << 24),
     ("darwin", "x86_64"): (4, 1 << 15 | 1 << 6),
     ("darwin", "arm64"): (8, 1 << 24),
-}
-
-
-@functools.cache
-def _register() -> tuple[int, int] | None:
-    return _REGISTERS.get((sys.platform, platform.machine()))
+}.get((sys.platform, platform.machine()))
+_SIZE = 64  # bytes; no platform has a larger fenv_t
 
 
 @contextlib.contextmanager
 def flushed() -> Iterator[None]:
-    """Compute with 0 instead of denormal numbers in this thread; on an unknown platform, change nothing."""
-    register = _register()
-    if register is None:
+    """Flush denormal numbers to 0 in this thread. On an unknown platform, change nothing.
+
+    The threads of a BLAS with more than one thread do not flush them.
+    """
+    if REGISTER is None:
         yield
         return
-    offset, bits = register
+    offset, bits = REGISTER
     c = ctypes.CDLL(None)
-    before = ctypes.create_string_buffer(64)
+    before = ctypes.create_string_buffer(_SIZE)
     c.fegetenv(before)
-    changed = ctypes.create_string_buffer(before.raw, 64)
+    changed = ctypes.create_string_buffer(before.raw, _SIZE)
     control = ctypes.c_uint32.from_buffer(changed, offset)
     control.value |= bits
     c.fesetenv(changed)

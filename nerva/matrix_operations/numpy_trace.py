@@ -12,7 +12,7 @@ import numpy as np
 
 from nerva.matrix_operations.shared import NotCompilableError
 
-# What NumPy's operations are for Python numbers.
+# The Python operator for each ufunc, for operations on numbers only.
 _OF_NUMBERS: dict[Any, Callable[..., Any]] = {
     np.add: operator.add,
     np.subtract: operator.sub,
@@ -24,34 +24,51 @@ _OF_NUMBERS: dict[Any, Callable[..., Any]] = {
 
 
 class Trace:
-    """The operations of a step, in their order. Equal operations are recorded once."""
+    """The operations of a step, in their order. Equal operations are recorded once.
+
+    An operation is a ufunc of NumPy, a function of Python numbers, or one of these names:
+
+    - product (X, Y): the matrix product.
+    - transpose, reshape, broadcast, cast (X): to the shape or dtype of the result.
+    - element (x): the element of a vector that `detail` gives.
+    - reduce (X): `detail` has the ufunc and the axis.
+    - norm (X): a number.
+    - where (condition, X, Y).
+    - ufunc where (condition, *operands): `detail` has the ufunc, and the result where the condition is false.
+    - full (): the number that `detail` gives, everywhere.
+    - random (): `detail` has the generator, and a number that makes the operation unique.
+    - vector (*elements).
+    - variable, inputs, targets, eta (): the arguments of the step.
+    - accumulate (X, P, Q, a, b): aX + bPQ. Only the compiler makes it.
+    """
 
     def __init__(self) -> None:
         self.nodes: list[Traced] = []
-        self._known: dict[Any, Traced] = {}
+        self._node_of: dict[Any, Traced] = {}
 
     def record(self, function: Any, arguments: tuple[Any, ...], shape: Any, dtype: Any, detail: Any = None) -> "Traced":
         """The result of an operation.
 
         Args:
-            function: a ufunc of NumPy, a function of Python numbers, or the name of another operation.
+            function: the operation.
             arguments: traced matrices and numbers, and Python numbers.
             shape: the shape of the result.
             dtype: its dtype; None for a Python number.
-            detail: what else the operation needs to know.
+            detail: see above.
         """
-        operands = tuple(id(x) if isinstance(x, Traced) else (type(x), x) for x in arguments)
-        identity = (function, operands, tuple(shape), dtype, detail)
-        if identity not in self._known:
-            self._known[identity] = Traced(self, function, arguments, tuple(shape), dtype, detail)
-            self.nodes.append(self._known[identity])
-        return self._known[identity]
+        # The text of a number tells 0.0 from -0.0, and 1 from 1.0.
+        operands = tuple(id(x) if isinstance(x, Traced) else repr(x) for x in arguments)
+        key = (function, operands, tuple(shape), dtype, detail)
+        if key not in self._node_of:
+            self._node_of[key] = Traced(self, function, arguments, tuple(shape), dtype, detail)
+            self.nodes.append(self._node_of[key])
+        return self._node_of[key]
 
 
 class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     """The result of an operation: a matrix or, with `dtype=None`, a Python number.
 
-    NumPy's functions and Python's operators accept it. What needs its value raises a NotCompilableError.
+    NumPy's functions and Python's operators accept it. An operation that needs the value raises a NotCompilableError.
     """
 
     def __init__(
@@ -106,7 +123,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> "Traced":
-        if not isinstance(index, int) or self.ndim != 1:
+        if not isinstance(index, int) or self.ndim != 1 or not 0 <= index < len(self):
             raise NotCompilableError
         return self.trace.record("element", (self,), (), self.dtype, index)
 
@@ -118,19 +135,19 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             raise AttributeError(name)
         raise NotCompilableError
 
-    def _value(self, *_: Any, **__: Any) -> Any:
+    def _refuse(self, *_: Any, **__: Any) -> Any:
         raise NotCompilableError
 
-    __array__ = __bool__ = __float__ = __int__ = __index__ = __setitem__ = __contains__ = _value
+    __array__ = __bool__ = __float__ = __int__ = __index__ = __setitem__ = __contains__ = _refuse
 
     def __array_ufunc__(
         self, ufunc: Any, method: str, *inputs: Any, out: Any = (), where: Any = True, **options: Any
     ) -> "Traced":
-        simple = method == "__call__" and ufunc.nout == 1 and not options
+        is_plain_call = method == "__call__" and ufunc.nout == 1 and not options
         # A NumPy number may change the dtype of a matrix; Python's int and float do not.
-        if not simple or not all(isinstance(x, Traced) or type(x) in (int, float) for x in inputs):
+        if not is_plain_call or not all(isinstance(x, Traced) or type(x) in (int, float) for x in inputs):
             raise NotCompilableError
-        matrices = [x for x in inputs if isinstance(x, Traced) and not x.is_number]
+        matrices = [x for x in inputs if is_matrix(x)]
         if not matrices:
             if ufunc not in _OF_NUMBERS:
                 raise NotCompilableError
@@ -138,12 +155,12 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         if ufunc is np.matmul:
             return _product(*inputs)
         if any(x.dtype.kind not in "bf" for x in matrices):
-            raise NotCompilableError
-        *_, dtype = ufunc.resolve_dtypes((*(x.dtype if any(x is y for y in matrices) else float for x in inputs), None))
+            raise NotCompilableError  # integers together with Python's float become float64
+        *_, dtype = ufunc.resolve_dtypes((*(x.dtype if is_matrix(x) else float for x in inputs), None))
         shape = np.broadcast_shapes(*(x.shape for x in matrices))
         if where is True and not out:
             return self.trace.record(ufunc, inputs, shape, dtype)
-        # Where a condition does not hold, the result is a constant.
+        # `out` must come from zeros_like or ones_like. Its number is the result where the condition is false.
         if not (isinstance(where, Traced) and isinstance(out[0], Traced) and out[0].function == "full"):
             raise NotCompilableError
         return self.trace.record("ufunc where", (where, *inputs), shape, dtype, (ufunc, out[0].detail))
@@ -154,6 +171,11 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return _FUNCTIONS[function](*arguments, **options)
 
 
+def is_matrix(x: Any) -> bool:
+    """Whether x is a traced matrix, and not a number."""
+    return isinstance(x, Traced) and not x.is_number
+
+
 def _product(X: Traced, Y: Traced) -> Traced:
     if X.ndim != 2 or Y.ndim != 2 or X.dtype != Y.dtype or X.dtype.char not in "fd":
         raise NotCompilableError
@@ -162,6 +184,8 @@ def _product(X: Traced, Y: Traced) -> Traced:
 
 def _reduce(ufunc: np.ufunc) -> Callable[..., Traced]:
     def reduce(X: Traced, axis: int | None = None) -> Traced:
+        if X.dtype.kind != "f" or axis not in (None, *range(X.ndim)):
+            raise NotCompilableError
         shape = [] if axis is None else [n for i, n in enumerate(X.shape) if i != axis]
         return X.trace.record("reduce", (X,), shape, X.dtype, (ufunc, axis))
 
@@ -186,7 +210,7 @@ def _full(value: float) -> Callable[[Traced], Traced]:
 
 def where(condition: Traced, X: Any, Y: Any, dtype: Any = None) -> Traced:
     """X where the condition holds and Y elsewhere; with a dtype, X and Y may be numbers."""
-    matrices = [x for x in (X, Y) if isinstance(x, Traced) and not x.is_number]
+    matrices = [x for x in (X, Y) if is_matrix(x)]
     dtypes = {x.dtype for x in matrices} | ({dtype} if dtype else set())
     shapes = {x.shape for x in matrices if x.shape}
     if not isinstance(condition, Traced) or len(dtypes) != 1 or shapes - {condition.shape}:

@@ -94,7 +94,7 @@ def test_the_checksum_is_computed_only_after_a_change(dataset, tmp_path, monkeyp
         arrays, sha256 = load_prepared(dataset, tmp_path)
         assert sha256 == checksum(arrays)
     assert len(computed) == 1
-    load_prepared(dataset, tmp_path, anew=True)
+    load_prepared(dataset, tmp_path, recompute=True)
     assert len(computed) == 2
     # The same size and mtime as before: only the ctime tells that the file was changed.
     status, content = prepared.npz.stat(), bytearray(prepared.npz.read_bytes())

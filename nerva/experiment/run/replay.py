@@ -191,7 +191,7 @@ def _prepare(config: Config) -> None:
 def _data(config: Config, origin: Provenance) -> list[str]:
     """Where the data are not those that the run had."""
     try:
-        _, checksum = load_prepared(config.data, config.data_dir, anew=True)
+        _, checksum = load_prepared(config.data, config.data_dir, recompute=True)
     except NervaError as error:
         return [f"data: {error}"]
     return [] if checksum == origin.data.sha256 else [f"data: their sha256 was {origin.data.sha256}, and is {checksum}"]
