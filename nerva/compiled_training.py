@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nerva.component_attributes import attributes, declared_names, find_components, gradient_names, is_component
 from nerva.datasets import DataLoader
@@ -19,6 +20,7 @@ from nerva.matrix_operations import (
     NOT_COMPILABLE,
     Matrix,
     NotCompilableError,
+    assign,
     compile_epoch,
     take_rows,
 )
@@ -62,7 +64,11 @@ class CompiledTraining:
             names += gradient_names(component) if COMPILES_LAST_BATCH else []
             self._variables += [(component, name) for name in names if _is_variable(getattr(component, name, None))]
         self._constants = self._read_constants()
-        may_compile = all(map(_is_compilable, self._components)) and all(map(_is_constant, self._constants))
+        # A network with other attributes may have other methods.
+        is_plain = _is_compilable(M) and vars(M).keys() == vars(MultilayerPerceptron()).keys()
+        may_compile = (
+            is_plain and all(map(_is_compilable, self._components)) and all(map(_is_constant, self._constants))
+        )
         self._run_epoch = compile_epoch(self._step_as_function) if compile_epoch and may_compile else None
 
     @property
@@ -105,9 +111,18 @@ class CompiledTraining:
             for (component, name), old, new in zip(self._variables, before, after, strict=True):
                 # Some compilers return numbers as matrices.
                 setattr(component, name, type(old)(new) if isinstance(old, int | float) else new)
-        for rows in batches[len(compiled_batches) :]:
-            self.step(self.M, self.loss, take_rows(data.Xdata, rows), take_rows(data.targets, rows), eta)
+        if not COMPILES_LAST_BATCH:
+            self._train_last_batch(data, batches[-1], eta)
         return True
+
+    def _train_last_batch(self, data: DataLoader, rows: npt.NDArray[np.int64], eta: float) -> None:
+        before = [getattr(component, name) for component, name in self._variables]
+        self.step(self.M, self.loss, take_rows(data.Xdata, rows), take_rows(data.targets, rows), eta)
+        for (component, name), old in zip(self._variables, before, strict=True):
+            new = getattr(component, name)
+            if new is not old and hasattr(old, "shape"):
+                # For a new array, the step would have to be compiled again.
+                setattr(component, name, assign(old, new))
 
     def _step_as_function(self, variables: list[Any], X: Matrix, T: Matrix, eta: Any) -> list[Any]:
         """The step as a function. Only the compiler calls it, with traced matrices."""

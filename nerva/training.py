@@ -166,6 +166,9 @@ def training_epochs(
         evaluate_training: the training set is evaluated every so many epochs, and after the last one.
     """
 
+    if evaluate_training < 1:
+        raise NervaError(f"evaluate_training should be 1 or more, not {evaluate_training}")
+
     def record(epoch: int, eta: float, seconds: float) -> EpochRecord:
         due = epoch % evaluate_training == 0 or epoch == epochs
         train = evaluate(M, evaluation_loader or train_loader, loss) if due else (None, None)

@@ -17,6 +17,7 @@ from nerva.matrix_operations import (
     columns_mean,
     compile_epoch,
     hadamard,
+    indicator,
     maximum,
     numpy_blas,
     numpy_compiler,
@@ -179,15 +180,29 @@ def test_a_copy_of_a_network_is_trained_by_itself() -> None:
     assert_agree(train(M), other)
 
 
-@pytest.mark.parametrize("change", ["column order", "shared memory", "gaps", "a number of NumPy", "float32 inputs"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("column order", "one array in two layers", "a view", "gaps", "a number of NumPy", "float32 inputs"),
+        *("a subclass of the network", "another method of the network", "a layer that raises"),
+    ],
+)
 def test_what_cannot_be_compiled_is_computed_as_it_is_written(change: str) -> None:
     def changed() -> tuple[MultilayerPerceptron, DataLoader]:
         M, loader = network(["ReLU", "ReLU", "Linear"], [20, 20, 20, 10], "GradientDescent"), data(20, 70, 16)
         first, second, _ = M.layers
         if change == "column order":
             first.W = np.asfortranarray(first.W)
-        elif change == "shared memory":
+        elif change == "one array in two layers":
+            second.W = first.W
+        elif change == "a view":
             second.W = first.W[:, ::1]
+        elif change == "a subclass of the network":
+            M = Decaying(M.layers)
+        elif change == "another method of the network":
+            M.optimize = lambda eta: MultilayerPerceptron.optimize(M, eta / 2)
+        elif change == "a layer that raises":
+            first.act = Suspicious(0.5)
         elif change == "gaps":
             first.set_optimizer("Momentum(0.9)")
             first.optimizer.optimizers[0].delta_x = np.zeros((20, 40))[:, ::2]
@@ -205,8 +220,18 @@ def test_what_cannot_be_compiled_is_computed_as_it_is_written(change: str) -> No
         np.testing.assert_array_equal(x, values(eager)[name])
 
 
+class Decaying(MultilayerPerceptron):
+    """A network whose learning rate decreases in each step."""
+
+    steps = 0
+
+    def optimize(self, eta: float) -> None:
+        self.steps += 1
+        super().optimize(eta / self.steps)
+
+
 class Scaled:
-    """An activation function with a number of NumPy."""
+    """An activation function whose number may be one of NumPy, which is not compiled."""
 
     state = ()
     compilable = True
@@ -246,6 +271,73 @@ def test_an_exception_in_an_epoch_keeps_what_was_computed_before_it() -> None:
     assert variables[1] == 3
 
 
+class Suspicious(Scaled):
+    """An activation function that refuses what is no array."""
+
+    compilable = True
+
+    def __call__(self, X: Any) -> Any:
+        if not isinstance(X, np.ndarray):
+            raise TypeError("this is no array")
+        return super().__call__(X)
+
+
+class Product(Scaled):
+    """An activation function with a product of repeated rows."""
+
+    compilable = True
+
+    def __call__(self, X: Any) -> Any:
+        means = row_repeat(columns_mean(X), X.shape[0])
+        return X - self.a * (means @ (X.T @ X))
+
+
+def test_repeated_rows_may_be_multiplied() -> None:
+    networks = momentum(), momentum()
+    for M, options in zip(networks, ({}, EAGER), strict=True):
+        M.layers[0].act = Product(0.01)
+        train(M, **options)
+    assert networks[0].compiled.may_compile
+    assert_agree(*networks)
+
+
+def test_inputs_in_column_order(monkeypatch) -> None:
+    networks = momentum(), momentum()
+    for M, options in zip(networks, ({}, EAGER), strict=True):
+        loader = data(20, 70, 16)
+        loader.Xdata = np.asfortranarray(loader.Xdata)
+        train(M, loader, **options)
+    assert_agree(*networks)
+
+
+@pytest.mark.parametrize("layer", ["BatchNormalization(momentum=0.1)", "Dropout(0.3)"])
+def test_a_step_is_compiled_once(layer: str) -> None:
+    M, loader = network(["ReLU", layer, "Linear"], [20, 31, 10], "Adam"), data(20, 70, 16)
+    loss = parse_loss_function("SoftmaxCrossEntropy")
+    steps = []
+    for eta in (0.1, 0.2, 0.3):
+        train_epoch(M, loss, eta, loader)
+        steps.append(M.compiled._run_epoch.compiled)
+    assert steps[1] is steps[2] is steps[0] is not None
+
+
+def test_an_update_in_parts_does_not_overwrite_what_later_parts_read() -> None:
+    def step(variables: list[Any], X: Any, T: Any, eta: Any) -> list[Any]:
+        W, M, P = variables
+        M = 0.9 * M + 0.1 * (P @ W)
+        return [W + M, M, P]
+
+    rng = np.random.default_rng(0)
+    W, M, P = expected = [rng.normal(size=shape) for shape in ((6, 8), (6, 8), (6, 6))]
+    expected = step(expected, None, None, None)
+    with pytest.MonkeyPatch.context() as patch:
+        compute_in_parts(patch, products=True)
+        patch.setattr(numpy_compiler, "_PART_OF_PRODUCT", 16)
+        computed = compile_epoch(step)([W, M, P], W, W, [np.arange(6)], 0.1)
+    for a, b in zip(computed, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
 def test_denormal_numbers_become_zero_only_while_the_step_runs() -> None:
     M = momentum()
     delta = M.layers[0].optimizer.optimizers[0].delta_x
@@ -275,6 +367,8 @@ BINARY: list[Callable[[Any, Any], Any]] = [
     lambda A, B: A.T,
     lambda A, B: maximum(A, 0) / 3,
     lambda A, B: np.tanh(B),
+    lambda A, B: row_repeat(columns_mean(A), len(A)) @ B,
+    lambda A, B: hadamard(A, indicator(indicator(A > 0, like=B) > 0.5, like=A)),
 ]
 
 
@@ -325,6 +419,9 @@ def test_any_step_gives_the_same_numbers(operations, results, large: str) -> Non
         lambda A, B: [A + np.sum(A > 0, axis=0), B],  # integers
         lambda A, B: [A + np.sum(A, axis=-1), B],
         lambda A, B: [A + columns_mean(B)[-1], B],
+        lambda A, B: [np.sum(A, axis=1, keepdims=True) + A, B],  # an option that is not traced
+        lambda A, B: [A * np.float32(0.5), B],
+        lambda A, B: [A * ((A > 0) * 2), B],
     ],
 )
 def test_a_step_that_is_no_function_of_its_variables_is_refused(step) -> None:

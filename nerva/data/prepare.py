@@ -3,9 +3,9 @@
 import hashlib
 import io
 import json
-import os
 import tarfile
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -148,8 +148,8 @@ def _version(path: Path) -> str:
     if not path.is_file():
         return ""
     status = path.stat()
-    # Every change sets the ctime to the current time, and no system call sets it to another one. A second change in the
-    # same instant sets the same time.
+    # Writing sets the ctime to the current time, and no system call sets it to another one. A second change in the same
+    # instant sets the same time.
     if time.time_ns() - status.st_ctime_ns < 10**9:
         return ""
     return f"{status.st_size} {status.st_ino} {status.st_mtime_ns} {status.st_ctime_ns}"
@@ -160,14 +160,13 @@ def _known_checksum(path: Path, version: str, arrays: dict[str, Matrix]) -> str:
     if not version or version != _version(path):
         return checksum(arrays)
     stamp = path.with_name(f".{path.name}.sha256")
-    if os.access(stamp, os.R_OK):
+    with suppress(OSError):  # the stamp only saves time
         sha256, _, known = stamp.read_text(errors="replace").partition(" of ")
         if known == version:
             return sha256
     sha256 = checksum(arrays)
-    if os.access(path.parent, os.W_OK):
-        with whole_or_absent(stamp) as temporary:
-            temporary.write_text(f"{sha256} of {version}")
+    with suppress(OSError), whole_or_absent(stamp) as temporary:
+        temporary.write_text(f"{sha256} of {version}")
     return sha256
 
 

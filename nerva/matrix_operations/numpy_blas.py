@@ -106,6 +106,8 @@ def product(alpha: Any, A: Array, B: Array, beta: Any, C: Array) -> Callable[[],
         beta: a `number`. If it is 0, the old values of C do not matter.
         C: an m×n matrix. All matrices are contiguous, in row or column order, and of the same dtype.
     """
+    if not (A.flags.forc and B.flags.forc and C.flags.forc):
+        raise ValueError("the matrices of a product should be contiguous")
     if not C.flags.c_contiguous:
         return product(alpha, B.T, A.T, beta, C.T)
     blas = find()

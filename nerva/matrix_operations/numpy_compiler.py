@@ -187,7 +187,7 @@ class Program:
         if isinstance(x, Traced):
             text: str = self.values[x] if x.is_number else self._name(self.values[x])
             return text
-        return repr(x) if math.isfinite(x) else self._name(x)
+        return repr(x) if type(x) in (int, float) and math.isfinite(x) else self._name(x)
 
     def _lines_for(self, number: Any) -> list[str]:
         return self.lines if number in self._changing else self.before
@@ -308,7 +308,7 @@ class Program:
         """
         # Numbers take the dtype of the widest real operand, so that they do not change the dtype of the result.
         dtypes = [x.dtype for x in node.operands if not x.is_number and x.dtype != bool]
-        dtype = max(dtypes, key=lambda d: d.itemsize, default=node.dtype)
+        dtype = max(dtypes, key=lambda d: d.itemsize, default=np.dtype(float))
 
         def operand(x: Any) -> Any:
             return value(x) if is_matrix(x) else self._as_array(x, dtype)
@@ -342,8 +342,16 @@ class Program:
 
     def _emit_product(self, b: Any, factors: Any, a: Any, out: Array) -> None:
         """out := b PQ + a out."""
-        P, Q = (self.values[x] for x in factors)
+        P, Q = (self._contiguous(self.values[x]) for x in factors)
         self._call(blas.product(self._as_c_number(b, out.dtype), P, Q, self._as_c_number(a, out.dtype), out))
+
+    def _contiguous(self, X: Array) -> Array:
+        """X, or a copy of it if its rows or columns are repeated."""
+        if X.flags.forc:
+            return X
+        copy = np.empty_like(X, order="C")
+        self._call(np.copyto, copy, X)
+        return copy
 
     def _emit_reduce(self, node: Traced) -> None:
         (x,) = node.operands
@@ -377,6 +385,7 @@ class Program:
         them that do not depend on them are left out, and computed before.
         """
         group: dict[Traced, None] = {}
+        read_whole: set[Traced] = set()  # matrices that a part reads as a whole: no member may overwrite them
         shape, order = self.graph.nodes[start].shape, ""
         if math.prod(shape) < _LARGE:
             return [], ""
@@ -400,6 +409,10 @@ class Program:
             contiguous = all(X.flags.forc for X in full)  # in any order
             if not order or not contiguous or any(_order(X) != order for X in full):
                 break
+            by_part = {x for x in matrices if x in group or 0 not in self.values[x].strides}
+            read_whole |= {self._root[x] for x in node.operands if x not in by_part and x in self._root}
+            if self._outputs.get(node) in read_whole or any(self._root.get(x) in read_whole for x in by_part):
+                break
             group[node] = None
         return list(group), order
 
@@ -408,9 +421,10 @@ class Program:
         library = blas.find()
         if library is None or not library.has_fast_parts:
             return False
-        X, P, *_ = node.operands
+        X, P, Q, *_ = node.operands
         in_place = self._outputs.get(node) is X and self._may_overwrite(node, X)
-        return in_place and self.values[P].flags.c_contiguous and P.shape[1] <= _SMALL_BATCH
+        is_small = P.shape[1] <= _SMALL_BATCH
+        return in_place and is_small and self.values[P].flags.c_contiguous and self.values[Q].flags.forc
 
     def _emit_group(self, group: list[Traced], order: str) -> None:
         """Add a loop over the parts of matrices. A part has some rows, or some columns in column order."""
@@ -537,6 +551,8 @@ class CompiledStep:
         self.X, self.T, self.batch_size = X, T, batch_size
         if any(not (v.flags.c_contiguous and v.flags.writeable) for v in self.arrays) or _overlap([*self.arrays, X, T]):
             raise NotCompilableError
+        if any(not isinstance(v, np.ndarray) and type(v) not in (int, float) for v in variables):
+            raise NotCompilableError  # a number of NumPy may change the dtype of a matrix
         trace = Trace()
         # One array may be two variables. They are one node then.
         old = [
@@ -546,7 +562,13 @@ class CompiledStep:
         x = trace.record("inputs", (), (batch_size, *X.shape[1:]), X.dtype)
         t = trace.record("targets", (), (batch_size, *T.shape[1:]), T.dtype)
         eta = trace.record("eta", (), (), None)
-        outputs = _outputs(old, step(list(old), x, t, eta))
+        try:
+            new = step(list(old), x, t, eta)
+        except Exception as error:
+            # If it is an error of the step, and not of a function that does not know traced matrices, then the methods
+            # of the layers raise it again.
+            raise NotCompilableError from error
+        outputs = _outputs(old, new)
         values = {
             **{node: f"v{i}" if node.is_number else v for i, (node, v) in enumerate(zip(old, variables, strict=True))},
             x: np.empty(x.shape, x.dtype),
@@ -555,9 +577,9 @@ class CompiledStep:
         }
         program = Program(Graph(trace, set(values), set(outputs)), values, outputs)
         self._numbers = [i for i, node in enumerate(old) if node.is_number]
-        new = {before: program.values[after] for after, before in outputs.items()}
+        value_after = {before: program.values[after] for after, before in outputs.items()}
         numbers = "".join(f"v{i}, " for i in self._numbers)
-        updated = "".join(f"{new.get(old[i], f'v{i}')}, " for i in self._numbers)
+        updated = "".join(f"{value_after.get(old[i], f'v{i}')}, " for i in self._numbers)
         lines = [
             "def run(batches, eta, numbers):",
             *([f"    {numbers}= numbers"] if numbers else []),
@@ -570,21 +592,24 @@ class CompiledStep:
             *([f"        numbers[:] = {numbers}= {updated}"] if numbers else []),
         ]
         self.source = "\n".join(lines)  # to look at
-        names = program.names | {"take": np.take, "X": X, "T": T, "x": values[x], "t": values[t]}
+        # `take` would copy all of a matrix in another order in each step.
+        data = {"X": np.ascontiguousarray(X), "T": np.ascontiguousarray(T), "x": values[x], "t": values[t]}
+        names = program.names | {"take": np.take} | data
         exec(self.source, names)  # noqa: S102  # the text consists of names and numbers that are made above
         self._run = names["run"]
 
     def fits(self, variables: Sequence[Any], X: Array, T: Array, batch_size: int) -> bool:
         """Whether the step was compiled for these arrays."""
         now, compiled = [*_arrays(variables), X, T], [*self.arrays, self.X, self.T]
-        return batch_size == self.batch_size and [id(a) for a in now] == [id(a) for a in compiled]
+        same = batch_size == self.batch_size and [id(a) for a in now] == [id(a) for a in compiled]
+        return same and all(v.flags.writeable for v in self.arrays)
 
     def run(self, variables: list[Any], batches: Iterable[npt.NDArray[np.int64]], eta: float) -> list[Any]:
         """Make the step on each batch. Change the variables in place, also if an exception ends it, and return them."""
         numbers = [variables[i] for i in self._numbers]
         try:
             with np.errstate(all="ignore"), numpy_denormals.flushed():
-                self._run(batches, eta, numbers)
+                self._run(batches, float(eta), numbers)
         finally:
             for i, value in zip(self._numbers, numbers, strict=True):
                 variables[i] = value
@@ -603,11 +628,14 @@ def _overlap(arrays: list[Array]) -> bool:
 def _outputs(old: list[Traced], new: list[Any]) -> dict[Traced, Traced]:
     """The new values of the variables that change, and their old values."""
     outputs: dict[Traced, Traced] = {}
+    after_of: dict[Traced, Any] = {}
     for before, after in zip(old, new, strict=True):
         if not isinstance(after, Traced) or (after.shape, after.dtype) != (before.shape, before.dtype):
             raise NotCompilableError
+        if after_of.setdefault(before, after) is not after:
+            raise NotCompilableError  # one array is two variables, which get different values
         if after is not before and outputs.setdefault(after, before) is not before:
-            raise NotCompilableError
+            raise NotCompilableError  # two arrays get one value
     if outputs.keys() & set(old):
         raise NotCompilableError
     return outputs

@@ -156,7 +156,10 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             return _product(*inputs)
         if any(x.dtype.kind not in "bf" for x in matrices):
             raise NotCompilableError  # integers together with Python's float become float64
-        *_, dtype = ufunc.resolve_dtypes((*(x.dtype if is_matrix(x) else float for x in inputs), None))
+        types = (x.dtype if is_matrix(x) else float if isinstance(x, Traced) else type(x) for x in inputs)
+        *_, dtype = ufunc.resolve_dtypes((*types, None))
+        if dtype.kind not in "bf":
+            raise NotCompilableError
         shape = np.broadcast_shapes(*(x.shape for x in matrices))
         if where is True and not out:
             return self.trace.record(ufunc, inputs, shape, dtype)

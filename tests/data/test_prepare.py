@@ -105,6 +105,21 @@ def test_the_checksum_is_computed_only_after_a_change(dataset, tmp_path, monkeyp
         load_prepared(dataset, tmp_path)
 
 
+def test_a_damaged_stamp_is_ignored(dataset, tmp_path) -> None:
+    put(tmp_path / "raw" / "tiny")
+    prepare(dataset, tmp_path)
+    time.sleep(1.1)
+    _, sha256 = load_prepared(dataset, tmp_path)
+    stamp = tmp_path / ".tiny.npz.sha256"
+    assert stamp.read_text().startswith(sha256)
+    for damage in (b"\xff\xfe", b"", f"{sha256} of another version".encode()):
+        stamp.write_bytes(damage)
+        assert load_prepared(dataset, tmp_path)[1] == sha256
+    stamp.unlink()
+    stamp.mkdir()
+    assert load_prepared(dataset, tmp_path)[1] == sha256
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
