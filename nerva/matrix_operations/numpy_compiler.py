@@ -154,8 +154,8 @@ class Program:
     def _name(self, value: Any) -> str:
         """The name of a function or an array."""
         if id(value) not in self._name_of:
-            kind = "gemm" if isinstance(value, partial) else getattr(value, "__name__", "a")
-            name = self._name_of[id(value)] = f"{kind}_{len(self.names)}"
+            kind = "gemm" if isinstance(value, partial) else getattr(value, "__name__", "")
+            name = self._name_of[id(value)] = f"{kind if kind.isidentifier() else 'a'}_{len(self.names)}"
             self.names[name] = value
         return self._name_of[id(value)]
 
