@@ -110,7 +110,8 @@ class CompiledTraining:
             _restore(attributes_before)
             for (component, name), old, new in zip(self._variables, before, after, strict=True):
                 # Some compilers return numbers as matrices.
-                setattr(component, name, type(old)(new) if isinstance(old, int | float) else new)
+                is_number = isinstance(old, int | float) and not isinstance(new, int | float)
+                setattr(component, name, type(old)(new) if is_number else new)
         if not COMPILES_LAST_BATCH:
             self._train_last_batch(data, batches[-1], eta)
         return True

@@ -23,11 +23,13 @@ from nerva.matrix_operations import (
     numpy_compiler,
     numpy_denormals,
     row_repeat,
+    scalar,
     scale_add,
     where,
 )
 from nerva.matrix_operations.shared import NotCompilableError
 from nerva.multilayer_perceptron import MultilayerPerceptron, parse_multilayer_perceptron
+from nerva.optimizers import Attribute, MomentumOptimizer
 from nerva.training import train_epoch
 
 ACTIVATIONS = (
@@ -319,6 +321,34 @@ def test_a_step_is_compiled_once(layer: str) -> None:
         train_epoch(M, loss, eta, loader)
         steps.append(M.compiled._run_epoch.compiled)
     assert steps[1] is steps[2] is steps[0] is not None
+
+
+class Halving(MomentumOptimizer):
+    """An optimizer with a number in its state that begins as an integer."""
+
+    compilable = True
+    state = ("factor",)
+
+    def __init__(self, x: Any, Dx: Any) -> None:
+        super().__init__(x, Dx, 0.9)
+        self.factor = 1
+
+    def update(self, eta: float) -> None:
+        self.factor = self.factor * 0.5
+        super().update(scalar(eta) * self.factor)
+
+
+def test_an_integer_in_a_state_may_become_a_float() -> None:
+    networks = momentum(), momentum()
+    loss = parse_loss_function("SoftmaxCrossEntropy")
+    for M, options in zip(networks, ({}, EAGER), strict=True):
+        layer, loader = M.layers[0], data(20, 70, 16)
+        layer.optimizer = Halving(Attribute(layer, "W"), Attribute(layer, "DW"))
+        for _ in range(2):
+            train_epoch(M, loss, 0.1, loader, **options)
+        assert layer.optimizer.factor == 0.5**10
+    assert networks[0].compiled.may_compile
+    assert_agree(*networks)
 
 
 def test_an_update_in_parts_does_not_overwrite_what_later_parts_read() -> None:
