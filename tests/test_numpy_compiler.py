@@ -20,8 +20,9 @@ from nerva.matrix_operations import (
     indicator,
     maximum,
     numpy_blas,
-    numpy_compiler,
     numpy_denormals,
+    numpy_graph,
+    numpy_program,
     row_repeat,
     scalar,
     scale_add,
@@ -93,10 +94,10 @@ def assert_agree(a: MultilayerPerceptron, b: MultilayerPerceptron) -> None:
 
 def compute_in_parts(patch: pytest.MonkeyPatch, products: bool) -> None:
     """Let all matrices be computed in parts, of which the last is smaller; and products as well, as with MKL."""
-    patch.setattr(numpy_compiler, "_LARGE", 4)
-    patch.setattr(numpy_compiler, "_PART", 60)
-    patch.setattr(numpy_compiler, "_PART_OF_PRODUCT", 60)
-    patch.setattr(numpy_compiler, "_MIN_ROWS_OF_PRODUCT", 2)
+    patch.setattr(numpy_graph, "_LARGE", 4)
+    patch.setattr(numpy_program, "_PART", 60)
+    patch.setattr(numpy_program, "_PART_OF_PRODUCT", 60)
+    patch.setattr(numpy_program, "_MIN_ROWS_OF_PRODUCT", 2)
     library = numpy_blas.find()
     if products and library:
         patch.setattr(numpy_blas, "find", lambda: replace(library, has_fast_parts=True))
@@ -362,7 +363,7 @@ def test_an_update_in_parts_does_not_overwrite_what_later_parts_read() -> None:
     expected = step(expected, None, None, None)
     with pytest.MonkeyPatch.context() as patch:
         compute_in_parts(patch, products=True)
-        patch.setattr(numpy_compiler, "_PART_OF_PRODUCT", 16)
+        patch.setattr(numpy_program, "_PART_OF_PRODUCT", 16)
         computed = compile_epoch(step)([W, M, P], W, W, [np.arange(6)], 0.1)
     for a, b in zip(computed, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
@@ -429,8 +430,8 @@ def test_any_step_gives_the_same_numbers(operations, results, large: str) -> Non
     with pytest.MonkeyPatch.context() as patch:
         if large:
             compute_in_parts(patch, products="products" in large)
-            patch.setattr(numpy_compiler, "_PART", 10)
-            patch.setattr(numpy_compiler, "_PART_OF_PRODUCT", 10)
+            patch.setattr(numpy_program, "_PART", 10)
+            patch.setattr(numpy_program, "_PART_OF_PRODUCT", 10)
         computed = compile_epoch(step)(computed, X, T, batches, 0.3)
     for a, b in zip(computed, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)

@@ -1,6 +1,6 @@
 """Traced matrices: they record how they are computed instead of being computed.
 
-A training step that is called with traced matrices leaves a list of operations. `numpy_compiler` makes a program of it.
+A training step that is called with traced matrices leaves a list of operations. `numpy_program` makes a function of it.
 """
 
 import math

@@ -33,6 +33,8 @@ COMPUTING = (
     "nerva.matrix_operations.numpy_blas",
     "nerva.matrix_operations.numpy_compiler",
     "nerva.matrix_operations.numpy_denormals",
+    "nerva.matrix_operations.numpy_graph",
+    "nerva.matrix_operations.numpy_program",
     "nerva.matrix_operations.numpy_trace",
     "nerva.matrix_operations.shared",
     "nerva.multilayer_perceptron",

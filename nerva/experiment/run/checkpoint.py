@@ -111,8 +111,9 @@ class Checkpoint:
 
     def _restore_records(self, rows: list[list[Any]], best: int | None) -> None:
         records = [EpochRecord(*row) for row in rows]
+        missing = ("train_loss", "train_accuracy") if self.t.evaluate_training > 1 else ()
         numbers = all(
-            kind(value) == "a number" or (value is None and self._may_be_missing(name, record.epoch))
+            kind(value) == "a number" or (value is None and name in missing)
             for record in records
             for name, value in vars(record).items()
         )
@@ -121,10 +122,6 @@ class Checkpoint:
             raise ValueError("its records are not those of epochs 0, 1, …")
         self.t.records = records
         self.t.best = None if best is None else records[best]
-
-    def _may_be_missing(self, name: str, epoch: Any) -> bool:
-        """Whether a metric may be missing in an epoch, because the training set was not evaluated."""
-        return name in ("train_loss", "train_accuracy") and type(epoch) is int and epoch % self.t.evaluate_training > 0
 
     def _restore_best_weights(self, arrays: dict[str, Matrix]) -> None:
         expected = self.t.M.to_dict() if self.t.best else {}

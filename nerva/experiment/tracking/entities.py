@@ -13,6 +13,7 @@ from nerva.experiment.config.schema import Config, specification
 from nerva.experiment.identity.canonical import flat
 from nerva.experiment.records.provenance import Provenance
 from nerva.experiment.records.run_record import RunRecord
+from nerva.training import evaluates_training_set
 
 # The parts of a configuration that do not describe the run, or are too long for a parameter.
 _NOT_PARAMETERS = (
@@ -73,7 +74,7 @@ def epoch_metrics(rows: Iterable[dict[str, float]], config: Config) -> list[Metr
     images = config.data.train - config.data.validation
     metrics = []
     for row in rows:
-        due = row["epoch"] % config.train.evaluate_training == 0 or row["epoch"] == config.train.epochs
+        due = evaluates_training_set(int(row["epoch"]), config.train.epochs, config.train.evaluate_training)
         measured = METRICS if due else {c: name for c, name in METRICS.items() if c not in _OF_TRAINING_SET}
         values = {name: row[column] for column, name in measured.items()}
         if row["seconds"] > 0:
