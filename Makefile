@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help run test test-long test-slow test-backends ui lint docs format bench lock setup clean
+.PHONY: help run test test-long test-slow test-backends test-cluster ui lint docs format bench lock setup clean
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
 
@@ -13,7 +13,7 @@ run: setup ## set up, then run the pipeline (CORES=4; ARGS="--config experiment=
 	snakemake --cores $(CORES) $(ARGS)
 
 test: .venv/dev ## set up, then run the tests
-	pytest -n 2 -m "not long and not slow and not backends" $(ARGS)
+	pytest -n 2 -m "not long and not slow and not backends and not cluster" $(ARGS)
 
 test-long: .venv/dev ## set up, then run the tests that take about ten seconds or more each
 	pytest -n 2 -m long $(ARGS)
@@ -23,6 +23,10 @@ test-slow: .venv/dev ## set up, then run the tests that take minutes
 
 test-backends: .venv/backends ## set up, then run the tests that need PyTorch, JAX and TensorFlow
 	pytest -n 2 -m backends $(ARGS)
+
+test-cluster: .venv/cluster ## set up Slurm and PostgreSQL too, on Debian, then run a sweep on a cluster with a tracking server
+	tests/cluster/install.sh
+	pytest -m cluster $(ARGS)
 
 ui: setup ## open the MLflow UI on results/, for this machine only
 	nerva ui
@@ -69,6 +73,10 @@ setup: .venv/run ## install the locked packages into .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-torch.lock
 	touch $@
 
+.venv/cluster: .venv/dev requirements-cluster.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-cluster.lock
+	touch $@
+
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
        --no-header --no-emit-index-url --no-emit-find-links pyproject.toml --extra build
 lock: ## resolve the dependencies again and write the locks (needs uv)
@@ -76,6 +84,7 @@ lock: ## resolve the dependencies again and write the locks (needs uv)
 	$(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(LOCK) --extra dev --extra jax --extra tensorflow --extra mkl --constraint requirements-dev.lock --output-file requirements-backends.lock
 	$(LOCK) --extra dev --extra bench --constraint requirements-dev.lock --output-file requirements-bench.lock
+	$(LOCK) --extra dev --extra slurm --extra cluster-generic --extra server --constraint requirements-dev.lock --output-file requirements-cluster.lock
 
 clean: ## remove .venv and caches, but not results/
 	rm -rf .venv .snakemake .mypy_cache .ruff_cache .pytest_cache

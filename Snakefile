@@ -20,6 +20,16 @@ include: "workflow/rules/replay.smk"
 include: "workflow/rules/progress.smk"
 
 
+# A cluster gets the jobs that train and replay. The others take seconds, or need the network.
+localrules:
+    all,
+    prepare,
+    store,
+    track,
+    compare,
+    replay,
+
+
 rule all:
     default_target: True
     input:

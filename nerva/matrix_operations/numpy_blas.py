@@ -1,15 +1,17 @@
 """Matrix products by a BLAS that is called directly: C := alpha A B + beta C, which NumPy has no function for.
 
-If the package `mkl` is installed, it is Intel's MKL. Otherwise it is the BLAS that NumPy has loaded. The environment
-variable NERVA_BLAS=numpy chooses the latter in any case.
+On a CPU of Intel it is Intel's MKL if the package `mkl` is installed. Otherwise it is the BLAS that NumPy has loaded.
+The environment variable NERVA_BLAS, which is numpy or mkl, chooses one in any case.
 """
 
 import ctypes
 import functools
 import os
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,10 +51,16 @@ def find() -> Blas | None:
     wanted = os.environ.get("NERVA_BLAS", "")
     if wanted not in ("", "numpy", "mkl"):
         raise NervaError(f'NERVA_BLAS should be numpy or mkl, not "{wanted}"')
-    blas = _mkl() if wanted != "numpy" else None
+    # On CPUs of AMD, MKL takes 10 to 30 % longer than OpenBLAS.
+    blas = _mkl() if wanted == "mkl" or (not wanted and _has_cpu_of_intel()) else None
     if wanted == "mkl" and blas is None:
         raise NervaError('NERVA_BLAS=mkl needs the package mkl: pip install "nerva[mkl]"')
     return blas or _of_numpy()
+
+
+def _has_cpu_of_intel() -> bool:
+    cpu = Path("/proc/cpuinfo")
+    return "GenuineIntel" in (cpu.read_text() if cpu.exists() else platform.processor())
 
 
 def _mkl() -> Blas | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nerva.matrix_operations import numpy_blas
 from tests.backends.test_libraries import python
 from tests.helpers import command_in
 
@@ -31,14 +32,23 @@ def environment(folder: Path) -> dict[str, dict]:
 def test_native_runs_use_it_and_portable_ones_do_not(tmp_path: Path, mkl: str) -> None:
     command = command_in(tmp_path)
     for numerics in ("native", "portable"):
-        result = command("nerva", "train", "data=digits", "tracking=off", f"numerics={numerics}")
+        result = command("nerva", "train", "data=digits", "tracking=off", f"numerics={numerics}", NERVA_BLAS="mkl")
         assert result.returncode == 0, result.stderr
     computed_with = environment(tmp_path)
     assert computed_with["native"]["products"] == mkl
     assert computed_with["portable"]["products"].startswith("openblas")
     for path in tmp_path.glob("results/runs/*"):
         if path.is_dir():
-            assert "identical" in command("nerva", "replay", path.name).stdout
+            assert "identical" in command("nerva", "replay", path.name, NERVA_BLAS="mkl").stdout
+
+
+@pytest.mark.parametrize("of_intel", [True, False])
+def test_it_is_the_default_on_cpus_of_intel(of_intel: bool, mkl: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NERVA_BLAS", raising=False)
+    monkeypatch.setattr(numpy_blas, "_has_cpu_of_intel", lambda: of_intel)
+    found = numpy_blas.find.__wrapped__()
+    assert found is not None
+    assert (found.name == mkl) == of_intel
 
 
 def test_it_gives_the_same_numbers_within_rounding(tmp_path: Path) -> None:

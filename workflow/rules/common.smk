@@ -1,4 +1,5 @@
 # The sweep: its plan, and where its results are written.
+import atexit
 import os
 import shlex
 import sys
@@ -14,8 +15,8 @@ from nerva.experiment.config.overrides import restore_quote, split_overrides
 from nerva.experiment.identity.fingerprint import digest
 from nerva.experiment.paths import python_path
 from nerva.experiment.records.privacy import private
-from nerva.experiment.sweep.batches import split_into_batches
-from nerva.experiment.sweep.plan import Plan, write_plan
+from nerva.experiment.sweep.batches import megabytes, minutes, needs_gpu, split_into_batches
+from nerva.experiment.sweep.plan import Plan, read_plan, write_plan
 from nerva.experiment.sweep.planning import load_or_write_plan, plan_experiment
 
 # Jobs use the `nerva` and the Python of this process, even if no environment is activated. Snakemake's own prefix, which
@@ -62,7 +63,11 @@ except WorkflowError as error:
 config["overrides"] = restore_quote(config["overrides"])
 try:
     OVERRIDES = [f"data={config['data']}", *split_overrides(config["overrides"])]
-    if LOOKING:
+    if not workflow.is_main_process:
+        # The process of a job expands no sweep. It needs the points of its batch only, which have a file of their own.
+        PLAN_FILE = Path(config["plan"])
+        PLAN = read_plan(PLAN_FILE, all_points=False)
+    elif LOOKING:
         PLAN, PLAN_FILE = plan_experiment(config["experiment"], OVERRIDES), None
     else:
         PLAN, PLAN_FILE = load_or_write_plan(config["experiment"], OVERRIDES)
@@ -72,6 +77,11 @@ except OSError as error:
     raise WorkflowError(f"{error.filename}: {error.strerror}")
 
 CONFIG = PLAN.config
+if EXECUTING:
+    # Snakemake gives these to its processes for jobs, in place of the overrides, which may have passwords.
+    workflow.config_settings.config_args = [f"{key}={config[key]!r}" for key in ("experiment", "data")] + [
+        f"plan={str(PLAN_FILE)!r}"
+    ]
 if NOTE := numerics.note(CONFIG.numerics.mode):
     print(NOTE, file=sys.stderr)
 if CONFIG.data.note and LOOKING:
@@ -98,10 +108,32 @@ if private(CONFIG.tracking.uri) != CONFIG.tracking.uri:
 CALL = f"{PLAN.sweep.id}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
+BATCHES = {}  # the points of each batch, by its name
+
+
 def name_batches(batches, folder):
-    """Name each batch. If jobs will run, write a plan for each batch, too."""
+    """Name each batch. If jobs will run, write a plan for each batch, too. Its file is deleted when this call ends."""
     named = {f"{CALL}-{number}": batch for number, batch in enumerate(batches, 1)}
     if EXECUTING:
         for name, batch in named.items():
             write_plan(Plan(batch, PLAN.sweep, PLAN.modified), folder / f"{name}.plan")
+            atexit.register((folder / f"{name}.plan").unlink, missing_ok=True)
+    BATCHES.update(named)
     return [*named]
+
+
+def resources_of_batches(folder):
+    """What the job of a batch needs. It is doubled if the job is repeated, because too little may have ended it.
+
+    Only jobs of a cluster are repeated; `retries` in their profile says how often.
+    """
+
+    def points(batch):
+        # The process of a job does not know the batches, and reads the file of its own.
+        return BATCHES.get(batch) or read_plan(folder / f"{batch}.plan").points
+
+    return {
+        "mem_mb": lambda wildcards, attempt: megabytes(points(wildcards.batch)) * 2 ** (attempt - 1),
+        "runtime": lambda wildcards, attempt: minutes(points(wildcards.batch)) * 2 ** (attempt - 1),
+        "gpu": lambda wildcards: int(needs_gpu(points(wildcards.batch))),
+    }

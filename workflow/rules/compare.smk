@@ -43,6 +43,7 @@ rule compare:
         },
     log:
         LOGS / "compare" / f"{SWEEP_DIR.name}.log",
+    retries: 0
     threads: 1
     resources:
         mem_mb=1000,

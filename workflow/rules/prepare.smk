@@ -10,6 +10,7 @@ rule prepare:
         ),
     log:
         LOGS / "prepare" / f"{CONFIG.data.name}.log",
+    retries: 0
     threads: 1
     resources:
         mem_mb=2000,

@@ -5,7 +5,7 @@ VERDICTS = LOGS / "replay" / f"{SWEEP_DIR.name}.log"
 REPLAYING = "replay" in sys.argv
 SAMPLE = random.sample(PLAN.points, min(config["sample"] or len(PLAN.points), len(PLAN.points)))
 REPLAYED = (
-    name_batches(split_into_batches(SAMPLE, PARALLEL), LOGS / "replay")
+    name_batches(split_into_batches(SAMPLE, PARALLEL, on_cluster=not workflow.local_exec), LOGS / "replay")
     if REPLAYING and workflow.is_main_process
     else []
 )
@@ -25,7 +25,7 @@ rule replay_batch:
         LOGS / "replay" / "{batch}.log",
     threads: 1
     resources:
-        mem_mb=1500,
+        **resources_of_batches(LOGS / "replay"),
     params:
         plan=str(LOGS / "replay" / "{batch}.plan"),
         # The user's own overrides name these modules.
@@ -33,7 +33,7 @@ rule replay_batch:
     message:
         "Replaying the runs of batch {wildcards.batch}"
     shell:
-        "nerva replay --plan {params.plan:q} {params.trust} 2>&1 | tee {log:q} > {output:q} && rm -f {params.plan:q}"
+        "nerva replay --plan {params.plan:q} {params.trust} 2>&1 | tee {log:q} > {output:q}"
 
 
 rule replay:

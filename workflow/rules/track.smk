@@ -22,6 +22,7 @@ rule store:
     log:
         LOGS / "track" / "{call}.store.log",
     priority: 1
+    retries: 0
     threads: 1
     resources:
         mem_mb=1000,
@@ -42,6 +43,7 @@ rule track:
         LOGS / "track" / f"{SWEEP_DIR.name}.log",
     # If the database is still being created, this job imports MLflow meanwhile, and then waits.
     priority: 1
+    retries: 0
     threads: 1
     resources:
         mem_mb=1000,

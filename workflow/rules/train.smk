@@ -7,16 +7,22 @@ KEPT = {
 }
 MISSING = [point for point in PLAN.points if point.run_id not in KEPT]
 # Only the main process creates batches. A job of a cluster gets the name of its batch as a wildcard.
-BATCHES = (
+TRAIN_BATCHES = (
     name_batches(
-        split_into_batches(MISSING, PARALLEL, None if config["batch"] == "auto" else config["batch"]), LOGS / "train"
+        split_into_batches(
+            MISSING,
+            PARALLEL,
+            None if config["batch"] == "auto" else config["batch"],
+            on_cluster=not workflow.local_exec,
+        ),
+        LOGS / "train",
     )
     if workflow.is_main_process
     else []
 )
 # The records of existing runs are inputs of the rules that follow. These run again if a record has changed.
 TRAINED = [
-    *(LOGS / "train" / f"{batch}.done" for batch in BATCHES),
+    *(LOGS / "train" / f"{batch}.done" for batch in TRAIN_BATCHES),
     *(point.folder.record for point in PLAN.points if point.run_id in KEPT),
 ]
 
@@ -33,7 +39,7 @@ rule train:
         LOGS / "train" / "{batch}.log",
     threads: 1
     resources:
-        mem_mb=1500,
+        **resources_of_batches(LOGS / "train"),
     params:
         plan=str(LOGS / "train" / "{batch}.plan"),
     message:
@@ -41,7 +47,7 @@ rule train:
     shell:
         # Exit code 3: some runs diverged. The job counts as successful: the leaderboard shows these runs.
         # Exit code 28: the disk is full. No other job could write its results, so Snakemake is asked to stop.
-        "nerva train --plan {params.plan:q} > {log:q} 2>&1 && rm -f {params.plan:q} || case $? in"
+        "nerva train --plan {params.plan:q} > {log:q} 2>&1 || case $? in"
         " 3) ;;"
         " 28) kill -TERM $PPID; exit 28 ;;"
         " *) false ;; esac"

@@ -1,7 +1,6 @@
 # Snakemake's lock on a folder outlives a Snakemake that is killed, which then asks for `snakemake --unlock`. Each call
 # therefore records its process in .snakemake/nerva. A lock is removed if every recorded process ran on this host and has
 # ended. Nothing can be said about a process of another host that shares the file system: then the lock stays.
-import atexit
 import json
 import shutil
 import socket

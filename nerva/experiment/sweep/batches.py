@@ -1,5 +1,6 @@
 """Batches of points: the runs of a batch are trained one after another by one process."""
 
+import math
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -13,23 +14,40 @@ _OPERATIONS_PER_SECOND = 2e10
 # Feedforward, backpropagation, and the evaluation of an epoch, for each parameter and sample.
 _OPERATIONS = 8
 
-# A process takes half a second to start. Long batches would leave cores idle at the end.
-_LEAST, _MOST = 2.0, 60.0  # seconds
-_BATCHES_PER_CORE = 4
+# How long a batch takes at least and at most, in seconds. Long batches would leave cores idle at the end. A process
+# takes half a second to start, and a job of a cluster takes about six seconds beside its work.
+_LIMITS = (2.0, 60.0)
+_LIMITS_ON_CLUSTER = (60.0, 1800.0)
+_BATCHES_PER_WORKER = 4
+
+# What a job asks of a cluster. A node may be slower than estimated, and the job first has to start.
+_MINUTES_TO_START = 5
+_SLOWER = 4
+# The processes of a job: Snakemake's two take 100 MB each. The one that trains takes 200 MB, or more with another
+# library than NumPy.
+_MEGABYTES = 600
+_MEGABYTES_OF_LIBRARY = 1500
+# Weights, gradients, the state of an optimizer, the best weights and the checkpoint; and what evaluation computes.
+_COPIES_OF_PARAMETERS = 12
+_COPIES_OF_LAYERS = 8
 
 
-def split_into_batches(points: Iterable[Point], cores: int, size: int | None = None) -> list[list[Point]]:
+def split_into_batches(
+    points: Iterable[Point], workers: int, size: int | None = None, on_cluster: bool = False
+) -> list[list[Point]]:
     """Split points into batches, in their order.
 
     Args:
         points: the points.
-        cores: how many batches are trained at the same time.
+        workers: how many batches are trained at the same time.
         size: the number of points in a batch. Default: as many as fit into a limit by their estimated time. The limit
-            is the total time divided by four times `cores`, so that all cores are busy until the end, but at least 2
-            and at most 60 seconds. A point that takes longer is alone.
+            is the total time divided by four times `workers`, so that all are busy until the end, but at least 2 and at
+            most 60 seconds. A point that takes longer is alone.
+        on_cluster: whether each batch is a job of a cluster. The limit is 1 to 30 minutes then.
     """
+    least, longest = _LIMITS_ON_CLUSTER if on_cluster else _LIMITS
     costs = [(point, 1.0 if size else estimated_seconds(point.config)) for point in points]
-    most = size or min(max(sum(cost for _, cost in costs) / (cores * _BATCHES_PER_CORE), _LEAST), _MOST)
+    most = size or min(max(sum(cost for _, cost in costs) / (workers * _BATCHES_PER_WORKER), least), longest)
     split: list[list[Point]] = []
     room = 0.0
     for point, cost in costs:
@@ -48,3 +66,30 @@ def estimated_seconds(config: Config) -> float:
     per_epoch = samples * parameters * _OPERATIONS / _OPERATIONS_PER_SECOND
     per_epoch += samples / config.train.batch_size * _SECONDS_PER_STEP * len(config.model.layers)
     return _SECONDS_PER_RUN + config.train.epochs * per_epoch
+
+
+def minutes(points: Iterable[Point]) -> int:
+    """How many minutes a job for these points may take."""
+    seconds = sum(estimated_seconds(point.config) for point in points)
+    return _MINUTES_TO_START + math.ceil(seconds * _SLOWER / 60)
+
+
+def megabytes(points: Iterable[Point]) -> int:
+    """How many megabytes of memory a job for these points may take. It trains one after another."""
+    return max(estimated_megabytes(point.config) for point in points)
+
+
+def estimated_megabytes(config: Config) -> int:
+    """About how many megabytes of memory the training of a run takes, with the processes of a job around it."""
+    sizes, data = config.sizes, config.data
+    parameters = sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))
+    samples = max(config.train.batch_size, config.train.evaluation_batch_size)
+    numbers = data.features * (data.train + data.test) + _COPIES_OF_PARAMETERS * parameters
+    numbers += _COPIES_OF_LAYERS * samples * sum(sizes)
+    library = 0 if config.backend.name == "numpy" else _MEGABYTES_OF_LIBRARY
+    return _MEGABYTES + library + math.ceil(numbers * 4 / 1e6)
+
+
+def needs_gpu(points: Iterable[Point]) -> bool:
+    """Whether any of these points is to be trained on a GPU."""
+    return any(point.config.backend.device == "gpu" for point in points)

@@ -133,8 +133,12 @@ def write_plan(plan: Plan, path: Path) -> None:
         file.writelines(lines)
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path, all_points: bool = True) -> Plan:
     """Read a plan from its file.
+
+    Args:
+        path: the file.
+        all_points: whether all points are read, or only the first one.
 
     Raises:
         NervaError: if the file can't be read, is not a plan of this version, or was changed after it was written.
@@ -149,7 +153,7 @@ def read_plan(path: Path) -> Plan:
             raise ValueError("it was changed after nerva wrote it")
         if not lines:
             raise ValueError("it has no points")
-        points = [_point(parse_json(line, _PointLine), header) for line in lines]
+        points = [_point(parse_json(line, _PointLine), header) for line in (lines if all_points else lines[:1])]
     except OSError as error:
         raise NervaError(f"the plan {path} can't be read: {error.strerror}") from None
     except (ValueError, KeyError) as error:

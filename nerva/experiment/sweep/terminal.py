@@ -63,6 +63,8 @@ class _Terse(logging.Filter):
         if getattr(record, "event", None) in ("job_error", "group_error"):
             tqdm.write(failure(vars(record)), file=self._stream)
             return False
+        if str(record.msg).startswith("RuleException:\nCalledProcessError"):
+            return False  # the command of a job that failed; the next record is about the job
         nothing_to_do = str(record.msg).startswith("Nothing to be done")
         return record.levelno >= logging.WARNING or "nerva" in vars(record) or nothing_to_do
 

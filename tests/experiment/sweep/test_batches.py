@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nerva.experiment.config.schema import Config
-from nerva.experiment.sweep.batches import estimated_seconds, split_into_batches
+from nerva.experiment.sweep.batches import estimated_seconds, megabytes, minutes, needs_gpu, split_into_batches
 from nerva.experiment.sweep.plan import Point
 from nerva.experiment.sweep.planning import plan_sweep
 from tests.helpers import DIGITS
@@ -24,9 +24,9 @@ def long(point: Point, epochs: int) -> Point:
 
 
 @given(st.lists(st.integers(1, 10**6), max_size=40), st.integers(1, 64), st.none() | st.integers(1, 50))
-def test_every_point_is_in_one_batch(point: Point, epochs: list[int], cores: int, size: int | None) -> None:
+def test_every_point_is_in_one_batch(point: Point, epochs: list[int], workers: int, size: int | None) -> None:
     points = [long(point, number) for number in epochs]
-    split = split_into_batches(points, cores, size)
+    split = split_into_batches(points, workers, size)
     assert [point for batch in split for point in batch] == points
     assert all(split)
     if size:
@@ -36,10 +36,30 @@ def test_every_point_is_in_one_batch(point: Point, epochs: list[int], cores: int
 
 
 def test_short_runs_share_a_batch_and_long_runs_are_alone(point: Point) -> None:
-    assert len(split_into_batches([point] * 12, cores=2)) == 1
-    many = split_into_batches([point] * 10_000, cores=4)
+    assert len(split_into_batches([point] * 12, workers=2)) == 1
+    many = split_into_batches([point] * 10_000, workers=4)
     assert 8 <= len(many) <= 100
-    assert len(split_into_batches([long(point, 10**6)] * 3, cores=2)) == 3
+    assert len(split_into_batches([long(point, 10**6)] * 3, workers=2)) == 3
+
+
+def test_batches_on_a_cluster_are_worth_a_job(point: Point) -> None:
+    assert len(split_into_batches([point] * 240, workers=100, on_cluster=True)) == 1
+    many = split_into_batches([point] * 1_000_000, workers=100, on_cluster=True)
+    assert 400 <= len(many) <= 500
+
+
+def test_what_a_job_asks_for_grows_with_its_runs(point: Point) -> None:
+    (large,) = plan_sweep([*DIGITS, "model=large"]).points
+    (jax,) = plan_sweep([*DIGITS, "backend=jax", "backend.device=cpu"]).points
+    assert megabytes([point, large]) == megabytes([large]) > megabytes([point]) > 500
+    assert megabytes([jax]) > megabytes([point]) + 1000
+    assert minutes([long(point, 10**6)] * 2) > minutes([long(point, 10**6)]) > minutes([point]) >= 5
+
+
+def test_a_gpu_is_asked_for_if_a_run_needs_one(point: Point) -> None:
+    (gpu,) = plan_sweep([*DIGITS, "backend=jax", "backend.device=gpu"]).points
+    assert needs_gpu([point, gpu])
+    assert not needs_gpu([point])
 
 
 def test_the_estimate_grows_with_the_work(point: Point) -> None:
