@@ -8,6 +8,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -175,3 +177,10 @@ class Server:
         with process(command, self.folder / "server.log", self.environment, cwd=self.folder) as started:
             until(lambda: served(f"{self.address}/health"), started, STARTS)
             yield started
+
+
+if __name__ == "__main__":  # python -m tests.cluster.services COMMAND: run a command while a cluster is there
+    if missing():
+        sys.exit(missing())
+    with tempfile.TemporaryDirectory(prefix="nerva-cluster-") as name, slurm(Path(name)):
+        sys.exit(subprocess.run(sys.argv[1:], check=False).returncode)
