@@ -75,7 +75,9 @@ def failure(job: dict[str, Any]) -> str:
     Args:
         job: what Snakemake's record of the error has: `rule_name`, `rule_msg` and `log`.
     """
-    lines = [f"failed: {job.get('rule_msg') or job.get('rule_name')}"]
+    # The plugin for Slurm adds its whole call of sbatch, and advice.
+    what = str(job.get("rule_msg") or job.get("rule_name")).partition("\n    sbatch call")[0]
+    lines = [f"failed: {what}"]
     for name in job.get("log") or []:
         path = Path(str(name).partition(" ")[0])
         lines[0] += f" (see {path})"

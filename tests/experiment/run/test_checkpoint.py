@@ -72,6 +72,7 @@ def interrupted(monkeypatch, epoch: int, *overrides: str) -> None:
 
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "save", saved)
+        patch.setattr(train_module, "_PAUSE", 0)
         with pytest.raises(Interrupted):
             run(configured(*overrides), [])
 
@@ -189,6 +190,21 @@ def test_a_run_with_user_defined_components_is_resumed(monkeypatch, elsewhere, c
     assert_same_results(run(configured(*overrides), []), elsewhere(*overrides))
 
 
+def test_short_epochs_share_a_checkpoint(monkeypatch) -> None:
+    written = []
+    save = Checkpoint.save
+
+    def saved(self, *arguments) -> None:
+        written.append(len(self.t.records))
+        save(self, *arguments)
+
+    monkeypatch.setattr(Checkpoint, "save", saved)
+    monkeypatch.setattr(train_module, "_PAUSE", 1e9)
+    folder = run(configured("train.epochs=5"), [])
+    assert written == [1]
+    assert len(folder.metrics.read_text().splitlines()) == 7  # the names of the columns, and epochs 0 to 5
+
+
 def test_a_run_with_undeclared_state_says_that_it_cannot_be_resumed(monkeypatch, elsewhere, components, caplog) -> None:
     caplog.set_level(logging.INFO)
     overrides = components("")
@@ -203,6 +219,7 @@ def test_a_run_with_undeclared_state_says_that_it_cannot_be_resumed(monkeypatch,
 
     with monkeypatch.context() as patch:
         patch.setattr(train_module._Progress, "save", saved)
+        patch.setattr(train_module, "_PAUSE", 0)
         with pytest.raises(Interrupted):
             run(configured(*overrides), [])
     # Before the first epoch, nothing has changed yet.

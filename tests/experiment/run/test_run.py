@@ -143,7 +143,7 @@ def test_each_run_with_user_defined_modules_has_a_process_of_its_own(run_command
     (tmp_path / "mine.py").write_text(MINE)
     weights = set()
     for sweep in (["-m", "seed=1,2"], ["seed=2", "force=true"]):
-        result = run_command("nerva", "train", *DIGITS, *USER_DEFINED, *sweep)
+        result = run_command("nerva", "train", *DIGITS, *USER_DEFINED, "train.epochs=300", *sweep)
         assert result.returncode == 0, result.stderr
         assert "restarts from scratch: training changes Scaled.count, which a checkpoint does not hold" in result.stdout
         weights |= {

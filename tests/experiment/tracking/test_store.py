@@ -191,7 +191,7 @@ def test_a_server_that_refuses(results, status: int, message: str) -> None:
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("postgresql://u:secret@h/x", "MLflow's store at postgresql://h/x: ModuleNotFoundError: No module named"),
+        ("mysql://u:secret@h/x", "MLflow's store at mysql://h/x: ModuleNotFoundError: No module named"),
         ("sqlite:///:memory:", "sqlite:///:memory: is not the address of a database file"),
         ("sqlite:x.db", "sqlite:x.db is not the address of a database file"),
         ("sqlite://u:secret@h:port/x", "sqlite://h:port/x is not the address of a database file"),
