@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
 from snakemake.utils import validate
 
 from nerva.errors import NervaError
@@ -53,6 +54,11 @@ def runs_no_job(word):
 LOOKING = workflow.is_main_process and (workflow.output_settings.dryrun or any(map(runs_no_job, sys.argv)))
 EXECUTING = workflow.is_main_process and not LOOKING
 
+if not workflow.local_exec and SharedFSUsage.INPUT_OUTPUT not in workflow.storage_settings.shared_fs_usage:
+    raise WorkflowError(
+        "nerva needs a file system that all nodes share, because the folders of runs are no outputs of Snakemake's rules; "
+        "see docs/scale.md"
+    )
 try:
     validate(config, "../schemas/config.schema.yaml")
 except WorkflowError as error:

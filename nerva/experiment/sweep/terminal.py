@@ -1,6 +1,7 @@
 """What the pipeline shows in the terminal. Snakemake's own messages are in its log file."""
 
 import logging
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,8 +66,18 @@ class _Terse(logging.Filter):
             return False
         if str(record.msg).startswith("RuleException:\nCalledProcessError"):
             return False  # the command of a job that failed; the next record is about the job
+        if str(record.msg).startswith("Trying to restart job"):
+            tqdm.write("  The job is submitted again.", file=self._stream)
+            return False
         nothing_to_do = str(record.msg).startswith("Nothing to be done")
         return record.levelno >= logging.WARNING or "nerva" in vars(record) or nothing_to_do
+
+
+# What Snakemake writes at the end of the log of any job that failed on a cluster.
+_OF_EVERY_FAILURE = (
+    *("Shutting down,", "Exiting because", "Storing output", "Elapsed time", "WorkflowError:", "At least one job"),
+    *("Complete log", "Will exit after"),
+)
 
 
 def failure(job: dict[str, Any]) -> str:
@@ -75,13 +86,24 @@ def failure(job: dict[str, Any]) -> str:
     Args:
         job: what Snakemake's record of the error has: `rule_name`, `rule_msg` and `log`.
     """
-    # The plugin for Slurm adds its whole call of sbatch, and advice.
-    what = str(job.get("rule_msg") or job.get("rule_name")).partition("\n    sbatch call")[0]
-    lines = [f"failed: {what}"]
+    # The plugin for Slurm adds its whole call of sbatch, and advice to look at the logs.
+    what = re.split(r"\n    sbatch call|For further error details", str(job.get("rule_msg") or job.get("rule_name")))[0]
+    lines = [f"failed: {what.rstrip()}"]
     for name in job.get("log") or []:
         path = Path(str(name).partition(" ")[0])
         lines[0] += f" (see {path})"
         content = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-        reasons = [line for line in content if line.startswith("nerva: ")] or [line for line in content if line.strip()]
-        lines += [f"  {cut(line.removeprefix('nerva: '), 300)}" for line in reasons[-_LINES:]]
+        lines += [f"  {cut(line.removeprefix('nerva: '), 300)}" for line in _reasons(content)]
     return printable("\n".join(lines))
+
+
+def _reasons(log: list[str]) -> list[str]:
+    """The lines of a log that say why a job failed."""
+    if said := [line for line in log if line.startswith(("nerva: ", "slurmstepd: "))]:
+        return said[-_LINES:]
+    # A process that was killed says nothing. Then its last run is named.
+    if runs := [line for line in log if re.match(r"run [0-9a-f]{12} of ", line)]:
+        return [f"the process has ended without a message; its last run is {runs[-1].removeprefix('run ')}"]
+    if any(line.startswith("Error in rule ") for line in log):
+        return []  # on a node, Snakemake writes this into Slurm's log; the reason is in the log of the job
+    return [line for line in log if line.strip() and not line.strip().startswith(_OF_EVERY_FAILURE)][-_LINES:]

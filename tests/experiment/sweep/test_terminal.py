@@ -60,9 +60,24 @@ def test_a_failure_has_its_reason_and_its_log(tmp_path) -> None:
     ]
     log.write_text("\n".join(f"line {n}" for n in range(100)) + "\n\x1b[31m\n")
     assert failure(job).splitlines()[1:] == [*(f"  line {n}" for n in range(96, 100)), "  \\x1b[31m"]
+    log.write_text("run 0123456789ab of digits-quick\n 1 | 0.1\nrun 123456789abc of digits-quick\n 1 | 0.1\n")
+    ended = "the process has ended without a message; its last run is 123456789abc of digits-quick"
+    assert failure(job).splitlines()[1:] == [f"  {ended}"]
     job["log"] = [str(tmp_path / "missing.log")]
     assert len(failure(job).splitlines()) == 1
     assert failure({"rule_name": "all", "rule_msg": None, "log": []}) == "failed: all"
+
+
+def test_a_failure_on_a_cluster_has_the_reason_of_slurm(tmp_path) -> None:
+    log = tmp_path / "12.log"
+    cancelled = "slurmstepd: error: *** STEP 12.0 ON node1 CANCELLED AT 2026-11-26T09:00:00 DUE TO TIME LIMIT ***"
+    log.write_text(f"host: node1\n{cancelled}\nWill exit after finishing currently running jobs (scheduler).\n")
+    status = "SLURM-job '12' failed, SLURM status is: 'TIMEOUT'."
+    advice = "For further error details see the cluster/cloud log and the log files of the involved rule(s)."
+    job = {"rule_name": "train", "rule_msg": f"{status}{advice}", "log": [str(log)]}
+    assert failure(job).splitlines() == [f"failed: {status} (see {log})", f"  {cancelled}"]
+    log.write_text("the plan x.plan can't be read\nExiting because a job execution failed.\nElapsed time: 0:00:03\n")
+    assert failure(job).splitlines()[1:] == ["  the plan x.plan can't be read"]
 
 
 def test_a_sweep_is_described(results: Path) -> None:
