@@ -16,7 +16,7 @@ import pytest
 
 from tests.cluster import services
 from tests.cluster.services import Server, kill, output_of
-from tests.helpers import ROOT, command_in, environment, started, until
+from tests.helpers import ROOT, command_in, environment, failed_plainly, started, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cluster")]
 pytest.importorskip("snakemake_executor_plugin_slurm", reason="the plugin for Slurm is not installed")
@@ -137,7 +137,8 @@ def test_a_sweep_that_is_disturbed_is_completed_by_the_same_command(slurm: None,
         run_id: record["weights"] for run_id, record in found.items()
     }
 
-    assert "snakemake" in scripts[cancelled]
+    assert "plan=results/sweeps/" in scripts[cancelled]
+    assert "overrides" not in scripts[cancelled]
     assert any("nerva" in line for line in processes.seen)
     secrets = (PASSWORD, DATABASE_PASSWORD)
     assert not [line for line in (*processes.seen, *scripts.values()) if any(secret in line for secret in secrets)]
@@ -166,3 +167,59 @@ def files_with(folder: Path, secrets: tuple[str, ...]) -> list[Path]:
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     assert len(files) > 100
     return [path for path in files if any(secret.encode() in path.read_bytes() for secret in secrets)]
+
+
+SMALL = "overrides=tracking=off seed=1 optimizer=momentum learning_rate.lr=0.1"
+
+
+def test_another_scheduler(slurm: None, tmp_path: Path) -> None:
+    profile = ROOT / "profiles" / "cluster-generic"
+    result = command_in(tmp_path)(*SNAKEMAKE, "--profile", profile, "--config", "data=digits", SMALL)
+    assert result.returncode == 0, result.stderr
+    assert len(records(tmp_path)) == 1
+
+
+def test_an_unknown_partition(slurm: None, tmp_path: Path) -> None:
+    options = ["--retries", "0", "--default-resources", "slurm_partition=nosuch", "runtime=5", "mem_mb=500"]
+    result = command_in(tmp_path)(*ON_SLURM, *options, "--config", "data=digits", SMALL)
+    assert result.returncode == 1
+    assert "failed: SLURM sbatch failed." in result.stderr
+    assert "invalid partition specified: nosuch" in result.stderr
+    assert "sbatch call" not in result.stderr
+
+
+def test_a_process_that_is_killed_on_a_node(slurm: None, tmp_path: Path) -> None:
+    """The terminal shows its run and its logs. The job is submitted again, and resumes the run."""
+    command = (*ON_SLURM, "--retries", "1", "--config", "data=digits", f"{SMALL} train.epochs=3000")
+    pipeline = started(tmp_path, *command)
+    until(lambda: [*tmp_path.glob("results/runs/*/checkpoint.npz")], pipeline)
+    subprocess.run(["pkill", "--signal", "KILL", "--full", "bin/nerva train --plan results/logs"], check=True)
+    output, _ = pipeline.communicate()
+    assert pipeline.returncode == 0, output
+    (run_id,) = records(tmp_path)
+    assert re.search(r"failed: SLURM-job '\d+' failed, SLURM status is: 'FAILED'", output), output
+    assert re.search(r"\(see results/logs/train/\S+\.log\) \(see \S+/\.snakemake/slurm_logs/\S+\.log\)", output), output
+    assert f"the process has ended without a message; its last run is {run_id} of digits-quick" in output
+    assert "The job is submitted again." in output
+    assert records(tmp_path)[run_id]["continued"]
+
+
+def test_a_plan_that_a_node_cannot_see(slurm: None, tmp_path: Path) -> None:
+    pipeline = started(tmp_path, *ON_SLURM, "--retries", "0", "--config", "data=digits", SMALL)
+    until(lambda: [*tmp_path.glob("results/logs/train/*.plan")], pipeline)
+    (tmp_path / "results" / "sweeps").rename(tmp_path / "elsewhere")
+    output, _ = pipeline.communicate()
+    assert pipeline.returncode == 1, output
+    assert re.search(r"the plan results/sweeps/\S+\.plan can't be read: No such file or directory", output), output
+
+
+def test_without_slurm(tmp_path: Path) -> None:
+    """Like this machine, but without the programs of Slurm."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for program in Path("/usr/bin").iterdir():
+        if not re.fullmatch("s(batch|info|queue|acct|acctmgr|run|cancel|control|share)", program.name):
+            (programs / program.name).symlink_to(program)
+    path = f"{Path(sys.executable).parent}:{programs}"
+    result = command_in(tmp_path)(*ON_SLURM, "--retries", "0", "--config", "data=digits", SMALL, PATH=path)
+    failed_plainly(result, "there is no Slurm here: sbatch is not in PATH")

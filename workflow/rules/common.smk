@@ -2,6 +2,7 @@
 import atexit
 import os
 import shlex
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -50,15 +51,13 @@ def runs_no_job(word):
     )
 
 
+# A cluster has nodes, and no number of cores. A dry run has one core in any case.
+RESOURCES = workflow.resource_settings
+ON_CLUSTER = RESOURCES.nodes is not None and (RESOURCES.cores is None or workflow.output_settings.dryrun)
 # A job of a cluster has a Snakemake process of its own, which is not the main process.
 LOOKING = workflow.is_main_process and (workflow.output_settings.dryrun or any(map(runs_no_job, sys.argv)))
 EXECUTING = workflow.is_main_process and not LOOKING
 
-if not workflow.local_exec and SharedFSUsage.INPUT_OUTPUT not in workflow.storage_settings.shared_fs_usage:
-    raise WorkflowError(
-        "nerva needs a file system that all nodes share, because the folders of runs are no outputs of Snakemake's rules; "
-        "see docs/scale.md"
-    )
 try:
     validate(config, "../schemas/config.schema.yaml")
 except WorkflowError as error:
@@ -143,3 +142,16 @@ def resources_of_batches(folder):
         "runtime": lambda wildcards, attempt: minutes(points(wildcards.batch)) * 2 ** (attempt - 1),
         "gpu": lambda wildcards: int(needs_gpu(points(wildcards.batch))),
     }
+
+
+def check_cluster():
+    """Check what the jobs of a cluster need. Snakemake knows its executor only after it has read the Snakefile."""
+    if workflow.executor_plugin.name == "slurm" and not shutil.which("sbatch"):
+        raise WorkflowError(
+            "there is no Slurm here: sbatch is not in PATH; call snakemake on a login node of the cluster"
+        )
+    if not workflow.local_exec and SharedFSUsage.INPUT_OUTPUT not in workflow.storage_settings.shared_fs_usage:
+        raise WorkflowError(
+            "nerva needs a file system that all nodes share, because the folders of runs are no outputs of Snakemake's "
+            "rules; see docs/scale.md"
+        )

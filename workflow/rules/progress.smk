@@ -18,6 +18,7 @@ if workflow.is_main_process:
 
 onstart:
     if workflow.is_main_process:
+        check_cluster()
         PLAN.record()
         TERMINAL.enter_context(Progress([(point.folder, point.config) for point in PLAN.points], say))
 

@@ -1,6 +1,6 @@
 # The missing runs are trained in batches: a job trains the runs of a batch one after another.
 # Calls such as `snakemake --report` have neither cores nor nodes.
-PARALLEL = max(workflow.resource_settings.cores or 1, workflow.resource_settings.nodes or 1)
+PARALLEL = max(RESOURCES.cores or 1, RESOURCES.nodes or 1)
 # The records of existing runs that are not trained again, by run id.
 KEPT = {
     point.run_id: record for point in PLAN.points if not CONFIG.force and (record := point.folder.complete_record())
@@ -13,7 +13,7 @@ TRAIN_BATCHES = (
             MISSING,
             PARALLEL,
             None if config["batch"] == "auto" else config["batch"],
-            on_cluster=not workflow.local_exec,
+            on_cluster=ON_CLUSTER,
         ),
         LOGS / "train",
     )

@@ -2,7 +2,6 @@
 # therefore records its process in .snakemake/nerva. A lock is removed if every recorded process ran on this host and has
 # ended. Nothing can be said about a process of another host that shares the file system: then the lock stays.
 import json
-import shutil
 import socket
 
 import psutil

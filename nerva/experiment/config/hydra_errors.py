@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -57,7 +58,10 @@ def _message(error: BaseException) -> str:
             known = [field.name for field in dataclasses.fields(cause.object_type)]
         return f'there is no "{key}" in {parent or "the configuration"}{did_you_mean(key, known)}'
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
-        return f"{cause.full_key}: {str(cause.msg or cause).splitlines()[0]}"
+        reason = str(cause.msg or cause).splitlines()[0]
+        if missing := re.search(r"Environment variable '(\w+)' not found", reason):
+            reason = f"the environment variable {missing[1]} is not set"
+        return f"{cause.full_key}: {reason}"
     return "\n".join(line for line in str(error).splitlines() if line.strip())
 
 

@@ -25,7 +25,8 @@ _PATIENCE = 20.0  # seconds to wait for a locked database, as MLflow does when i
 
 _REFUSED = {
     "UNAUTHENTICATED": (
-        "authentication failed; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        "authentication failed; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, "
+        "or write them to ~/.mlflow/credentials"
     ),
     "PERMISSION_DENIED": "permission denied",
 }

@@ -44,8 +44,9 @@ MISTAKES = {
     "learning_rate=[1]": "",
     "loss=[1]": "",
     "learning_rate=${oc.select:seed}": "",
-    "seed=${oc.env:NO_SUCH_VARIABLE}": "NO_SUCH_VARIABLE",
+    "seed=${oc.env:NO_SUCH_VARIABLE}": "seed: the environment variable NO_SUCH_VARIABLE is not set",
     "seed=${nosuch:1}": "nosuch",
+    "tracking=server": "tracking.uri: the environment variable MLFLOW_TRACKING_URI is not set",
     "seed=${seed}": "",
     "model.hidden=" + 1000 * "[" + 1000 * "]": "has brackets nested 1000 deep; 50 is the most",
     "model.weights=" + 20_000 * "x": "has 20,014 characters; 10,000 is the most",
@@ -106,7 +107,8 @@ def test_a_quote_or_a_bracket_that_is_not_closed(text: str, reason: str) -> None
     assert len(str(raised.value)) < 300
 
 
-def test_every_option_of_every_group_can_be_composed() -> None:
+def test_every_option_of_every_group_can_be_composed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")  # for tracking=server
     for group in ("model", "optimizer", "learning_rate", "loss", "numerics", "tracking"):
         assert (conf_dir() / group).is_dir()
         for option in options(group):
