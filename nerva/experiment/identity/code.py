@@ -93,6 +93,9 @@ def hash_code(
         components: the components that the configuration names: classes or functions.
         user_files: the names and files of user-defined modules. Everything in these counts.
         backend: the library that computes: of the modules with matrix operations, only its own counts.
+
+    Returns:
+        The hashes. Runs of the same code share this dictionary, which must not be changed.
     """
     user = {name: file.read_bytes() for name, file in user_files}
     roots = {*ROOTS, *((c.__module__, c.__qualname__.partition(".")[0]) for c in components)}
@@ -101,11 +104,10 @@ def hash_code(
         roots.update(_references(module, [statement for body in module.definitions.values() for statement in body]))
         # Other user-defined modules may use what this one imports from the engine.
         roots.update(definition for target in module.imported.values() for definition in _of_module(*target))
-    hashes = {}
-    for module_name, name in _reached(frozenset(roots), backend):
-        path = _path(module_name).relative_to(PACKAGE.parent).as_posix()
-        for part, sha256 in _hashes(_module(module_name), name).items():
-            hashes[f"{path}: {part or name}".removesuffix(": ")] = sha256
+    hashes = _hashes_of_engine(frozenset(roots), backend)
+    if not user:
+        return hashes
+    hashes = dict(hashes)
     for name, source in user.items():
         for part, sha256 in hash_parts(ast.parse(source).body).items():
             hashes[f"{name}: {part}".removesuffix(": ")] = sha256
@@ -113,6 +115,15 @@ def hash_code(
 
 
 @functools.cache
+def _hashes_of_engine(roots: frozenset[Definition], backend: str) -> dict[str, str]:
+    hashes = {}
+    for module_name, name in _reached(roots, backend):
+        path = _path(module_name).relative_to(PACKAGE.parent).as_posix()
+        for part, sha256 in _hashes(_module(module_name), name).items():
+            hashes[f"{path}: {part or name}".removesuffix(": ")] = sha256
+    return dict(sorted(hashes.items()))
+
+
 def _reached(roots: frozenset[Definition], backend: str) -> tuple[Definition, ...]:
     """The definitions in modules that compute which are reached from some of them."""
     reached: set[Definition] = set()

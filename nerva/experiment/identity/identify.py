@@ -3,6 +3,7 @@
 Nothing else counts: not paths, names, tracking, the number of cores, messages, or components that the run does not use.
 """
 
+import functools
 from dataclasses import dataclass
 
 from nerva.experiment.config.schema import Config
@@ -35,7 +36,7 @@ class Identity:
     @property
     def code_fingerprint(self) -> str:
         """The hash of all that code."""
-        return digest(self.code)
+        return _digest_of(tuple(self.code.items()))
 
     @property
     def backend(self) -> CanonicalBackend:
@@ -46,6 +47,11 @@ class Identity:
     def numerics(self) -> str:
         """The mode of numerics: portable or native."""
         return self.determined_by["numerics"]
+
+
+@functools.lru_cache(maxsize=100)
+def _digest_of(code: tuple[tuple[str, str], ...]) -> str:
+    return digest(dict(code))
 
 
 def identify(config: Config) -> Identity:
@@ -59,6 +65,6 @@ def identify(config: Config) -> Identity:
     user_files = {module: file for name in config.imports for module, file in user_modules.files(name).items()}
     components = [*named_components(config), *components_in_strings(user_files.values())]
     code = hash_code(components, user_files.items(), config.backend.name)
-    run_id = digest({"config": determined_by, "code": digest(code)})[:12]
+    run_id = digest({"config": determined_by, "code": _digest_of(tuple(code.items()))})[:12]
     configuration_id = digest({key: value for key, value in determined_by.items() if key != "seed"})[:12]
     return Identity(run_id, configuration_id, determined_by, code)
