@@ -90,7 +90,7 @@ def rewrite(monkeypatch) -> Callable[[Mapping[str, str]], None]:
     def rewrite(sources: Mapping[str, str]) -> None:
         parsed = {module: code._parse(source.encode()) for module, source in sources.items()}
         monkeypatch.setattr(code, "_module", lambda module: parsed.get(module) or read(module))
-        monkeypatch.setattr(code, "_reached", code._reached.__wrapped__)  # without its cache
+        monkeypatch.setattr(code, "_hashes_of_engine", code._hashes_of_engine.__wrapped__)  # without its cache
 
     return rewrite
 

@@ -269,7 +269,8 @@ def test_damaged_runs_are_named_and_left_out(copied, six) -> None:
 
 def test_weights_that_were_changed_are_not_loaded(copied, six) -> None:
     run = runs()[six.best().id]
-    shutil.copy(run.folder.path.parent / six[0].id / "weights.npz", run.folder.best)
+    other = next(other for other in six if other.id != run.id)
+    shutil.copy(run.folder.path.parent / other.id / "weights.npz", run.folder.best)
     with pytest.raises(NervaError, match=r"best\.npz was changed after the run had ended"):
         run.load()
 
