@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nerva.experiment.config.schema import Config
 
 _INTERVAL = 0.5  # seconds between two looks at the folders
+# Looking takes at most 5 % of the time: thousands of folders on the file system of a cluster take long.
+_PAUSE = 20  # times the duration of a look
 
 
 class Progress:
@@ -104,8 +106,11 @@ class Progress:
         return file.exists() and (folder not in self._forced or file.stat().st_mtime >= self._started)
 
     def _follow(self) -> None:
-        while len(self._failed) < len(self._epochs) and not self._over.wait(_INTERVAL):
+        pause = _INTERVAL
+        while len(self._failed) < len(self._epochs) and not self._over.wait(pause):
+            start = time.perf_counter()
             self._look()
+            pause = max(_INTERVAL, _PAUSE * (time.perf_counter() - start))
             if self._notebook:
                 self._notebook.show(self._meter())
             elif not self._terminal:
