@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -46,7 +47,7 @@ write_plan(Plan(plan.points[:1], plan.sweep, plan.modified), Path(sys.argv[2]))
 
 
 def points(table: Table, sizes: list[int]) -> None:
-    """Measure what each point costs, before anything is trained."""
+    """Measure planning, a dry run, and the start of a job, for sweeps of several sizes."""
     for size in sizes:
         with tempfile.TemporaryDirectory() as path:
             folder = Folder(Path(path), "nerva prepare digits")
@@ -78,39 +79,41 @@ def runs(table: Table, size: int) -> None:
     """Measure a sweep of runs that take about no time themselves."""
     with tempfile.TemporaryDirectory() as path:
         folder = Folder(Path(path), "nerva prepare digits")
-        asked = f"{seeds(size)} train.epochs=1"
+        overrides = f"{seeds(size)} train.epochs=1"
         section = f"{6 * max(1, round(size / 6)):,} runs of one epoch"
-        table.add(section, "train and compare them", folder.run(*pipeline(f"{asked} tracking=off"))[0])
-        table.add(section, "nothing to do", folder.run(*pipeline(f"{asked} tracking=off"))[0])
-        command = pipeline(asked)
-        seconds, memory = folder.run("nerva", "compare", "quick", "data=digits", *asked.split())
+        table.add(section, "train and compare them", folder.run(*pipeline(f"{overrides} tracking=off"))[0])
+        table.add(section, "nothing to do", folder.run(*pipeline(f"{overrides} tracking=off"))[0])
+        seconds, memory = folder.run("nerva", "compare", "quick", "data=digits", *overrides.split())
         table.add(section, "nerva compare", seconds)
         table.add(section, "nerva compare, memory", memory, "MB")
-        table.add(section, "log them to a new SQLite database, and compare", folder.run(*command)[0])
+        table.add(section, "log them to a new SQLite database, and compare", folder.run(*pipeline(overrides))[0])
         table.add(section, "files", sum(len(files) for _, _, files in os.walk(folder.path / "results" / "runs")), "")
         for what in ("runs", "mlartifacts", "sweeps", "mlflow.db"):
-            table.add(section, f"size of {what}", megabytes(folder.path / "results" / what), "MB")
+            table.add(section, f"size of {what}", size_in_mb(folder.path / "results" / what), "MB")
         for name in ("report.html", "leaderboard.csv", "learning_curves.csv"):
             (file, *_) = folder.path.glob(f"results/digits-quick*/{name}")
-            table.add(section, f"size of {name}", megabytes(file), "MB")
-        with ui(folder) as address:
-            user_interface(table, section, address)
+            table.add(section, f"size of {name}", size_in_mb(file), "MB")
+        with mlflow_ui(folder) as address:
+            measure_ui(table, section, address)
 
 
-def megabytes(path: Path) -> float:
+def size_in_mb(path: Path) -> float:
     """The size of a file, or of all files in a folder."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
 
 @contextmanager
-def ui(folder: Folder) -> Iterator[str]:
+def mlflow_ui(folder: Folder) -> Iterator[str]:
     """The address of MLflow's UI."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     process = subprocess.Popen(
-        ["nerva", "ui", "--port", "5077"], cwd=folder.path, env=folder.environment,
+        ["nerva", "ui", "--port", str(port)], cwd=folder.path, env=folder.environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    address = "http://127.0.0.1:5077"
+    address = f"http://127.0.0.1:{port}"
     try:
         while True:
             try:
@@ -118,7 +121,7 @@ def ui(folder: Folder) -> Iterator[str]:
                 break
             except OSError:
                 if process.poll() is not None:
-                    sys.exit("nerva ui has ended")
+                    sys.exit("`nerva ui` stopped unexpectedly")
                 time.sleep(0.2)
         yield address
     finally:
@@ -126,7 +129,7 @@ def ui(folder: Folder) -> Iterator[str]:
         process.wait()
 
 
-def user_interface(table: Table, section: str, address: str) -> None:
+def measure_ui(table: Table, section: str, address: str) -> None:
     """Measure how long MLflow's UI takes until it shows the runs of the experiment."""
     if CHROMIUM is None:
         table.remarks.append("MLflow's UI was not measured: chromium is not installed.")

@@ -9,7 +9,7 @@ from nerva.matrix_operations.numpy_trace import Trace, Traced, is_matrix
 # Matrices of at least _LARGE elements do not stay in the cache from one operation to the next. This number was measured
 # on a CPU with 2 MB of second-level cache.
 _LARGE = 1 << 18
-# Operations whose results share the memory of their argument.
+# Operations whose results share the memory of their operand.
 VIEWS = ("transpose", "reshape", "broadcast", "element")
 _ELEMENTWISE = ("where", "ufunc where", "cast")
 
@@ -34,10 +34,12 @@ class Graph:
         self.nodes = _needed(trace, inputs, outputs)
         self.position = {node: i for i, node in enumerate(self.nodes)}
         self.users = _users(self.nodes)
+        # The position after which the memory of a result may be used again. Inputs start before all operations, and
+        # outputs are needed after all of them.
         self.last_use = dict.fromkeys(inputs, -1) | self.position | dict.fromkeys(outputs, len(self.nodes))
         for node in reversed([*inputs, *self.nodes]):
             for user in self.users.get(node, ()):
-                # The memory of a view is that of its argument.
+                # The memory of a view is that of its operand.
                 used = self.last_use[user] if user.function in VIEWS else self.position[user]
                 self.last_use[node] = max(self.last_use[node], used)
 

@@ -1,4 +1,4 @@
-"""The Python function that makes a step on each batch: calls that write into arrays which are allocated once."""
+"""The code of a compiled step: calls of NumPy and of the BLAS that write into arrays which are allocated once."""
 
 import math
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def _order(X: Array) -> str:
 
 
 class Program:
-    """The Python function that runs a step on each batch of an epoch."""
+    """The code of a compiled step, and the arrays that it uses. `numpy_compiler` makes a function of the code."""
 
     def __init__(self, graph: Graph, values: dict[Traced, Any], outputs: dict[Traced, Traced]) -> None:
         """
@@ -50,7 +50,9 @@ class Program:
         self._owned: dict[Traced, Array] = {}  # the temporary arrays, by the result that they hold
         self._free: dict[Any, list[Array]] = {}  # temporary arrays without a result, by shape, dtype and order
         self._changing = {old for old in outputs.values() if old.is_number}  # numbers that change in each step
-        self._number_arrays: dict[Any, Any] = {}  # and arguments of the BLAS
+        self._number_arrays: dict[
+            Any, Any
+        ] = {}  # arrays without dimensions and arguments of the BLAS, by number and dtype
         self._name_of: dict[int, str] = {}
 
         position = 0
@@ -146,7 +148,7 @@ class Program:
         return array
 
     def _release(self, position: int) -> None:
-        """Make the arrays of results that are not needed after a position available."""
+        """Free the arrays of results whose last use is before a position."""
         for node in [node for node in self._owned if self.graph.last_use[node] < position]:
             array = self._owned.pop(node)
             self._free.setdefault((array.shape, array.dtype, _order(array)), []).append(array)
@@ -256,13 +258,15 @@ class Program:
         if function is np.power and not isinstance(arguments[1], Traced) and arguments[1] == 2:
             return [self._line(np.square, operand(arguments[0]), out)]
         if function in (np.maximum, np.minimum):
-            return [self._line(function, *map(operand, arguments), out=out)]  # NumPy deprecates a third argument
+            return [
+                self._line(function, *map(operand, arguments), out=out)
+            ]  # NumPy deprecates a third positional argument
         return [self._line(function, *map(operand, arguments), out)]
 
     def _product_order(self, factors: Any) -> str:
         """Row order for DYᵀX, whose rows are outputs; column order for products whose rows are samples.
 
-        The form of a product tells which it probably is. An error costs only time.
+        This is a guess from the form of the product. A wrong guess costs only time.
         """
         return "C" if factors[0].function == "transpose" else "F"
 
@@ -272,7 +276,7 @@ class Program:
         self._call(blas.product(self._as_c_number(b, out.dtype), P, Q, self._as_c_number(a, out.dtype), out))
 
     def _contiguous(self, X: Array) -> Array:
-        """X, or a copy of it if its rows or columns are repeated."""
+        """X, or a copy of it if it is not contiguous, because its rows or columns are repeated."""
         if X.flags.forc:
             return X
         copy = np.empty_like(X, order="C")

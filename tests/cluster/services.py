@@ -17,13 +17,13 @@ from typing import Any
 
 from tests.helpers import ROOT, free_port, served, until
 
-# The plugin starts its steps without the variables of Slurm, so that the file must lie where Slurm looks for it.
+# The plugin removes the variables of Slurm from its job steps, so that the file must be where Slurm looks by default.
 SLURM_CONF = Path("/etc/slurm/slurm.conf")
-STARTS = 120.0  # seconds within which a server starts
-POSTGRESQL = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+START_TIMEOUT = 120.0  # seconds within which a server starts
+POSTGRESQL = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name), default=None)
 
 
-def missing() -> str:
+def why_unavailable() -> str:
     """Why the cluster can't be started here; empty if it can."""
     if os.name != "posix" or os.getuid() != 0:
         return "only root can start Slurm"
@@ -83,7 +83,7 @@ def slurm(folder: Path) -> Iterator[None]:
             shutil.chown(munge, "munge", "munge")
             command = ["runuser", "-u", "munge", "--", "munged", "--foreground"]
             munged = stack.enter_context(process([*command], folder / "munged.log"))
-            until((munge / "munge.socket.2").exists, munged)
+            until((munge / "munge.socket.2").exists, munged, START_TIMEOUT)
         stack.callback(SLURM_CONF.unlink, missing_ok=True)
         SLURM_CONF.write_text(
             f"""ClusterName=test
@@ -112,7 +112,7 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
         )
         stack.enter_context(process(["slurmctld", "-D"], folder / "slurmctld.log"))
         slurmd = stack.enter_context(process(["slurmd", "-D"], folder / "slurmd.log"))
-        until(lambda: "idle" in output_of("sinfo", "--noheader", "--format=%T"), slurmd, STARTS)
+        until(lambda: "idle" in output_of("sinfo", "--noheader", "--format=%T"), slurmd, START_TIMEOUT)
         stack.callback(output_of, "scancel", "--user=root")
         yield
 
@@ -138,7 +138,7 @@ def postgresql(folder: Path, password: str) -> Iterator[str]:
         def create() -> bool:
             return subprocess.run(psql, input=sql, text=True, capture_output=True, check=False).returncode == 0
 
-        until(create, started, STARTS)
+        until(create, started, START_TIMEOUT)
         yield f"postgresql://postgres@127.0.0.1:{port}/mlflow"
 
 
@@ -175,12 +175,12 @@ class Server:
             "--host", "127.0.0.1", "--port", str(self.port), "--workers", "2",
         ]  # fmt: skip
         with process(command, self.folder / "server.log", self.environment, cwd=self.folder) as started:
-            until(lambda: served(f"{self.address}/health"), started, STARTS)
+            until(lambda: served(f"{self.address}/health"), started, START_TIMEOUT)
             yield started
 
 
 if __name__ == "__main__":  # python -m tests.cluster.services COMMAND: run a command while a cluster is there
-    if missing():
-        sys.exit(missing())
+    if reason := why_unavailable():
+        sys.exit(reason)
     with tempfile.TemporaryDirectory(prefix="nerva-cluster-") as name, slurm(Path(name)):
         sys.exit(subprocess.run(sys.argv[1:], check=False).returncode)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.cluster import services
@@ -21,13 +22,13 @@ from tests.helpers import ROOT, command_in, environment, failed_plainly, started
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cluster")]
 pytest.importorskip("snakemake_executor_plugin_slurm", reason="the plugin for Slurm is not installed")
 pytest.importorskip("psycopg2", reason="the driver for PostgreSQL is not installed")
-if services.missing():
-    pytest.skip(services.missing(), allow_module_level=True)
+if reason := services.why_unavailable():
+    pytest.skip(reason, allow_module_level=True)
 
 SNAKEMAKE = ("snakemake", "--snakefile", ROOT / "Snakefile")
 ON_SLURM = (*SNAKEMAKE, "--profile", ROOT / "profiles" / "slurm")
 QUICK = ("--config", "data=digits", "experiment=quick", "batch=4")
-# Each stands in one place only, so that a search for it finds only what has leaked.
+# Unique texts, so that a search for them finds only what has leaked.
 PASSWORD, DATABASE_PASSWORD = "the-password-of-a-user", "the-password-of-the-database"
 
 
@@ -72,7 +73,7 @@ def running_jobs() -> list[str]:
 
 
 class Processes:
-    """The command lines of all processes of this machine, while this is entered."""
+    """The command lines of all processes of this machine, while the context is active."""
 
     def __init__(self) -> None:
         self.seen: set[str] = set()
@@ -163,9 +164,9 @@ for run in client.search_runs([experiment.experiment_id]):
 
 
 def files_with(folder: Path, secrets: tuple[str, ...]) -> list[Path]:
-    """The files with any of some texts."""
+    """The files that contain a secret."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    assert len(files) > 100
+    assert len(files) > 100  # those of the sweep are among them
     return [path for path in files if any(secret.encode() in path.read_bytes() for secret in secrets)]
 
 
@@ -193,13 +194,19 @@ def test_a_process_that_is_killed_on_a_node(slurm: None, tmp_path: Path) -> None
     command = (*ON_SLURM, "--retries", "1", "--config", "data=digits", f"{SMALL} train.epochs=3000")
     pipeline = started(tmp_path, *command)
     until(lambda: [*tmp_path.glob("results/runs/*/checkpoint.npz")], pipeline)
-    subprocess.run(["pkill", "--signal", "KILL", "--full", "bin/nerva train --plan results/logs"], check=True)
+    training = [
+        process for process in psutil.process_iter(["cwd", "cmdline"])
+        if process.info["cwd"] == str(tmp_path) and "--plan" in (process.info["cmdline"] or ())
+    ]  # fmt: skip
+    assert training
+    for process in training:
+        process.kill()
     output, _ = pipeline.communicate()
     assert pipeline.returncode == 0, output
     (run_id,) = records(tmp_path)
     assert re.search(r"failed: SLURM-job '\d+' failed, SLURM status is: 'FAILED'", output), output
     assert re.search(r"\(see results/logs/train/\S+\.log\) \(see \S+/\.snakemake/slurm_logs/\S+\.log\)", output), output
-    assert f"the process has ended without a message; its last run is {run_id} of digits-quick" in output
+    assert f"the process ended without a message; its last run was {run_id} of digits-quick" in output
     assert "The job is submitted again." in output
     assert records(tmp_path)[run_id]["continued"]
 

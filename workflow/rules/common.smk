@@ -17,7 +17,12 @@ from nerva.experiment.config.overrides import restore_quote, split_overrides
 from nerva.experiment.identity.fingerprint import digest
 from nerva.experiment.paths import python_path
 from nerva.experiment.records.privacy import private
-from nerva.experiment.sweep.batches import megabytes, minutes, needs_gpu, split_into_batches
+from nerva.experiment.sweep.batches import (
+    needs_gpu,
+    requested_megabytes,
+    requested_minutes,
+    split_into_batches,
+)
 from nerva.experiment.sweep.plan import Plan, read_plan, write_plan
 from nerva.experiment.sweep.planning import load_or_write_plan, plan_experiment
 
@@ -36,10 +41,12 @@ report: "../report/workflow.rst"
 # not about the other flags.
 NO_JOB_FLAGS = (
     *("--lint", "--dag", "--d3dag", "--rulegraph", "--filegraph", "--summary", "-S", "--detailed-summary", "-D"),
-    *("--list-rules", "--list", "-l", "--list-target-rules", "--lt", "--list-changes", "--list-input-changes"),
-    *("--list-params-changes", "--list-untracked", "--list-resources", "--list-conda-envs", "--report", "--reporter"),
-    *("--unlock", "--touch", "-t", "--archive", "--delete-all-output", "--delete-temp-output", "--print-compilation"),
-    *("--containerize", "--cleanup-metadata", "--cleanup-shadow", "--generate-unit-tests", "--draft-notebook"),
+    *("--list-rules", "--list", "-l", "--list-target-rules", "--lt", "--list-changes", "--lc", "--list-input-changes"),
+    *("--li", "--list-params-changes", "--lp", "--list-untracked", "--lu", "--list-resources", "--list-conda-envs"),
+    *("--report", "--reporter", "--unlock", "--touch", "-t", "--archive", "--delete-all-output", "--export-cwl"),
+    *("--delete-temp-output", "--print-compilation", "--containerize", "--cleanup-metadata", "--cm"),
+    *("--cleanup-shadow", "--generate-unit-tests", "--draft-notebook", "--edit-notebook", "--conda-create-envs-only"),
+    *("--conda-cleanup-envs", "--conda-cleanup-pkgs", "--container-cleanup-images"),
 )
 
 
@@ -51,11 +58,14 @@ def runs_no_job(word):
     )
 
 
-# A cluster has nodes, and no number of cores. A dry run has one core in any case.
+# With the executor of a cluster, Snakemake sets the number of nodes, and leaves that of cores unset. A dry run always has
+# one core.
 RESOURCES = workflow.resource_settings
 ON_CLUSTER = RESOURCES.nodes is not None and (RESOURCES.cores is None or workflow.output_settings.dryrun)
-# A job of a cluster has a Snakemake process of its own, which is not the main process.
-LOOKING = workflow.is_main_process and (workflow.output_settings.dryrun or any(map(runs_no_job, sys.argv)))
+# On a cluster, each job starts another Snakemake process, which is not the main process. It neither looks nor executes.
+LOOKING = workflow.is_main_process and (
+    workflow.output_settings.dryrun or (any(map(runs_no_job, sys.argv)) and "--report-after-run" not in sys.argv)
+)
 EXECUTING = workflow.is_main_process and not LOOKING
 
 try:
@@ -69,7 +79,7 @@ config["overrides"] = restore_quote(config["overrides"])
 try:
     OVERRIDES = [f"data={config['data']}", *split_overrides(config["overrides"])]
     if not workflow.is_main_process:
-        # The process of a job expands no sweep. It needs the points of its batch only, which have a file of their own.
+        # The process of a job expands no sweep. It needs only the points of its batch, which it reads from another file.
         PLAN_FILE = Path(config["plan"])
         PLAN = read_plan(PLAN_FILE, all_points=False)
     elif LOOKING:
@@ -83,7 +93,7 @@ except OSError as error:
 
 CONFIG = PLAN.config
 if EXECUTING:
-    # Snakemake gives these to its processes for jobs, in place of the overrides, which may have passwords.
+    # Snakemake passes these to the process of each job. The overrides are left out: they may contain passwords.
     workflow.config_settings.config_args = [f"{key}={config[key]!r}" for key in ("experiment", "data")] + [
         f"plan={str(PLAN_FILE)!r}"
     ]
@@ -101,12 +111,13 @@ if "{" in str(RESULTS) or "}" in str(RESULTS):
 SWEEP_DIR = PLAN.results
 LOGS = RESULTS / "logs"
 DATA = RESULTS / "data" / f"{CONFIG.data.name}.npz"
-# The jobs `store`, `track` and `compare` read the plan. A report shows their commands with the experiment and overrides.
+# The jobs `store`, `track` and `compare` read the plan. They are given the experiment and the overrides as well, so that
+# the commands in Snakemake's report can be read.
 SWEEP_ARGUMENTS = f"{shlex.join([config['experiment'], *OVERRIDES])} --plan {shlex.quote(str(PLAN_FILE))}"
 
 if private(CONFIG.tracking.uri) != CONFIG.tracking.uri:
-    # Plans have no passwords. Jobs inherit this variable.
-    os.environ |= {"MLFLOW_TRACKING_URI": CONFIG.tracking.uri}
+    # A plan contains no password. The jobs get the address with its password from the environment.
+    os.environ["MLFLOW_TRACKING_URI"] = CONFIG.tracking.uri
 
 
 # This call of Snakemake. Files that belong to one call have its name, so that calls at the same time do not share them.
@@ -128,30 +139,30 @@ def name_batches(batches, folder):
 
 
 def resources_of_batches(folder):
-    """What the job of a batch needs. It is doubled if the job is repeated, because too little may have ended it.
+    """The resources of a batch's job. Each retry doubles memory and time, because the job may have exceeded its limit.
 
-    Only jobs of a cluster are repeated; `retries` in their profile says how often.
+    Only jobs on a cluster are retried; `retries` in the profile says how often.
     """
 
     def points(batch):
-        # The process of a job does not know the batches, and reads the file of its own.
+        # The process of a job does not know the batches, and reads the plan of its batch.
         return BATCHES.get(batch) or read_plan(folder / f"{batch}.plan").points
 
     return {
-        "mem_mb": lambda wildcards, attempt: megabytes(points(wildcards.batch)) * 2 ** (attempt - 1),
-        "runtime": lambda wildcards, attempt: minutes(points(wildcards.batch)) * 2 ** (attempt - 1),
+        "mem_mb": lambda wildcards, attempt: requested_megabytes(points(wildcards.batch)) * 2 ** (attempt - 1),
+        "runtime": lambda wildcards, attempt: requested_minutes(points(wildcards.batch)) * 2 ** (attempt - 1),
         "gpu": lambda wildcards: int(needs_gpu(points(wildcards.batch))),
     }
 
 
 def check_cluster():
-    """Check what the jobs of a cluster need. Snakemake knows its executor only after it has read the Snakefile."""
+    """Check what jobs on a cluster need. Snakemake knows its executor only after it has read the Snakefile."""
     if workflow.executor_plugin.name == "slurm" and not shutil.which("sbatch"):
         raise WorkflowError(
             "there is no Slurm here: sbatch is not in PATH; call snakemake on a login node of the cluster"
         )
     if not workflow.local_exec and SharedFSUsage.INPUT_OUTPUT not in workflow.storage_settings.shared_fs_usage:
         raise WorkflowError(
-            "nerva needs a file system that all nodes share, because the folders of runs are no outputs of Snakemake's "
-            "rules; see docs/scale.md"
+            "nerva needs a file system that all nodes share, because the folders of runs are not declared as outputs of "
+            "Snakemake's rules; see docs/scale.md"
         )

@@ -5,7 +5,7 @@ VERDICTS = LOGS / "replay" / f"{SWEEP_DIR.name}.log"
 REPLAYING = "replay" in sys.argv
 SAMPLE = random.sample(PLAN.points, min(config["sample"] or len(PLAN.points), len(PLAN.points)))
 REPLAYED = (
-    name_batches(split_into_batches(SAMPLE, PARALLEL, on_cluster=ON_CLUSTER), LOGS / "replay")
+    name_batches(split_into_batches(SAMPLE, WORKERS, on_cluster=ON_CLUSTER), LOGS / "replay")
     if REPLAYING and workflow.is_main_process
     else []
 )

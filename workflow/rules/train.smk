@@ -1,26 +1,17 @@
 # The missing runs are trained in batches: a job trains the runs of a batch one after another.
 # Calls such as `snakemake --report` have neither cores nor nodes.
-PARALLEL = max(RESOURCES.cores or 1, RESOURCES.nodes or 1)
+WORKERS = max(RESOURCES.cores or 1, RESOURCES.nodes or 1)
 # The records of existing runs that are not trained again, by run id.
 KEPT = {
     point.run_id: record for point in PLAN.points if not CONFIG.force and (record := point.folder.complete_record())
 }
 MISSING = [point for point in PLAN.points if point.run_id not in KEPT]
 # Only the main process creates batches. A job of a cluster gets the name of its batch as a wildcard.
-TRAIN_BATCHES = (
-    name_batches(
-        split_into_batches(
-            MISSING,
-            PARALLEL,
-            None if config["batch"] == "auto" else config["batch"],
-            on_cluster=ON_CLUSTER,
-        ),
-        LOGS / "train",
-    )
-    if workflow.is_main_process
-    else []
-)
-# The records of existing runs are inputs of the rules that follow. These run again if a record has changed.
+TRAIN_BATCHES = []
+if workflow.is_main_process:
+    SIZE = None if config["batch"] == "auto" else config["batch"]
+    TRAIN_BATCHES = name_batches(split_into_batches(MISSING, WORKERS, SIZE, ON_CLUSTER), LOGS / "train")
+# The rules that follow take these as inputs, so that they run again if the record of a run changes.
 TRAINED = [
     *(LOGS / "train" / f"{batch}.done" for batch in TRAIN_BATCHES),
     *(point.folder.record for point in PLAN.points if point.run_id in KEPT),

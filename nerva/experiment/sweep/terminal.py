@@ -14,7 +14,7 @@ from nerva.experiment.records.run_record import RunRecord
 from nerva.experiment.report.text import cut, plural, printable
 
 ON_TERMINAL = {"nerva": True}  # the `extra` of a record that is to be shown
-_LINES = 5  # of the log of a job that failed
+_LOG_LINES = 5  # how many lines of the log of a failed job are shown
 
 
 def describe(title: str, count: int, existing: Collection[RunRecord]) -> str:
@@ -54,7 +54,10 @@ def terse(logger: logging.Logger) -> Iterator[None]:
 
 
 class _Terse(logging.Filter):
-    """Lets errors pass, and what nerva says. A job that failed is reported by its reason and its log file."""
+    """Passes warnings, errors, the messages of nerva, and that there is nothing to do.
+
+    A failed job is reported by its reason and its log file.
+    """
 
     def __init__(self, stream: Any) -> None:
         super().__init__()
@@ -73,8 +76,8 @@ class _Terse(logging.Filter):
         return record.levelno >= logging.WARNING or "nerva" in vars(record) or nothing_to_do
 
 
-# What Snakemake writes at the end of the log of any job that failed on a cluster.
-_OF_EVERY_FAILURE = (
+# What Snakemake writes at the end of the log of every job that failed on a cluster.
+_BOILERPLATE = (
     *("Shutting down,", "Exiting because", "Storing output", "Elapsed time", "WorkflowError:", "At least one job"),
     *("Complete log", "Will exit after"),
 )
@@ -86,11 +89,11 @@ def failure(job: dict[str, Any]) -> str:
     Args:
         job: what Snakemake's record of the error has: `rule_name`, `rule_msg` and `log`.
     """
-    # The plugin for Slurm adds its whole call of sbatch, and advice to look at the logs.
+    # The plugin for Slurm appends the full sbatch command, and the advice to look at the logs.
     what = re.split(r"\n    sbatch call|For further error details", str(job.get("rule_msg") or job.get("rule_name")))[0]
     lines = [f"failed: {what.rstrip()}"]
     for name in job.get("log") or []:
-        path = Path(str(name).partition(" ")[0])
+        path = Path(str(name).removesuffix(" (check log file(s) for error details)"))
         lines[0] += f" (see {path})"
         content = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
         lines += [f"  {cut(line.removeprefix('nerva: '), 300)}" for line in _reasons(content)]
@@ -99,11 +102,11 @@ def failure(job: dict[str, Any]) -> str:
 
 def _reasons(log: list[str]) -> list[str]:
     """The lines of a log that say why a job failed."""
-    if said := [line for line in log if line.startswith(("nerva: ", "slurmstepd: "))]:
-        return said[-_LINES:]
-    # A process that was killed says nothing. Then its last run is named.
+    if messages := [line for line in log if line.startswith(("nerva: ", "slurmstepd: "))]:
+        return messages[-_LOG_LINES:]
+    # A process that was killed leaves no message. Then its last run is named.
     if runs := [line for line in log if re.match(r"run [0-9a-f]{12} of ", line)]:
-        return [f"the process has ended without a message; its last run is {runs[-1].removeprefix('run ')}"]
+        return [f"the process ended without a message; its last run was {runs[-1].removeprefix('run ')}"]
     if any(line.startswith("Error in rule ") for line in log):
         return []  # on a node, Snakemake writes this into Slurm's log; the reason is in the log of the job
-    return [line for line in log if line.strip() and not line.strip().startswith(_OF_EVERY_FAILURE)][-_LINES:]
+    return [line for line in log if line.strip() and not line.strip().startswith(_BOILERPLATE)][-_LOG_LINES:]

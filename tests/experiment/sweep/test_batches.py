@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nerva.experiment.config.schema import Config
-from nerva.experiment.sweep.batches import estimated_seconds, megabytes, minutes, needs_gpu, split_into_batches
+from nerva.experiment.sweep.batches import (
+    estimated_seconds,
+    needs_gpu,
+    requested_megabytes,
+    requested_minutes,
+    split_into_batches,
+)
 from nerva.experiment.sweep.plan import Point
 from nerva.experiment.sweep.planning import plan_sweep
 from tests.helpers import DIGITS
@@ -51,9 +57,10 @@ def test_batches_on_a_cluster_are_worth_a_job(point: Point) -> None:
 def test_what_a_job_asks_for_grows_with_its_runs(point: Point) -> None:
     (large,) = plan_sweep([*DIGITS, "model=large"]).points
     (jax,) = plan_sweep([*DIGITS, "backend=jax", "backend.device=cpu"]).points
-    assert megabytes([point, large]) == megabytes([large]) > megabytes([point]) > 500
-    assert megabytes([jax]) > megabytes([point]) + 1000
-    assert minutes([long(point, 10**6)] * 2) > minutes([long(point, 10**6)]) > minutes([point]) >= 5
+    assert requested_megabytes([point, large]) == requested_megabytes([large]) > requested_megabytes([point]) > 500
+    assert requested_megabytes([jax]) > requested_megabytes([point]) + 1000
+    one = [long(point, 10**6)]
+    assert requested_minutes(one * 2) > requested_minutes(one) > requested_minutes([point]) >= 5
 
 
 def test_a_gpu_is_asked_for_if_a_run_needs_one(point: Point) -> None:

@@ -52,7 +52,11 @@ def test_only_errors_and_what_nerva_says_are_shown(tmp_path, isatty: bool) -> No
 def test_a_failure_has_its_reason_and_its_log(tmp_path) -> None:
     log = tmp_path / "train.log"
     log.write_text("epoch 1\nnerva: run a failed: no data\n\x1b[1mmore\nnerva: 1 of 2 runs could not be trained: a\n")
-    job = {"rule_name": "train", "rule_msg": "Training batch 1", "log": [f"{log} (check log file(s))"]}
+    job = {
+        "rule_name": "train",
+        "rule_msg": "Training batch 1",
+        "log": [f"{log} (check log file(s) for error details)"],
+    }
     assert failure(job).splitlines() == [
         f"failed: Training batch 1 (see {log})",
         "  run a failed: no data",
@@ -61,7 +65,7 @@ def test_a_failure_has_its_reason_and_its_log(tmp_path) -> None:
     log.write_text("\n".join(f"line {n}" for n in range(100)) + "\n\x1b[31m\n")
     assert failure(job).splitlines()[1:] == [*(f"  line {n}" for n in range(96, 100)), "  \\x1b[31m"]
     log.write_text("run 0123456789ab of digits-quick\n 1 | 0.1\nrun 123456789abc of digits-quick\n 1 | 0.1\n")
-    ended = "the process has ended without a message; its last run is 123456789abc of digits-quick"
+    ended = "the process ended without a message; its last run was 123456789abc of digits-quick"
     assert failure(job).splitlines()[1:] == [f"  {ended}"]
     job["log"] = [str(tmp_path / "missing.log")]
     assert len(failure(job).splitlines()) == 1
