@@ -9,10 +9,9 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from nerva.data.description import Dataset
 from nerva.data.json_files import read_json
+from nerva.data.locks import locked
 from nerva.data.prepare import Prepared
 from nerva.data.raw import HASTY, fetch, folders, locate, read_checked
 from nerva.errors import NervaError
@@ -75,7 +74,7 @@ def choose(preferred: Dataset, otherwise: str, data_dir: Path) -> AutoChoice:
     """
     path = _record(data_dir)
     data_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(data_dir / ".auto.lock"):
+    with locked(data_dir / ".auto.lock"):
         if recorded := recorded_choice(path, (preferred.name, otherwise)):
             return recorded
         choice = _choose(preferred, otherwise, data_dir)

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from nerva.data import raw
 from nerva.data.description import Dataset
 from nerva.data.json_files import read_json
+from nerva.data.locks import locked
 from nerva.datasets import checksum, load_npz_dataset
 from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix
@@ -88,7 +88,7 @@ def prepare(dataset: Dataset, data_dir: Path) -> Prepared:
     if missing := [name for name in needed if name not in dataset.files]:
         raise NervaError(f"data.files should name {', '.join(missing)}")
     data_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(data_dir / f".{dataset.name}.lock"):
+    with locked(data_dir / f".{dataset.name}.lock"):
         if prepared.exists():
             return prepared
         for unfinished in data_dir.glob(f".{dataset.name}.*.tmp*"):

@@ -28,8 +28,8 @@ if reason := services.why_unavailable():
 SNAKEMAKE = ("snakemake", "--snakefile", ROOT / "Snakefile")
 ON_SLURM = (*SNAKEMAKE, "--profile", ROOT / "profiles" / "slurm")
 QUICK = ("--config", "data=digits", "experiment=quick", "batch=4")
-# Unique texts, so that a search for them finds only what has leaked.
-PASSWORD, DATABASE_PASSWORD = "the-password-of-a-user", "the-password-of-the-database"
+# Unique texts, so that a search for them finds only what has leaked: a run records this file if it is not committed.
+PASSWORD, DATABASE_PASSWORD = ("-".join(("the", "password", "of", owner)) for owner in ("ada", "postgres"))
 
 
 @pytest.fixture(scope="module")
@@ -174,10 +174,18 @@ SMALL = "overrides=tracking=off seed=1 optimizer=momentum learning_rate.lr=0.1"
 
 
 def test_another_scheduler(slurm: None, tmp_path: Path) -> None:
+    """A job that is cancelled is submitted again."""
     profile = ROOT / "profiles" / "cluster-generic"
-    result = command_in(tmp_path)(*SNAKEMAKE, "--profile", profile, "--config", "data=digits", SMALL)
-    assert result.returncode == 0, result.stderr
-    assert len(records(tmp_path)) == 1
+    pipeline = started(
+        tmp_path, *SNAKEMAKE, "--profile", profile, "--config", "data=digits", f"{SMALL} train.epochs=2000"
+    )
+    until(lambda: running_jobs() and [*tmp_path.glob("results/runs/*/checkpoint.npz")], pipeline)
+    subprocess.run(["scancel", *running_jobs()], check=True)
+    output, _ = pipeline.communicate()
+    assert pipeline.returncode == 0, output
+    assert "The job is submitted again." in output
+    (record,) = records(tmp_path).values()
+    assert record["continued"]
 
 
 def test_an_unknown_partition(slurm: None, tmp_path: Path) -> None:

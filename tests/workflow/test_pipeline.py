@@ -469,3 +469,15 @@ def test_a_full_disk_in_a_runs_own_process(run: Command, tmp_path) -> None:
     assert result.returncode == DISK_FULL, result.stderr
     assert "No space left on device" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.long
+def test_a_password_in_an_override_is_in_no_file(run: Command, tmp_path) -> None:
+    secret = "-".join(("the", "secret"))  # in two parts, because a run records this file if it is not committed
+    overrides = f"overrides={SMALL} tracking.uri=http://ada:{secret}@127.0.0.1:9"
+    result = pipeline(run, "data=digits", overrides)
+    assert result.returncode == 1, result.stderr
+    assert "MLflow's store at http://127.0.0.1:9" in result.stderr
+    assert secret not in result.stdout + result.stderr
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if secret.encode() in path.read_bytes()]

@@ -16,7 +16,7 @@ from nerva.experiment.config import numerics
 from nerva.experiment.config.overrides import restore_quote, split_overrides
 from nerva.experiment.identity.fingerprint import digest
 from nerva.experiment.paths import python_path
-from nerva.experiment.records.privacy import private
+from nerva.experiment.records.privacy import private, without_credentials
 from nerva.experiment.sweep.batches import (
     needs_gpu,
     requested_megabytes,
@@ -58,10 +58,13 @@ def runs_no_job(word):
     )
 
 
-# With the executor of a cluster, Snakemake sets the number of nodes, and leaves that of cores unset. A dry run always has
-# one core.
+# With the executor of a cluster, Snakemake sets the number of nodes, and leaves that of cores unset. But a dry run always
+# has one core.
 RESOURCES = workflow.resource_settings
-ON_CLUSTER = RESOURCES.nodes is not None and (RESOURCES.cores is None or workflow.output_settings.dryrun)
+NAMES_EXECUTOR = any(word.startswith(("--profile", "--executor", "-e")) for word in sys.argv)
+ON_CLUSTER = RESOURCES.nodes is not None and (
+    RESOURCES.cores is None or (workflow.output_settings.dryrun and NAMES_EXECUTOR)
+)
 # On a cluster, each job starts another Snakemake process, which is not the main process. It neither looks nor executes.
 LOOKING = workflow.is_main_process and (
     workflow.output_settings.dryrun or (any(map(runs_no_job, sys.argv)) and "--report-after-run" not in sys.argv)
@@ -113,7 +116,9 @@ LOGS = RESULTS / "logs"
 DATA = RESULTS / "data" / f"{CONFIG.data.name}.npz"
 # The jobs `store`, `track` and `compare` read the plan. They are given the experiment and the overrides as well, so that
 # the commands in Snakemake's report can be read.
-SWEEP_ARGUMENTS = f"{shlex.join([config['experiment'], *OVERRIDES])} --plan {shlex.quote(str(PLAN_FILE))}"
+SWEEP_ARGUMENTS = (
+    f"{shlex.join([config['experiment'], *map(without_credentials, OVERRIDES)])} --plan {shlex.quote(str(PLAN_FILE))}"
+)
 
 if private(CONFIG.tracking.uri) != CONFIG.tracking.uri:
     # A plan contains no password. The jobs get the address with its password from the environment.
@@ -128,7 +133,7 @@ BATCHES = {}  # the points of each batch, by its name
 
 
 def name_batches(batches, folder):
-    """Name each batch. If jobs will run, write a plan for each batch, too. Its file is deleted when this call ends."""
+    """Name each batch. If jobs will run, write a plan for each batch, too. Its file is deleted when this process exits."""
     named = {f"{CALL}-{number}": batch for number, batch in enumerate(batches, 1)}
     if EXECUTING:
         for name, batch in named.items():

@@ -23,6 +23,8 @@ rule replay_batch:
         temp(LOGS / "replay" / "{batch}.txt"),
     log:
         LOGS / "replay" / "{batch}.log",
+    # A replay that differs would differ again.
+    retries: 0
     threads: 1
     resources:
         **resources_of_batches(LOGS / "replay"),

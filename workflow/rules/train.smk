@@ -37,7 +37,8 @@ rule train:
         "Training the runs of batch {wildcards.batch}"
     shell:
         # Exit code 3: some runs diverged. The job counts as successful: the leaderboard shows these runs.
-        # Exit code 28: the disk is full. No other job could write its results, so Snakemake is asked to stop.
+        # Exit code 28: the disk is full. No other job could write its results, so Snakemake is asked to stop. (On a cluster,
+        # that is the process of this job only.)
         "nerva train --plan {params.plan:q} > {log:q} 2>&1 || case $? in"
         " 3) ;;"
         " 28) kill -TERM $PPID; exit 28 ;;"

@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from nerva.data.locks import locked
 from nerva.errors import NervaError
 from nerva.experiment.config.schema import Config
 from nerva.experiment.records import metrics, run_config
@@ -83,9 +84,9 @@ class RunFolder:
         return record if record.run_id == self.run_id else None
 
     def is_training(self) -> bool:
-        """Whether a process of this machine is training the run."""
+        """Whether a process is training the run. It may run on another machine."""
         try:
-            with FileLock(self.lock, timeout=0) if self.lock.exists() else nullcontext():
+            with locked(self.lock, timeout=0) if self.lock.exists() else nullcontext():
                 return False
         except Timeout:
             return True

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock
-
+from nerva.data.locks import locked
 from nerva.errors import NervaError
 from nerva.experiment.config.schema import Sweep
 from nerva.experiment.records.files import read_record, write_record
@@ -42,7 +41,7 @@ def record_sweep(
     folder = Path(results_dir) / "sweeps"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (f"{title}-{sweep.id}.json" if sweep.id else f"{title}.json")
-    with FileLock(folder / ".lock"):
+    with locked(folder / ".lock"):
         before = _read(path) if path.exists() else None
         known = before or SweepRecord(title, question, sweep)
         new = SweepRecord(

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock
-
+from nerva.data.locks import locked
 from nerva.experiment.report import plots
 from nerva.experiment.report.curves import curves_table
 from nerva.experiment.report.html import report_html
@@ -54,7 +53,7 @@ def write_comparison(
     explained = importance(comparison)
     summed_up = summary(comparison, folder, ui, explained)
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with locked(folder.with_name(f".{folder.name}.lock")):
         # Temporary files of a process that was killed, and the list of runs that the files are no longer of.
         for obsolete in (*folder.glob(".*.tmp*"), *folder.glob("compared-*.txt")):
             obsolete.unlink()

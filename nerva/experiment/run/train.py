@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from threadpoolctl import threadpool_limits
 
 from nerva.data import load_prepared, prepare
+from nerva.data.locks import locked
 from nerva.datasets import checksum
 from nerva.errors import NervaError
 from nerva.experiment.config import numerics
@@ -61,7 +61,7 @@ def train(config: Config, identity: Identity, overrides: Sequence[str], folder: 
     """
     folder.path.parent.mkdir(parents=True, exist_ok=True)
     # A second process waits here, and then finds the run. The system releases the lock of a process that dies.
-    with FileLock(folder.lock):
+    with locked(folder.lock):
         if existing := existing_run(folder, config.force):
             return existing
         prepare(config.data, config.data_dir)
@@ -173,7 +173,7 @@ class _Progress:
         self.folder = folder
         self.started = time.time()
         self.times: list[float] = []  # when each epoch was measured
-        # Formatted once: there may be thousands of rows, which are written after every epoch.
+        # Formatted once: there may be thousands of rows, which are written again and again.
         self.rows: list[str] = []
         self.continued: list[Resumption] = []
         self.resumable = True

@@ -72,6 +72,8 @@ class _Terse(logging.Filter):
         if str(record.msg).startswith("Trying to restart job"):
             tqdm.write("  The job is submitted again.", file=self._stream)
             return False
+        if "SLURM account" in str(record.msg) or str(record.msg).startswith("No account was given"):
+            return False  # many clusters have no accounts
         nothing_to_do = str(record.msg).startswith("Nothing to be done")
         return record.levelno >= logging.WARNING or "nerva" in vars(record) or nothing_to_do
 
@@ -89,8 +91,9 @@ def failure(job: dict[str, Any]) -> str:
     Args:
         job: what Snakemake's record of the error has: `rule_name`, `rule_msg` and `log`.
     """
-    # The plugin for Slurm appends the full sbatch command, and the advice to look at the logs.
-    what = re.split(r"\n    sbatch call|For further error details", str(job.get("rule_msg") or job.get("rule_name")))[0]
+    # The plugin for Slurm appends the full sbatch command, and advice.
+    said = str(job.get("rule_msg") or job.get("rule_name"))
+    what = re.split(r"\n    sbatch call|Detailed failure reason unavailable|For further error details", said)[0]
     lines = [f"failed: {what.rstrip()}"]
     for name in job.get("log") or []:
         path = Path(str(name).removesuffix(" (check log file(s) for error details)"))

@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable, Set
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from nerva.data.locks import locked
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.tracking.decision import Status
 from nerva.experiment.tracking.store import search_runs
@@ -40,7 +41,7 @@ def end_stale_runs(
         if not folder.lock.exists():
             continue
         try:
-            with FileLock(folder.lock, timeout=0):
+            with locked(folder.lock, timeout=0):
                 if folder.metrics.exists():
                     log(folder, run)
                 else:

@@ -6,17 +6,17 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from nerva.data.locks import locked as file_locked
 from nerva.errors import NervaError
 from nerva.experiment.records.privacy import private
 from nerva.experiment.tracking.address import database_path, store_exists
@@ -88,18 +88,15 @@ def locked(uri: str, results_dir: Path) -> Iterator[None]:
         NervaError: if the lock can't be created.
     """
     path = database_path(uri) or results_dir / "mlflow"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.with_name(f".{path.name}.lock")
-        file.touch()  # FileLock would wait forever if the file can't be created
-        lock = FileLock(file)
-        lock.acquire()
-    except OSError as error:
-        raise _store_error(uri, f"{private(str(path.parent))}: {error.strerror}") from None
-    try:
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.with_name(f".{path.name}.lock")
+            file.touch()  # filelock would wait forever if the file can't be created
+            stack.enter_context(file_locked(file))
+        except OSError as error:
+            raise _store_error(uri, f"{private(str(path.parent))}: {error.strerror}") from None
         yield
-    finally:
-        lock.release()
 
 
 def search_runs(client: MlflowClient, experiment_ids: Sequence[str], filter_string: str = "") -> Iterator[Run]:
