@@ -43,7 +43,7 @@ def test_ci_and_make_run_the_others() -> None:
         assert f"\n{command}\n" in ci
     assert "snakemake --cores $(CORES)" in makefile
     assert "CORES ?= 4" in makefile
-    assert 'pytest -n 2 -m "not long and not slow and not backends"' in makefile
+    assert 'pytest -n 2 -m "not long and not slow and not backends and not cluster"' in makefile
     for words in ("--require-hashes -r requirements.lock", "--no-deps --no-build-isolation --editable ."):
         assert words in makefile
         assert any(words in command for command in BY_MAKE)

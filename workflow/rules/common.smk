@@ -122,7 +122,7 @@ SWEEP_ARGUMENTS = (
 
 if private(CONFIG.tracking.uri) != CONFIG.tracking.uri:
     # A plan contains no password. The jobs get the address with its password from the environment.
-    os.environ["MLFLOW_TRACKING_URI"] = CONFIG.tracking.uri
+    os.environ |= {"MLFLOW_TRACKING_URI": CONFIG.tracking.uri}
 
 
 # This call of Snakemake. Files that belong to one call have its name, so that calls at the same time do not share them.

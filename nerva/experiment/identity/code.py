@@ -53,6 +53,7 @@ PRESENTING = (
     "nerva.data.auto",
     "nerva.data.description",
     "nerva.data.json_files",
+    "nerva.data.locks",
     "nerva.data.prepare",
     "nerva.data.raw",
     "nerva.errors",
