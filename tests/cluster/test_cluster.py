@@ -198,7 +198,7 @@ def test_an_unknown_partition(slurm: None, tmp_path: Path) -> None:
 
 
 def test_a_process_that_is_killed_on_a_node(slurm: None, tmp_path: Path) -> None:
-    """The terminal shows its run and its logs. The job is submitted again, and resumes the run."""
+    """The terminal shows its run and its logs. A job with twice the memory and time follows, and resumes the run."""
     command = (*ON_SLURM, "--retries", "1", "--config", "data=digits", f"{SMALL} train.epochs=3000")
     pipeline = started(tmp_path, *command)
     until(lambda: [*tmp_path.glob("results/runs/*/checkpoint.npz")], pipeline)
@@ -212,11 +212,21 @@ def test_a_process_that_is_killed_on_a_node(slurm: None, tmp_path: Path) -> None
     output, _ = pipeline.communicate()
     assert pipeline.returncode == 0, output
     (run_id,) = records(tmp_path)
-    assert re.search(r"failed: SLURM-job '\d+' failed, SLURM status is: 'FAILED'", output), output
+    (failed,) = re.findall(r"failed: SLURM-job '(\d+)' failed, SLURM status is: 'FAILED'", output)
+    memory, minutes = limits(failed)
+    assert limits(str(int(failed) + 1)) == (2 * memory, 2 * minutes)
     assert re.search(r"\(see results/logs/train/\S+\.log\) \(see \S+/\.snakemake/slurm_logs/\S+\.log\)", output), output
     assert f"the process ended without a message; its last run was {run_id} of digits-quick" in output
     assert "The job is submitted again." in output
     assert records(tmp_path)[run_id]["continued"]
+
+
+def limits(job: str) -> tuple[int, int]:
+    """The memory of a job in MB, and its time in minutes."""
+    shown = output_of("scontrol", "show", "job", job)
+    (memory,) = re.findall(r"MinMemoryNode=(\d+)M", shown)
+    ((hours, minutes),) = re.findall(r"TimeLimit=(\d+):(\d+):00", shown)
+    return int(memory), 60 * int(hours) + int(minutes)
 
 
 def test_a_plan_that_a_node_cannot_see(slurm: None, tmp_path: Path) -> None:
