@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from sweep import PLAN, Folder, pipeline, seeds
+from sweep import PLAN, Folder, exactly, pipeline, seeds
 from tables import ROOT, Table
 
 CHROMIUM = shutil.which("chromium")
@@ -51,7 +51,7 @@ def points(table: Table, sizes: list[int]) -> None:
     for size in sizes:
         with tempfile.TemporaryDirectory() as path:
             folder = Folder(Path(path), "nerva prepare digits")
-            name = f"{6 * max(1, round(size / 6)):,} points"
+            name = f"{exactly(size)} points"
             seconds, memory = folder.run(sys.executable, "-c", PLAN, "data=digits", seeds(size))
             table.add("planning", name, seconds)
             table.add("planning, memory", name, memory, "MB")
@@ -80,7 +80,7 @@ def runs(table: Table, size: int) -> None:
     with tempfile.TemporaryDirectory() as path:
         folder = Folder(Path(path), "nerva prepare digits")
         overrides = f"{seeds(size)} train.epochs=1"
-        section = f"{6 * max(1, round(size / 6)):,} runs of one epoch"
+        section = f"{exactly(size)} runs of one epoch"
         table.add(section, "train and compare them", folder.run(*pipeline(f"{overrides} tracking=off"))[0])
         table.add(section, "nothing to do", folder.run(*pipeline(f"{overrides} tracking=off"))[0])
         seconds, memory = folder.run("nerva", "compare", "quick", "data=digits", *overrides.split())

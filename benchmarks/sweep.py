@@ -108,7 +108,16 @@ def pipeline(override: str = "") -> list[str]:
 
 def seeds(points: int) -> str:
     """An override that makes `quick` a sweep of about this number of points: its 6 configurations with many seeds."""
-    return f"seed=range(1,{max(1, round(points / 6)) + 1})"
+    return f"seed=range(1,{_seeds(points) + 1})"
+
+
+def exactly(points: int) -> str:
+    """The number of points of that sweep."""
+    return f"{6 * _seeds(points):,}"
+
+
+def _seeds(points: int) -> int:
+    return max(1, round(points / 6))
 
 
 def planning(table: Table, points: list[int]) -> None:
@@ -119,7 +128,7 @@ def planning(table: Table, points: list[int]) -> None:
         )
     for size in points:
         with tempfile.TemporaryDirectory() as path:
-            folder, name = Folder(Path(path)), f"{6 * max(1, round(size / 6)):,} points"
+            folder, name = Folder(Path(path)), f"{exactly(size)} points"
             command = (sys.executable, "-c", PLAN, "data=digits", seeds(size))
             if size <= 1000:
                 table.add("snakemake -n, no plan, all missing", name, folder.run(*pipeline(seeds(size)), "-n")[0])

@@ -50,9 +50,8 @@ class Program:
         self._owned: dict[Traced, Array] = {}  # the temporary arrays, by the result that they hold
         self._free: dict[Any, list[Array]] = {}  # temporary arrays without a result, by shape, dtype and order
         self._changing = {old for old in outputs.values() if old.is_number}  # numbers that change in each step
-        self._number_arrays: dict[
-            Any, Any
-        ] = {}  # arrays without dimensions and arguments of the BLAS, by number and dtype
+        # Arrays without dimensions, and arguments of the BLAS, by number and dtype.
+        self._number_arrays: dict[Any, Any] = {}
         self._name_of: dict[int, str] = {}
 
         position = 0

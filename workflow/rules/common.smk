@@ -1,5 +1,6 @@
 # The sweep: its plan, and where its results are written.
 import atexit
+import functools
 import os
 import shlex
 import shutil
@@ -8,8 +9,8 @@ import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake_interface_executor_plugins.settings import SharedFSUsage
 from snakemake.utils import validate
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from nerva.errors import NervaError
 from nerva.experiment.config import numerics
@@ -149,6 +150,7 @@ def resources_of_batches(folder):
     Only jobs on a cluster are retried; `retries` in the profile says how often.
     """
 
+    @functools.cache
     def points(batch):
         # The process of a job does not know the batches, and reads the plan of its batch.
         return BATCHES.get(batch) or read_plan(folder / f"{batch}.plan").points
