@@ -81,9 +81,9 @@ def _fitting(Y: Matrix, T: Matrix) -> Matrix:
     return Y
 
 
-def evaluates_training_set(epoch: int, epochs: int, every: int) -> bool:
-    """Whether the training set is evaluated after an epoch: every so many epochs, and after the last one."""
-    return epoch % every == 0 or epoch == epochs
+def evaluates_training_set(epoch: int, every: int, last: int | None = None) -> bool:
+    """Whether the training set is evaluated after an epoch: every so many epochs, and after the last one, if known."""
+    return epoch % every == 0 or epoch == last
 
 
 def train_epoch(
@@ -175,7 +175,7 @@ def training_epochs(
         raise NervaError(f"evaluate_training should be 1 or more, not {evaluate_training}")
 
     def record(epoch: int, eta: float, seconds: float) -> EpochRecord:
-        due = evaluates_training_set(epoch, epochs, evaluate_training)
+        due = evaluates_training_set(epoch, evaluate_training, epochs)
         train = evaluate(M, evaluation_loader or train_loader, loss) if due else (None, None)
         validation = evaluate(M, validation_loader, loss) if validation_loader else (None, None)
         test = evaluate(M, test_loader, loss)

@@ -16,7 +16,7 @@ from nerva.errors import NervaError
 from nerva.experiment.run.build import Training
 from nerva.experiment.run.component_state import ComponentState, is_matrix, kind
 from nerva.matrix_operations import Matrix, from_numpy
-from nerva.training import EpochRecord
+from nerva.training import EpochRecord, evaluates_training_set
 from nerva.utilities import load_dict_from_npz, whole_or_absent
 
 
@@ -111,9 +111,8 @@ class Checkpoint:
 
     def _restore_records(self, rows: list[list[Any]], best: int | None) -> None:
         records = [EpochRecord(*row) for row in rows]
-        missing = ("train_loss", "train_accuracy") if self.t.evaluate_training > 1 else ()
         numbers = all(
-            kind(value) == "a number" or (value is None and name in missing)
+            kind(value) == "a number" or (value is None and self._may_be_missing(name, record.epoch))
             for record in records
             for name, value in vars(record).items()
         )
@@ -122,6 +121,11 @@ class Checkpoint:
             raise ValueError("its records are not those of epochs 0, 1, …")
         self.t.records = records
         self.t.best = None if best is None else records[best]
+
+    def _may_be_missing(self, name: str, epoch: int) -> bool:
+        """Whether a metric may be missing in an epoch, because the training set was not evaluated."""
+        of_training_set = name in ("train_loss", "train_accuracy")
+        return of_training_set and not evaluates_training_set(epoch, self.t.evaluate_training)
 
     def _restore_best_weights(self, arrays: dict[str, Matrix]) -> None:
         expected = self.t.M.to_dict() if self.t.best else {}

@@ -108,7 +108,8 @@ def _reasons(log: list[str]) -> list[str]:
     if messages := [line for line in log if line.startswith(("nerva: ", "slurmstepd: "))]:
         return messages[-_LOG_LINES:]
     # A process that was killed leaves no message. Then its last run is named.
-    if runs := [line for line in log if re.match(r"run [0-9a-f]{12} of ", line)]:
+    runs = [line for line in log if re.match(r"run [0-9a-f]{12} of ", line)]
+    if runs and not any(line.startswith("Traceback ") for line in log):
         return [f"the process ended without a message; its last run was {runs[-1].removeprefix('run ')}"]
     if any(line.startswith("Error in rule ") for line in log):
         return []  # on a node, Snakemake writes this into Slurm's log; the reason is in the log of the job

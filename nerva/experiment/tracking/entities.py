@@ -74,7 +74,7 @@ def epoch_metrics(rows: Iterable[dict[str, float]], config: Config) -> list[Metr
     images = config.data.train - config.data.validation
     metrics = []
     for row in rows:
-        due = evaluates_training_set(int(row["epoch"]), config.train.epochs, config.train.evaluate_training)
+        due = evaluates_training_set(int(row["epoch"]), config.train.evaluate_training, config.train.epochs)
         measured = METRICS if due else {c: name for c, name in METRICS.items() if c not in _OF_TRAINING_SET}
         values = {name: row[column] for column, name in measured.items()}
         if row["seconds"] > 0:

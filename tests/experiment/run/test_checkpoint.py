@@ -347,6 +347,21 @@ def resumed(path: Path, t: Training) -> Training:
     return t
 
 
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_metric_may_be_missing_only_where_the_training_set_is_not_evaluated(tmp_path: Path, epoch: int) -> None:
+    path, t, after = tmp_path / "c.npz", training(), training()
+    t.evaluate_training = after.evaluate_training = 2
+    saved(path, t, 2)
+    t.records[epoch] = dataclasses.replace(t.records[epoch], train_loss=None, train_accuracy=None)
+    checkpoint = Checkpoint(path, t, {"kernel": "any"})
+    checkpoint.save(1.0, [2.0] * len(t.records), [])
+    if epoch == 1:
+        resumed(path, after)
+    else:
+        with pytest.raises(NervaError, match="its records are not those of epochs"):
+            Checkpoint(path, after, {"kernel": "any"}).restore()
+
+
 def assert_resumable(path: Path, make: Callable[[], Training]) -> None:
     """Assert that a training has the same results, whatever epoch it is interrupted after."""
     expected = results(trained(make()))

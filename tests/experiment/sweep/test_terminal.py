@@ -67,6 +67,9 @@ def test_a_failure_has_its_reason_and_its_log(tmp_path) -> None:
     log.write_text("run 0123456789ab of digits-quick\n 1 | 0.1\nrun 123456789abc of digits-quick\n 1 | 0.1\n")
     ended = "the process ended without a message; its last run was 123456789abc of digits-quick"
     assert failure(job).splitlines()[1:] == [f"  {ended}"]
+    traceback = "Traceback (most recent call last):\nValueError: a bug\n"
+    log.write_text(f"run 0123456789ab of digits-quick\n{traceback}")
+    assert failure(job).splitlines()[-1] == "  ValueError: a bug"
     job["log"] = [str(tmp_path / "missing.log")]
     assert len(failure(job).splitlines()) == 1
     assert failure({"rule_name": "all", "rule_msg": None, "log": []}) == "failed: all"
