@@ -20,9 +20,11 @@ class Dataset:
 
     name: str = "???"
     title: str = ""
+    task: str = "classification"  # or "regression", whose targets are numbers
     source: str = ""  # "idx": MNIST's format; "cifar": CIFAR's; "digits": scikit-learn's; "auto": a choice
     features: int = 0
-    classes: int = 0
+    classes: int = 0  # of classification
+    targets: int = 0  # of regression: how many numbers are predicted for each sample
     class_names: list[str] = field(default_factory=list)  # for reports; without names, classes are numbers
     train: int = 0  # the number of training samples, including those for validation
     test: int = 0
@@ -34,13 +36,19 @@ class Dataset:
     candidates: list[str] = field(default_factory=list)  # of "auto": the preferred dataset and the alternative
 
     @property
+    def outputs(self) -> int:
+        """The number of outputs of a network: one for each class or target."""
+        return self.targets if self.task == "regression" else self.classes
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of the prepared arrays."""
+        targets = (self.targets,) if self.task == "regression" else ()
         return {
             "Xtrain": (self.train, self.features),
-            "Ttrain": (self.train,),
+            "Ttrain": (self.train, *targets),
             "Xtest": (self.test, self.features),
-            "Ttest": (self.test,),
+            "Ttest": (self.test, *targets),
         }
 
     @property

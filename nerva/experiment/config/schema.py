@@ -17,6 +17,15 @@ class Model:
 
 
 @dataclass
+class Stop:
+    """Early stopping: a run ends when its metric has not improved by more than `min_delta` for `patience` epochs."""
+
+    metric: str = ""  # "" is train.metric
+    patience: int = 0  # epochs; 0: no early stopping
+    min_delta: float = 0.0
+
+
+@dataclass
 class Train:
     """The training loop. All of it is part of a run's identity."""
 
@@ -24,6 +33,8 @@ class Train:
     batch_size: int = 1
     evaluation_batch_size: int = 1  # it changes the last bits of a metric
     evaluate_training: int = 1  # the training set is evaluated every so many epochs, and after the last one
+    metric: str = ""  # by which epochs and runs are compared; "" is the metric of the task: see `metric_of`
+    stop: Stop = field(default_factory=Stop)
 
 
 @dataclass
@@ -81,6 +92,8 @@ class Config:
     experiment_name: str = ""
     question: str = ""  # the question that the experiment asks
     sweep: Sweep = field(default_factory=Sweep)
+    objective: str = ""  # what a search optimizes: see `nerva.experiment.records.objective`
+    direction: str = ""  # maximize or minimize; "" is the direction of the objective
     results_dir: str = ""
 
     @property
@@ -96,7 +109,7 @@ class Config:
     @property
     def sizes(self) -> list[int]:
         """The number of inputs, followed by the number of outputs of each layer with weights."""
-        return [self.data.features, *self.model.hidden, self.data.classes]
+        return [self.data.features, *self.model.hidden, self.data.outputs]
 
 
 def specification(component: dict[str, Any]) -> str:

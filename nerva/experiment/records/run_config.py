@@ -15,7 +15,7 @@ from nerva.experiment.config.schema import Config
 from nerva.experiment.records.privacy import private
 from nerva.whole_files import open_regular
 
-_NOT_RECORDED = ("tracking", "experiment_name", "question", "sweep", "results_dir", "force")
+_NOT_RECORDED = ("tracking", "experiment_name", "question", "sweep", "results_dir", "force", "objective", "direction")
 _LONGEST = 2**16  # characters
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, ten times as fast
 _SCALAR_ERRORS = (TypeError, AttributeError, LookupError, ArithmeticError)  # PyYAML raises these for malformed scalars

@@ -1,0 +1,90 @@
+"""The metrics by which epochs and runs are compared."""
+
+from dataclasses import dataclass
+
+from nerva.errors import NervaError
+from nerva.experiment.config.schema import Config
+
+# What a run measures in addition to the loss, by the task of its dataset.
+SCORES = {"classification": "accuracy", "regression": "r2"}
+
+_LABELS = {"accuracy": "accuracy", "r2": "R²", "loss": "loss"}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric that a run measures in every epoch: a part of the data, and a quantity."""
+
+    part: str  # train, validation or test
+    quantity: str  # accuracy, r2 or loss
+
+    @property
+    def name(self) -> str:
+        """The column of metrics.csv, such as `validation_accuracy`."""
+        return f"{self.part}_{self.quantity}"
+
+    @property
+    def test(self) -> str:
+        """The column with the same quantity of the test set."""
+        return f"test_{self.quantity}"
+
+    @property
+    def quantity_label(self) -> str:
+        """The quantity for people, such as `R²`."""
+        return _LABELS[self.quantity]
+
+    @property
+    def label(self) -> str:
+        """The name for people, such as `validation accuracy`."""
+        return f"{self.part} {self.quantity_label}"
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more is better."""
+        return self.quantity != "loss"
+
+    @property
+    def is_fraction(self) -> bool:
+        """Whether the metric is a fraction of the samples, which people read in percent."""
+        return self.quantity == "accuracy"
+
+    def is_better(self, value: float, other: float, by: float = 0.0) -> bool:
+        """Whether a value is better than another one by more than a difference."""
+        return value > other + by if self.maximize else value < other - by
+
+    def text(self, value: float) -> str:
+        """A value for people: an accuracy in percent, others as numbers."""
+        if value != value:
+            return "–"
+        return f"{value:.2%}" if self.is_fraction else f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"
+
+
+def metric_of(config: Config) -> Metric:
+    """The metric by which the epochs of a run, and the runs of an experiment, are compared: `train.metric`.
+
+    The default is the validation accuracy of a classification, and the R² of a regression on the validation set.
+
+    Raises:
+        NervaError: if `train.metric` is not a metric of the validation set that the task has.
+    """
+    return _parse("train.metric", config.train.metric or f"validation_{SCORES[config.data.task]}", config)
+
+
+def stop_metric_of(config: Config) -> Metric:
+    """The metric that decides when a run stops early: `train.stop.metric`.
+
+    Raises:
+        NervaError: if it is not a metric of the validation set that the task has.
+    """
+    return _parse("train.stop.metric", config.train.stop.metric or metric_of(config).name, config)
+
+
+def _parse(key: str, name: str, config: Config) -> Metric:
+    # Whoever chooses by the test set can no longer measure by it. And the training set may not be evaluated.
+    known = [f"validation_{SCORES[config.data.task]}", "validation_loss"]
+    if name not in known:
+        raise NervaError(
+            f'{key} should be {" or ".join(known)} on the {config.data.task} {config.data.name}, not "{name[:80]}"'
+        )
+    part, _, quantity = name.partition("_")
+    return Metric(part, quantity)
