@@ -15,7 +15,7 @@ from nerva.datasets import DataLoader, create_npz_dataloaders, from_one_hot, has
 from nerva.errors import NervaError
 from nerva.learning_rate import LearningRateScheduler, check_schedule, parse_learning_rate
 from nerva.loss_functions import LossFunction, parse_loss_function
-from nerva.matrix_operations import Matrix, compile_epoch, wait
+from nerva.matrix_operations import Matrix, compile_epoch, to_numpy, wait
 from nerva.multilayer_perceptron import MultilayerPerceptron, parse_multilayer_perceptron
 from nerva.training_table import (
     TrainOptions,
@@ -39,7 +39,7 @@ BatchHook = Callable[[int, int, MultilayerPerceptron, Matrix, Matrix, Matrix], N
 class EpochRecord:
     """The metrics of one epoch. Epoch 0 is the network before training. Losses are means over the samples.
 
-    A metric is None if it was not measured.
+    A metric is None if it was not measured: a classification has accuracies, and a regression has R².
     """
 
     epoch: int
@@ -49,8 +49,11 @@ class EpochRecord:
     validation_loss: float | None
     validation_accuracy: float | None
     test_loss: float
-    test_accuracy: float
+    test_accuracy: float | None
     seconds: float  # wall time of the training, without the evaluation
+    train_r2: float | None = None
+    validation_r2: float | None = None
+    test_r2: float | None = None
 
 
 def evaluate(M: MultilayerPerceptron, data_loader: DataLoader, loss: LossFunction) -> tuple[float, float]:
@@ -62,6 +65,25 @@ def evaluate(M: MultilayerPerceptron, data_loader: DataLoader, loss: LossFunctio
         total_loss += float(loss(Y, T))
         total_correct += _correct(Y, T)
     return total_loss / len(data_loader.dataset), total_correct / len(data_loader.dataset)
+
+
+def evaluate_regression(M: MultilayerPerceptron, data_loader: DataLoader, loss: LossFunction) -> tuple[float, float]:
+    """The mean loss of a network on a dataset, and R², the coefficient of determination.
+
+    R² is 1 for exact predictions, and 0 for a network that always predicts the mean. With several targets, it is the
+    mean of theirs. A target that does not vary has an R² of 1 if it is predicted exactly, and of 0 otherwise.
+    """
+    targets = to_numpy(data_loader.targets).astype(np.float64)
+    total_loss = 0.0
+    residuals = np.zeros(targets.shape[1])
+    for X, T in _in_order(data_loader):
+        Y = _fitting(M.evaluate(X), T)
+        total_loss += float(loss(Y, T))
+        residuals += ((to_numpy(Y).astype(np.float64) - to_numpy(T)) ** 2).sum(axis=0)
+    deviations = ((targets - targets.mean(axis=0)) ** 2).sum(axis=0)
+    varies = deviations > 0
+    unexplained = np.where(varies, residuals / np.where(varies, deviations, 1.0), residuals != 0)
+    return total_loss / len(data_loader.dataset), 1.0 - float(unexplained.mean())
 
 
 def _in_order(data_loader: DataLoader) -> Iterable[tuple[Matrix, Matrix]]:
@@ -153,6 +175,7 @@ def training_epochs(
     done: int | None = None,
     on_batch: BatchHook | None = None,
     evaluate_training: int = 1,
+    regression: bool = False,
 ) -> Iterator[EpochRecord]:
     """Train a network, and yield a record before the first epoch and after each epoch.
 
@@ -169,17 +192,23 @@ def training_epochs(
             that of the next epoch.
         on_batch: a function that observes each batch.
         evaluate_training: the training set is evaluated every so many epochs, and after the last one.
+        regression: whether R² is measured instead of the accuracy.
     """
+    measure = evaluate_regression if regression else evaluate
 
     if evaluate_training < 1:
         raise NervaError(f"evaluate_training should be 1 or more, not {evaluate_training}")
 
     def record(epoch: int, eta: float, seconds: float) -> EpochRecord:
         due = evaluates_training_set(epoch, evaluate_training, epochs)
-        train = evaluate(M, evaluation_loader or train_loader, loss) if due else (None, None)
-        validation = evaluate(M, validation_loader, loss) if validation_loader else (None, None)
-        test = evaluate(M, test_loader, loss)
-        return EpochRecord(epoch, eta, train[0], train[1], validation[0], validation[1], test[0], test[1], seconds)
+        train = measure(M, evaluation_loader or train_loader, loss) if due else (None, None)
+        validation = measure(M, validation_loader, loss) if validation_loader else (None, None)
+        test = measure(M, test_loader, loss)
+        losses, scores = zip(train, validation, test, strict=True)
+        accuracies, r2 = ((None,) * 3, scores) if regression else (scores, ())
+        return EpochRecord(
+            epoch, eta, losses[0], accuracies[0], losses[1], accuracies[1], losses[2], accuracies[2], seconds, *r2
+        )
 
     if done is None:
         yield record(0, learning_rate(0), 0.0)

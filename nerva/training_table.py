@@ -19,12 +19,13 @@ class TrainOptions:
     print_digits = 6  # the number of decimals
 
 
-def _columns(validation: bool) -> list[tuple[str, int, str]]:
+def _columns(validation: bool, score: str = "acc") -> list[tuple[str, int, str]]:
     """The name, the width and the format of each column."""
     digits = TrainOptions.print_digits
     real = (digits + 6, f".{digits}f")
-    accuracies = ["train_acc", "valid_acc", "test_acc"] if validation else ["train_acc", "test_acc"]
-    return [("epoch", 5, "d"), *((name, *real) for name in ("lr", "loss", *accuracies, "time (s)"))]
+    parts = ("train", "valid", "test") if validation else ("train", "test")
+    names = ("lr", "loss", *(f"{part}_{score}" for part in parts), "time (s)")
+    return [("epoch", 5, "d"), *((name, *real) for name in names)]
 
 
 def _rule(validation: bool) -> str:
@@ -37,21 +38,25 @@ def _row(values: Sequence[float | None], validation: bool) -> str:
     return " | ".join(" " * width if x is None else f"{x:>{width}{form}}" for x, (_, width, form) in columns)
 
 
-def table_head(validation: bool = False) -> list[str]:
+def table_head(validation: bool = False, regression: bool = False) -> list[str]:
     """The lines above the first row.
 
     Args:
-        validation: whether the table has a column for the validation accuracy.
+        validation: whether the table has a column for the validation set.
+        regression: whether the table shows R² instead of accuracies.
     """
-    names = " | ".join(f"{name:>{width}}" for name, width, _ in _columns(validation))
+    columns = _columns(validation, "r2" if regression else "acc")
+    names = " | ".join(f"{name:>{width}}" for name, width, _ in columns)
     return [_rule(validation), names, _rule(validation)]
 
 
 def table_row(record: "EpochRecord") -> str:
-    """The row of an epoch. It has a column for the validation accuracy if the record has one."""
+    """The row of an epoch. It has a column for the validation set if the record has its metrics."""
     r = record
-    validation = () if r.validation_accuracy is None else (r.validation_accuracy,)
-    values = (r.epoch, r.learning_rate, r.train_loss, r.train_accuracy, *validation, r.test_accuracy, r.seconds)
+    scores = (r.train_accuracy, r.validation_accuracy, r.test_accuracy)
+    train, valid, test = scores if r.test_r2 is None else (r.train_r2, r.validation_r2, r.test_r2)
+    validation = () if valid is None else (valid,)
+    values = (r.epoch, r.learning_rate, r.train_loss, train, *validation, test, r.seconds)
     return _row(values, bool(validation))
 
 
@@ -60,7 +65,7 @@ def table_foot(total_time: float, validation: bool = False) -> list[str]:
 
     Args:
         total_time: the training time of all epochs, in seconds.
-        validation: whether the table has a column for the validation accuracy.
+        validation: whether the table has a column for the validation set.
     """
     return [_rule(validation), f"Total training time: {total_time:.{TrainOptions.print_digits}f} s"]
 

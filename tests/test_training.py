@@ -6,17 +6,19 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.metrics import r2_score
 
 from nerva.activation_functions import ReLUActivation
 from nerva.datasets import DataLoader, create_npz_dataloaders
 from nerva.layers import ActivationLayer, LinearLayer
 from nerva.learning_rate import ConstantScheduler
-from nerva.loss_functions import StableSoftmaxCrossEntropyLossFunction
+from nerva.loss_functions import SquaredErrorLossFunction, StableSoftmaxCrossEntropyLossFunction
 from nerva.multilayer_perceptron import MultilayerPerceptron
 from nerva.training import (
     compute_accuracy,
     compute_loss,
     evaluate,
+    evaluate_regression,
     stochastic_gradient_descent,
     stochastic_gradient_descent_plain,
     train,
@@ -162,3 +164,33 @@ def test_train_by_specifications(digits, tmp_path, capsys) -> None:
     assert records[0].train_loss == pytest.approx(evaluate(network(5), loaders(digits, 1)[0], LOSS)[0], rel=1e-5)
     assert records[-1].test_accuracy > 0.8
     assert "Total training time" in capsys.readouterr().out
+
+
+def test_r2_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(1)
+    X, T = rng.random((70, 5), dtype=np.float32), rng.random((70, 3), dtype=np.float32)
+    T[:, 2] = 0.5  # a target that does not vary
+    M = network(1, (5, 8, 3))
+    loss = SquaredErrorLossFunction()
+    mean_loss, r2 = evaluate_regression(M, DataLoader(X, T, 16), loss)
+    Y = M.evaluate(X)
+    assert r2 == pytest.approx(r2_score(T, Y), rel=1e-6)
+    assert mean_loss == pytest.approx(float(loss(Y, T)) / 70, rel=1e-5)
+    assert evaluate_regression(M, DataLoader(X, Y, 16), loss)[1] == pytest.approx(1)
+    mean = MultilayerPerceptron()
+    mean.layers = [LinearLayer(5, 3)]
+    mean.layers[0].W[:], mean.layers[0].b[:] = 0, T.mean(axis=0)
+    assert evaluate_regression(mean, DataLoader(X, T, 16), loss)[1] == pytest.approx(1 / 3, abs=1e-6)
+
+
+def test_a_regression_learns_and_measures_r2_instead_of_accuracies() -> None:
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((300, 4)).astype(np.float32)
+    T = np.sin(X[:, :1]) + X[:, 1:2] * X[:, 2:3]
+    parts = [DataLoader(X[part], T[part], 20, rng=rng) for part in (slice(200), slice(200, None))]
+    M = network(1, (4, 32, 1))
+    *_, last = training_epochs(M, 30, SquaredErrorLossFunction(), ConstantScheduler(0.01), *parts, regression=True)
+    assert last.train_accuracy is last.validation_accuracy is last.test_accuracy is None
+    assert last.train_r2 > 0.8
+    assert last.validation_r2 is None
+    assert last.test_r2 == evaluate_regression(M, parts[1], SquaredErrorLossFunction())[1] > 0.7

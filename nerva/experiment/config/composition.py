@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from nerva.data.auto import AutoChoice, choose, predict
 from nerva.errors import NervaError
 from nerva.experiment.config.hydra_errors import did_you_mean, translated
+from nerva.experiment.config.metrics import LOSSES
 from nerva.experiment.config.overrides import check_overrides
 from nerva.experiment.config.schema import Config
 from nerva.experiment.paths import conf_dir
@@ -90,7 +91,7 @@ class Composer:
                 )
         cfg = self.compose(overrides) if composed is None else composed
         if not isinstance(cfg.get("data"), DictConfig) or cfg.data.get("source") != "auto":
-            return _object(cfg), list(overrides)
+            return _with_loss(_object(cfg)), list(overrides)
         preferred, alternative = cfg.data.candidates
         data_dir = _object(cfg).data_dir
         # Overrides of data.* belong to the dataset that `auto` means.
@@ -101,7 +102,7 @@ class Composer:
             self._choices[asked] = (choose if self._settle else predict)(candidate, alternative, data_dir)
         choice = self._choices[asked]
         chosen = [*(o for o in overrides if not o.startswith("data=")), f"data={choice.chosen}"]
-        config = _object(self.compose(chosen))
+        config = _with_loss(_object(self.compose(chosen)))
         config.data.note = f"chosen by data=auto: {choice.reason}"
         return config, chosen
 
@@ -152,6 +153,13 @@ def _object(cfg: DictConfig) -> Config:
     _check_keys(config)
     # An environment variable that is set to the empty string counts as unset.
     config.tracking.uri = config.tracking.uri or f"sqlite:///{config.results_dir}/mlflow.db"
+    return config
+
+
+def _with_loss(config: Config) -> Config:
+    """The configuration with the loss of its task, if the loss is `auto`."""
+    if config.loss.get("name") == "auto":
+        config.loss = {"name": LOSSES[config.data.task]} if config.data.task in LOSSES else {}
     return config
 
 

@@ -1,5 +1,6 @@
 """The metrics by which epochs and runs are compared."""
 
+import math
 from dataclasses import dataclass
 
 from nerva.errors import NervaError
@@ -7,8 +8,11 @@ from nerva.experiment.config.schema import Config
 
 # What a run measures in addition to the loss, by the task of its dataset.
 SCORES = {"classification": "accuracy", "regression": "r2"}
-
-_LABELS = {"accuracy": "accuracy", "r2": "R²", "loss": "loss"}
+PARTS = ("train", "validation", "test")
+# The loss function that `loss: auto` means.
+LOSSES = {"classification": "SoftmaxCrossEntropy", "regression": "SquaredError"}
+# The quantities, as people read them.
+LABELS = {"accuracy": "accuracy", "r2": "R²", "loss": "loss"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Metric:
     @property
     def quantity_label(self) -> str:
         """The quantity for people, such as `R²`."""
-        return _LABELS[self.quantity]
+        return LABELS[self.quantity]
 
     @property
     def label(self) -> str:
@@ -48,15 +52,31 @@ class Metric:
         """Whether the metric is a fraction of the samples, which people read in percent."""
         return self.quantity == "accuracy"
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The smallest and the largest possible value."""
+        return {"accuracy": (0.0, 1.0), "r2": (-math.inf, 1.0), "loss": (-math.inf, math.inf)}[self.quantity]
+
     def is_better(self, value: float, other: float, by: float = 0.0) -> bool:
         """Whether a value is better than another one by more than a difference."""
         return value > other + by if self.maximize else value < other - by
 
     def text(self, value: float) -> str:
-        """A value for people: an accuracy in percent, others as numbers."""
-        if value != value:
-            return "–"
-        return f"{value:.2%}" if self.is_fraction else f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"
+        """A value for people: an accuracy in percent, and others as numbers."""
+        return percent(value) if self.is_fraction else number(value)
+
+
+def percent(fraction: float) -> str:
+    """A fraction for people; – for nan."""
+    return "–" if math.isnan(fraction) else f"{fraction:.2%}"
+
+
+def number(value: float) -> str:
+    """A number for people, with four significant digits or more; – for nan."""
+    return "–" if math.isnan(value) else f"{value:.4f}" if 0.1 <= abs(value) < 1000 else f"{value:.4g}"
+
+
+ACCURACY = Metric("validation", "accuracy")
 
 
 def metric_of(config: Config) -> Metric:
@@ -67,7 +87,7 @@ def metric_of(config: Config) -> Metric:
     Raises:
         NervaError: if `train.metric` is not a metric of the validation set that the task has.
     """
-    return _parse("train.metric", config.train.metric or f"validation_{SCORES[config.data.task]}", config)
+    return _parse("train.metric", config.train.metric, config)
 
 
 def stop_metric_of(config: Config) -> Metric:
@@ -76,15 +96,16 @@ def stop_metric_of(config: Config) -> Metric:
     Raises:
         NervaError: if it is not a metric of the validation set that the task has.
     """
-    return _parse("train.stop.metric", config.train.stop.metric or metric_of(config).name, config)
+    return _parse("train.stop.metric", config.train.stop.metric or config.train.metric, config)
 
 
 def _parse(key: str, name: str, config: Config) -> Metric:
-    # Whoever chooses by the test set can no longer measure by it. And the training set may not be evaluated.
-    known = [f"validation_{SCORES[config.data.task]}", "validation_loss"]
-    if name not in known:
-        raise NervaError(
-            f'{key} should be {" or ".join(known)} on the {config.data.task} {config.data.name}, not "{name[:80]}"'
-        )
+    task = config.data.task
+    if task not in SCORES:
+        raise NervaError(f'data.task should be {" or ".join(SCORES)}, not "{task[:80]}"')
+    # A choice by the test set would make its metrics worthless, and the training set may not be evaluated.
+    known = [f"validation_{SCORES[task]}", "validation_loss"]
+    if (name := name or known[0]) not in known:
+        raise NervaError(f'{key} should be {" or ".join(known)} for {config.data.name}, a {task}, not "{name[:80]}"')
     part, _, quantity = name.partition("_")
     return Metric(part, quantity)

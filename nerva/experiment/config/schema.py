@@ -92,7 +92,7 @@ class Config:
     experiment_name: str = ""
     question: str = ""  # the question that the experiment asks
     sweep: Sweep = field(default_factory=Sweep)
-    objective: str = ""  # what a search optimizes: see `nerva.experiment.records.objective`
+    objective: str = ""  # what a search optimizes: see `nerva.experiment.config.objective`
     direction: str = ""  # maximize or minimize; "" is the direction of the objective
     results_dir: str = ""
 

@@ -1,11 +1,14 @@
 """Checks of a configuration that its types can't express, before there is any data."""
 
+import math
 import re
 from collections.abc import Callable
 
 from nerva import backends
 from nerva.errors import NervaError
+from nerva.experiment.config.metrics import metric_of, stop_metric_of
 from nerva.experiment.config.numerics import resolve_mode
+from nerva.experiment.config.objective import objective_of
 from nerva.experiment.config.schema import Config, specification
 from nerva.layers import has_weights, parse_layer
 from nerva.learning_rate import check_schedule, parse_learning_rate
@@ -18,6 +21,7 @@ from nerva.weight_initializers import parse_weight_initializer
 MODELS = ("all", "best", "none")
 LARGEST_SIZE = 1_000_000  # of a layer, a batch or a dataset's features
 
+_LOSSES_OF_CLASSES = ("CrossEntropy", "SoftmaxCrossEntropy", "LogisticCrossEntropy", "NegativeLogLikelihood")
 _FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 
 
@@ -50,6 +54,9 @@ def validate(config: Config) -> None:
     _between("train.epochs", train.epochs, 1, MAX_EPOCHS)
     _between("train.evaluation_batch_size", train.evaluation_batch_size, 1, LARGEST_SIZE)
     _between("train.evaluate_training", train.evaluate_training, 1, MAX_EPOCHS)
+    _between("train.stop.patience", train.stop.patience, 0, MAX_EPOCHS)
+    if not 0 <= train.stop.min_delta < math.inf:
+        raise NervaError(f"train.stop.min_delta should be 0 or more, not {train.stop.min_delta}")
     # These name files. A recorded configuration may come from a stranger.
     for key, name in (
         ("data.name", data.name),
@@ -57,7 +64,9 @@ def validate(config: Config) -> None:
     ):
         check_file_name(key, name)
     _between("data.features", data.features, 1, LARGEST_SIZE)
-    _between("data.classes", data.classes, 1, LARGEST_SIZE)
+    metric_of(config)
+    outputs = "data.targets" if data.task == "regression" else "data.classes"
+    _between(outputs, data.outputs, 1, LARGEST_SIZE)
     _between("data.test", data.test, 1, 2**40)
     if data.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", data.sha256):
         raise NervaError(f'data.sha256 should be 64 hexadecimal digits, not "{data.sha256}"')
@@ -88,12 +97,19 @@ def validate(config: Config) -> None:
         )
     _parse("model.weights", parse_weight_initializer, model.weights)
     _parse("optimizer", parse_optimizer, specification(config.optimizer))
-    _parse("loss", parse_loss_function, specification(config.loss))
+    loss = specification(config.loss)
+    _parse("loss", parse_loss_function, loss)
+    if data.task == "regression" and loss in _LOSSES_OF_CLASSES:
+        raise NervaError(
+            f"loss is {loss}, which compares classes, but {data.name} is a regression; use loss=squared_error"
+        )
     _parse(
         "learning_rate",
         lambda text: check_schedule(parse_learning_rate(text), train.epochs),
         specification(config.learning_rate),
     )
+    stop_metric_of(config)
+    objective_of(config)
     backends.check_names(config.backend.name, config.backend.device)
     resolve_mode(config.numerics.mode, config.backend.name)
     if config.tracking.models not in MODELS:

@@ -1,6 +1,7 @@
 """The canonical form of a configuration: what of it determines a run's result, in one form for each meaning."""
 
 import ast
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +13,9 @@ from nerva.activation_functions import ACTIVATIONS
 from nerva.backends import resolve_device
 from nerva.data.description import Dataset
 from nerva.errors import NervaError
+from nerva.experiment.config.metrics import metric_of, stop_metric_of
 from nerva.experiment.config.numerics import resolve_mode
-from nerva.experiment.config.schema import Config, specification
+from nerva.experiment.config.schema import Config, Train, specification
 from nerva.experiment.identity.fingerprint import digest, fingerprint
 from nerva.experiment.identity.user_modules import sources
 from nerva.experiment.paths import PACKAGE
@@ -59,9 +61,10 @@ class Canonical(TypedDict):
     optimizer: str
     learning_rate: str
     loss: str
-    train: dict[str, int]
+    train: dict[str, Any]
     seed: int
     numerics: str  # portable or native
+    task: NotRequired[str]  # if it is not classification
     backend: NotRequired[CanonicalBackend]
     imports: NotRequired[dict[str, str]]  # hashes of user-defined modules
 
@@ -87,9 +90,6 @@ def canonical_form(config: Config) -> Canonical:
         return registry.canonical(text)
 
     others = _other_components(config)
-    train = dict(vars(config.train))
-    if train["evaluate_training"] == 1:
-        del train["evaluate_training"]  # runs that were recorded before this key was added keep their form
     canonical: Canonical = {
         "data": _data(config.data),
         "sizes": config.sizes,
@@ -98,10 +98,12 @@ def canonical_form(config: Config) -> Canonical:
         "optimizer": component(*others["optimizer"]),
         "learning_rate": component(*others["learning_rate"]),
         "loss": component(*others["loss"]),
-        "train": train,
+        "train": _train(config),
         "seed": config.seed,
         "numerics": resolve_mode(config.numerics.mode, config.backend.name),
     }
+    if config.data.task != "classification":
+        canonical["task"] = config.data.task
     if config.backend.name != "numpy":
         device = resolve_device(config.backend.name, config.backend.device)
         canonical["backend"] = {"name": config.backend.name, "device": device}
@@ -142,6 +144,22 @@ def _other_components(config: Config) -> dict[str, tuple[Registry[Any], str]]:
         "learning_rate": (LEARNING_RATES, specification(config.learning_rate)),
         "loss": (LOSSES, specification(config.loss)),
     }
+
+
+def _train(config: Config) -> dict[str, Any]:
+    """The training loop. Defaults of newer keys are left out, so that earlier runs keep their form."""
+    train = dataclasses.asdict(config.train)
+    if train["evaluate_training"] == 1:
+        del train["evaluate_training"]
+    train["metric"] = metric_of(config).name
+    if train["metric"] == metric_of(dataclasses.replace(config, train=Train())).name:
+        del train["metric"]
+    if config.train.stop.patience:
+        train["stop"]["metric"] = stop_metric_of(config).name
+        train["stop"]["min_delta"] = float(config.train.stop.min_delta)
+    else:
+        del train["stop"]
+    return train
 
 
 def _data(data: Dataset) -> CanonicalData:

@@ -24,6 +24,7 @@ COMPUTING = (
     "nerva.compiled_training",
     "nerva.component_attributes",
     "nerva.datasets",
+    "nerva.experiment.config.metrics",
     "nerva.experiment.run.build",
     "nerva.layers",
     "nerva.learning_rate",

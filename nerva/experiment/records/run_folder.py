@@ -7,7 +7,7 @@ uncommitted.patch  the changes of the code since its commit, if there were any
 imports.json       the source texts of user-defined modules, if there are any
 metrics.csv        one row per epoch; epoch 0 is the network before training
 weights.npz        W1, b1, … after the last epoch
-best.npz           W1, b1, … after the epoch with the best validation accuracy
+best.npz           W1, b1, … after the best epoch
 run.log            what was printed
 run.json           the result; it is written last, so that a run which has it is whole
 checkpoint.npz     until then, all that is needed to resume after the last epoch
@@ -110,9 +110,9 @@ class RunFolder:
         """
         return run_config.read_config(self.config, self.run_id, self.repair_hint)
 
-    def write_metrics(self, rows: Sequence[str]) -> None:
-        """Write the metrics, as rows that `metrics_row` returned."""
-        metrics.write_metrics(self.metrics, rows)
+    def write_metrics(self, rows: Sequence[str], score: str) -> None:
+        """Write the metrics, as rows that `metrics_row` returned. All of them have the columns of a score."""
+        metrics.write_metrics(self.metrics, rows, score)
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The metrics: one dictionary per epoch, by column.
@@ -172,7 +172,7 @@ class RunFolder:
     def write_record(self, record: RunRecord) -> None:
         """Write the result of the run, with the checksums of the other files."""
         files = {path.name: file_checksum(path) for path in self.evidence}
-        write_record(self.record, dataclasses.replace(record, files=files))
+        write_record(self.record, dataclasses.replace(record, files=files).content())
 
     def read_record(self) -> RunRecord:
         """The result of the run.

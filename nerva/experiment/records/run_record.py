@@ -1,24 +1,28 @@
 """The result of a run: `run.json`."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from nerva.training import EpochRecord
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EpochMetrics:
-    """The metrics of one epoch. Losses are means over the samples."""
+    """The metrics of one epoch. Losses are means over the samples. What was not measured is None."""
 
     epoch: int
-    train_loss: float | None
-    train_accuracy: float | None
-    validation_loss: float | None
-    validation_accuracy: float | None
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    train_r2: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    validation_r2: float | None = None
     test_loss: float
-    test_accuracy: float
+    test_accuracy: float | None = None
+    test_r2: float | None = None
 
     @classmethod
     def of(cls, record: EpochRecord) -> "EpochMetrics":
@@ -41,7 +45,7 @@ class RunRecord:
     run_id: str
     status: Literal["finished", "failed"]
     reason: str | None  # of a failure
-    best: EpochMetrics | None  # of the epoch with the best validation accuracy; None if the run failed
+    best: EpochMetrics | None  # of the best epoch; None if the run failed
     last: EpochMetrics
     weights: dict[str, str]  # checksums of the arrays in the files of weights
     started: datetime
@@ -56,6 +60,21 @@ class RunRecord:
     def failed(self) -> bool:
         """Whether training diverged."""
         return self.status == "failed"
+
+    def content(self) -> dict[str, Any]:
+        """The record as nested dictionaries, without the metrics that were not measured."""
+        content = dataclasses.asdict(self)
+        for epoch in ("best", "last"):
+            if content[epoch]:
+                content[epoch] = {name: value for name, value in content[epoch].items() if value is not None}
+        return content
+
+    def value(self, objective: str) -> float:
+        """The value of an objective such as `best.validation_accuracy`; nan if the run failed or did not measure it."""
+        found: Any = None if self.failed else self
+        for name in objective.split("."):
+            found = getattr(found, name, None)
+        return math.nan if found is None else float(found)
 
 
 def utc(seconds: float) -> datetime:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from nerva.experiment.config.metrics import Metric
+
 _MOST_TICKS = 16
 # How many configurations have a curve of their own in a plot.
 MOST_CURVES = 50
 _LARGEST = 1e100  # larger values, and axes with them, overflow
-
-# The metrics that have learning curves, with their names for people.
-METRICS = {"train_loss": "training loss", "validation_accuracy": "validation accuracy"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Curve:
 class LearningCurves:
     """A metric of all configurations."""
 
-    metric: str
+    metric: Metric
     label: str
     log: bool  # whether the axis is logarithmic
     curves: list[Curve]  # the best configuration first
@@ -43,19 +42,23 @@ class LearningCurves:
         return max((curve.epochs[-1] for curve in self.curves if curve.epochs), default=0)
 
 
-def learning_curves(metrics: pd.DataFrame, board: pd.DataFrame) -> list[LearningCurves]:
-    """The learning curves of each metric in `METRICS`. Values that are infinite or too large for a plot are left out.
+def learning_curves(metrics: pd.DataFrame, board: pd.DataFrame, metric: Metric) -> list[LearningCurves]:
+    """The learning curves of the training loss, and of the metric by which runs are compared.
+
+    Values that are infinite or too large for a plot are left out.
 
     Args:
         metrics: one row per run and epoch, with the columns of metrics.csv and `configuration_id`.
         board: one row per configuration, the best first, with the columns rank, configuration and configuration_id.
+        metric: the metric by which runs are compared.
     """
-    values = metrics[[*METRICS]]
+    labels = {Metric("train", "loss"): "training loss", metric: metric.label}
+    values = metrics[[metric.name for metric in labels]]
     shown = values.where(values.abs() < _LARGEST).groupby([metrics["configuration_id"], metrics["epoch"]])
     series = shown.agg(["mean", "min", "max"])
     result = []
-    for metric, label in METRICS.items():
-        bands = series[metric].dropna()
+    for metric, label in labels.items():
+        bands = series[metric.name].dropna()
         known = set(bands.index.get_level_values("configuration_id"))
         curves = []
         for row in board.to_dict("records"):
@@ -66,7 +69,7 @@ def learning_curves(metrics: pd.DataFrame, board: pd.DataFrame) -> list[Learning
                 Curve(row["rank"], row["configuration"], epochs, *(band[x].tolist() for x in ("mean", "min", "max")))
             )
         # Over less than a factor of 2, a linear axis has better ticks.
-        log = metric.endswith("loss") and 0 < 2 * bands["min"].min() < bands["max"].max()
+        log = metric.quantity == "loss" and 0 < 2 * bands["min"].min() < bands["max"].max()
         result.append(LearningCurves(metric, label, bool(log), curves))
     return result
 
@@ -93,7 +96,7 @@ def curves_table(learning_curves: list[LearningCurves]) -> pd.DataFrame:
     """The data of the plot: one row per metric, configuration and epoch, for all configurations."""
     columns = ("rank", "configuration", "metric", "epoch", "mean", "min", "max")
     rows = [
-        (curve.rank, curve.configuration, curves.metric, *point)
+        (curve.rank, curve.configuration, curves.metric.name, *point)
         for curves in learning_curves
         for curve in curves.curves
         for point in zip(curve.epochs, curve.mean, curve.min, curve.max, strict=True)

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader
 from plotly.offline import get_plotlyjs
 
 from nerva.errors import NervaError
+from nerva.experiment.config.metrics import Metric
 from nerva.experiment.records.provenance import Provenance
 from nerva.experiment.report import plots
 from nerva.experiment.report.curves import MOST_CURVES
@@ -22,8 +23,9 @@ from nerva.experiment.report.plotly_charts import (
     curves_chart,
     effect_chart,
     parallel_chart,
+    predictions_chart,
 )
-from nerva.experiment.report.predictions import Analyst
+from nerva.experiment.report.predictions import Analyst, RegressionAnalysis
 from nerva.experiment.report.ranking import Comparison
 from nerva.experiment.report.statistics import MOST_TESTED, SIGNIFICANCE, compare_to_best, verdict
 from nerva.experiment.report.text import cut, plural
@@ -64,7 +66,7 @@ def report_html(
     templates.globals.update(plural=plural)
     compared = compare_to_best(comparison) if compared is None else compared
     runs = comparison.runs
-    shown = _shown_runs(runs)
+    shown = _shown_runs(runs, comparison.metric)
     failed = runs[runs["status"] == "failed"]
     factors = swept_values([run.config for run in comparison.loaded])
     swept = factors if len(comparison.finished) else {}
@@ -73,8 +75,9 @@ def report_html(
     champion = _champion(comparison, analyst)
     return templates.get_template("report.html.j2").render(
         comparison=comparison,
+        metric=comparison.metric,
         question=question or f"A sweep of {plural(len(comparison.runs), 'run')}",
-        verdict=verdict(compared),
+        verdict=verdict(compared, comparison.metric),
         board=compared.head(CONFIGURATIONS).to_dict("records"),
         significance=SIGNIFICANCE,
         most_tested=MOST_TESTED,
@@ -82,8 +85,11 @@ def report_html(
         importance=importance(comparison) if explained is None else explained,
         rest=REST,
         curves=[(curves.label, curves_chart(curves)) for curves in comparison.curves],
-        effects=[(key, effect_chart(key, values, runs), _left_out(values, runs)) for key, values in swept.items()],
-        parallel=parallel_chart(swept, comparison.runs) if swept else "",
+        effects=[
+            (key, effect_chart(key, values, runs, comparison.metric), _left_out(values, runs))
+            for key, values in swept.items()
+        ],
+        parallel=parallel_chart(swept, comparison.runs, comparison.metric) if swept else "",
         champion=champion,
         failed=failed.head(FAILED).to_dict("records"),
         failed_runs=len(failed),
@@ -102,11 +108,12 @@ def report_html(
     )
 
 
-def _shown_runs(runs: "pd.DataFrame") -> list[int]:
+def _shown_runs(runs: "pd.DataFrame", metric: Metric) -> list[int]:
     """The positions of the runs in the table: all of them by rank and seed; of many, the best and the lowest."""
     if len(runs) <= RUNS:
         return [int(index) for index in runs.sort_values(["rank", "seed"]).index]
-    finished = runs[runs["status"] == "finished"].sort_values("validation_accuracy", ascending=False, kind="stable")
+    finished = runs[runs["status"] == "finished"]
+    finished = finished.sort_values(metric.name, ascending=not metric.maximize, kind="stable")
     return [int(index) for index in dict.fromkeys([*finished.index[: RUNS - LOWEST], *finished.index[-LOWEST:]])]
 
 
@@ -126,7 +133,11 @@ def _champion(comparison: Comparison, analyst: Analyst) -> dict[Any, Any]:
     shown: dict[Any, Any] = comparison.runs.iloc[comparison.champion].to_dict()
     try:
         shown["obstacle"] = analyst.obstacle(folder)
-        if analysis := analyst.analyse(folder):
+        analysis = analyst.analyse(folder)
+        if isinstance(analysis, RegressionAnalysis):
+            shown["predictions"] = predictions_chart(analysis)
+            shown["per_target"] = analysis.per_target()
+        elif analysis:
             shown["confusion"] = confusion_chart(analysis)
             shown["per_class"] = analysis.per_class()
             shown["worst"] = _image(lambda: plots.worst_images(analysis))

@@ -1,4 +1,4 @@
-"""The importance of what was swept: the share of the variance of the validation accuracy that each factor explains.
+"""The importance of what was swept: the share of the variance of the metric that each factor explains.
 
 This is the analysis of variance (R. A. Fisher, Statistical Methods for Research Workers, 1925). The share of a factor
 is eta squared: the sum of squares between the means of its values, divided by the total sum of squares (J. Cohen,
@@ -30,13 +30,13 @@ class Share:
     values: int  # the number of different values
     share: float
     # A factor without any effect has a share, too, which grows with its number of values. This is the mean share over
-    # all ways to assign the accuracies to the runs at random.
+    # all ways to assign the values of the metric to the runs at random.
     by_chance: float
 
 
 @dataclass(frozen=True)
 class Importance:
-    """What explains the variance of the best validation accuracy over the finished runs."""
+    """What explains the variance of the metric in the best epoch over the finished runs."""
 
     shares: list[Share] = field(default_factory=list)  # the largest first
     rest: float = 0.0  # the share that the main effects of all factors together leave unexplained
@@ -55,18 +55,18 @@ class Importance:
 def importance(comparison: Comparison) -> Importance:
     """The importance of each key that was swept, except for the seed, which belongs to the rest."""
     factors = swept_values([run.config for run in comparison.loaded])
-    accuracies = comparison.runs["validation_accuracy"].where(comparison.runs["status"] == "finished")
-    return explained(factors, accuracies.tolist())
+    measured = comparison.runs[comparison.metric.name].where(comparison.runs["status"] == "finished")
+    return explained(factors, measured.tolist())
 
 
-def explained(factors: dict[str, list[Any]], accuracies: Sequence[float]) -> Importance:
+def explained(factors: dict[str, list[Any]], measured: Sequence[float]) -> Importance:
     """The share of the variance that each factor explains.
 
     Args:
         factors: the value of each run, by the name of the factor. A factor `seed` is left out.
-        accuracies: the accuracy of each run; nan if it failed.
+        measured: the metric of each run; nan if it failed.
     """
-    y: Matrix = np.asarray(accuracies, dtype=float)
+    y: Matrix = np.asarray(measured, dtype=float)
     finished = np.isfinite(y)
     y = y[finished]
     N = len(y)
@@ -80,7 +80,9 @@ def explained(factors: dict[str, list[Any]], accuracies: Sequence[float]) -> Imp
     if N < 2:
         return Importance(notes=[f"The importance needs two finished runs, and there {'is 1' if N else 'are none'}."])
     if y.min() == y.max():
-        return Importance(notes=["All finished runs have the same accuracy, so there is no variance to explain."])
+        return Importance(
+            notes=["All finished runs have the same value of the metric, so there is no variance to explain."]
+        )
     notes = []
     if len(finished) > N:
         failed = plural(len(finished) - N, "failed run")

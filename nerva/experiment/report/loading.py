@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nerva.errors import NervaError
+from nerva.experiment.config.metrics import Metric, metric_of
 from nerva.experiment.config.schema import Config
 from nerva.experiment.config.validation import check_file_name
 from nerva.experiment.records.files import file_checksum
@@ -12,9 +13,6 @@ from nerva.experiment.records.provenance import Provenance
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.run_record import EpochMetrics, RunRecord
 from nerva.experiment.report.text import cut
-
-# The metrics that are fractions.
-_ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
 
 
 @dataclass(frozen=True)
@@ -85,9 +83,10 @@ def _check(run: LoadedRun) -> None:
     check_file_name("data.name in config.yaml", config.data.name)
     if not 0 <= config.seed < 2**63:
         raise ValueError(f"seed in config.yaml is {config.seed:.6g}")
+    metric = _metric(run)
     for epoch, row in enumerate(run.metrics):
-        for name in _ACCURACIES:
-            if not (0 <= row[name] <= 1 or math.isnan(row[name])):
+        for name in row:
+            if name.endswith("_accuracy") and not (0 <= row[name] <= 1 or math.isnan(row[name])):
                 raise ValueError(f"{name} of epoch {epoch} in metrics.csv is {row[name]:g}")
     for key, seconds in (
         ("training_seconds", record.training_seconds),
@@ -102,10 +101,21 @@ def _check(run: LoadedRun) -> None:
     if record.failed:
         if not record.reason or record.best:
             raise ValueError("a failed run should have a reason, and no best epoch")
-    elif record.best is None or record.best.validation_accuracy is None:
+    elif record.best is None or math.isnan(record.value(f"best.{metric.name}")):
         raise ValueError("a finished run should have a best epoch")
     else:
         _check_epoch("best", record.best, run.metrics)
+
+
+def _metric(run: LoadedRun) -> Metric:
+    """The metric by which a run is compared. A ValueError if its configuration or metrics.csv do not have it."""
+    try:
+        metric = metric_of(run.config)
+    except NervaError as error:
+        raise ValueError(f"config.yaml: {error}") from None
+    if metric.name not in run.metrics[0] or metric.test not in run.metrics[0]:
+        raise ValueError(f"metrics.csv has no {metric.name}, by which the run is compared")
+    return metric
 
 
 def _check_epoch(key: str, recorded: EpochMetrics, metrics: Sequence[dict[str, float]]) -> None:
@@ -113,7 +123,7 @@ def _check_epoch(key: str, recorded: EpochMetrics, metrics: Sequence[dict[str, f
     if not 0 <= recorded.epoch < len(metrics):
         raise ValueError(f"{key}.epoch is {recorded.epoch!r:.20}, but metrics.csv has {len(metrics)} epochs")
     for name, value in vars(recorded).items():
-        row = metrics[recorded.epoch][name]
+        row = metrics[recorded.epoch].get(name, math.nan)
         number = math.nan if value is None else value
         if number != row and not (math.isnan(number) and math.isnan(row)):
             raise ValueError(f"{key}.{name} is {value}, but {row} in metrics.csv")

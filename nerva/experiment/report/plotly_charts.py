@@ -9,15 +9,17 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from nerva.experiment.config.metrics import Metric
 from nerva.experiment.identity.fingerprint import digest
 from nerva.experiment.report.colours import COLOURS, HIGHLIGHTED, colour_of
 from nerva.experiment.report.curves import Curve, LearningCurves, log_ticks, plotted
 from nerva.experiment.report.factors import ordered
-from nerva.experiment.report.predictions import Analysis
+from nerva.experiment.report.predictions import Analysis, RegressionAnalysis
 from nerva.experiment.report.text import cut
 
 # How many values of a key have a place of their own in the chart of its effect.
 MOST_VALUES = 40
+_MOST_DOTS = 2000  # samples in the chart of predictions
 _TICKS = 20  # labels on an axis of parallel coordinates
 _LEGEND = 38  # characters per line of a legend: as many as a phone shows
 _HOVER = 60  # characters per line of a text that appears on hovering
@@ -51,11 +53,11 @@ def curves_chart(learning_curves: LearningCurves) -> str:
         tickvals, ticktext = log_ticks(learning_curves)
         ticks: dict[str, Any] = {"tickvals": tickvals, "ticktext": ticktext}
     else:
-        ticks = {"tickformat": _PERCENT if learning_curves.metric.endswith("accuracy") else "~g"}
+        ticks = {"tickformat": _PERCENT if learning_curves.metric.is_fraction else "~g"}
     # The legend has its own space below the plot, however long its entries are.
     below = 70 + 18 * sum(1 + entry.count("<br>") for entry in entries)
     return _chart(
-        learning_curves.metric, traces, 290 + below, xaxis=axis,
+        learning_curves.metric.name, traces, 290 + below, xaxis=axis,
         yaxis={"title": learning_curves.label, "type": kind} | ticks,
         legend={"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0,
                 "traceorder": "reversed", "maxheight": below},
@@ -63,8 +65,8 @@ def curves_chart(learning_curves: LearningCurves) -> str:
     )  # fmt: skip
 
 
-def effect_chart(key: str, values: Sequence[Any], runs: pd.DataFrame) -> str:
-    """The validation accuracy of every finished run by the value of a key, and the mean of each value.
+def effect_chart(key: str, values: Sequence[Any], runs: pd.DataFrame, metric: Metric) -> str:
+    """The metric of every finished run by the value of a key, and the mean of each value.
 
     Numbers are at equal distances, if there are few. If there are many, they are on a scale. Of many texts, those with
     the best means are shown.
@@ -72,28 +74,28 @@ def effect_chart(key: str, values: Sequence[Any], runs: pd.DataFrame) -> str:
     finished = runs.assign(value=[_plain(value) for value in values])[(runs["status"] == "finished").to_numpy()]
     many = len(set(values)) > MOST_VALUES
     if many and all(isinstance(value, int | float) for value in values):
-        return _scatter_chart(key, values, runs)
+        return _scatter_chart(key, values, runs, metric)
     order = [_plain(value) for value in ordered(values)]
-    means = finished.groupby("value")["validation_accuracy"].mean().reindex(order).dropna()
+    means = finished.groupby("value")[metric.name].mean().reindex(order).dropna()
     if many:
-        best = {*means.nlargest(MOST_VALUES).index}
+        best = {*(means.nlargest(MOST_VALUES) if metric.maximize else means.nsmallest(MOST_VALUES)).index}
         values = [value for value in values if _plain(value) in best]
         order, means = [value for value in order if value in best], means[means.index.isin(best)]
         finished = finished[finished["value"].isin(best)]
     # Long names are easier to read beside an axis than below it.
     beside = max(map(len, order)) > 18
 
-    def dots(names: list[str], accuracies: list[float], label: str, symbol: str, **marker: Any) -> dict[str, Any]:
-        x, y, along = (accuracies, names, "x") if beside else (names, accuracies, "y")
+    def dots(names: list[str], measured: list[float], label: str, symbol: str, **marker: Any) -> dict[str, Any]:
+        x, y, along = (measured, names, "x") if beside else (names, measured, "y")
         symbol += ("-ns-open" if beside else "-ew-open") if symbol == "line" else ""
-        hover = f"{label} %{{{along}:.2%}}<br>%{{text}}<extra></extra>"
+        hover = f"{label} %{{{along}:{_hover_format(metric)}}}<br>%{{text}}<extra></extra>"
         return {"x": x, "y": y, "mode": "markers", "name": label, "hovertemplate": hover,
                 "marker": marker | {"symbol": symbol}}  # fmt: skip
 
-    accuracies = finished["validation_accuracy"].tolist()
+    measured = finished[metric.name].tolist()
     traces = [
         go.Scatter(
-            **dots(list(finished["value"]), accuracies, "one run", "circle", color=COLOURS[0], size=8, opacity=0.8),
+            **dots(list(finished["value"]), measured, "one run", "circle", color=COLOURS[0], size=8, opacity=0.8),
             text=[_wrapped(name, _HOVER) for name in finished["configuration"]],
         ),
         go.Scatter(
@@ -106,7 +108,7 @@ def effect_chart(key: str, values: Sequence[Any], runs: pd.DataFrame) -> str:
         "title": _plain(key), "type": "category", "categoryorder": "array",
         "categoryarray": order[::-1] if beside else order, "tickvals": order, "ticktext": shown,
     }  # fmt: skip
-    scale = {"title": "validation accuracy", "tickformat": _PERCENT}
+    scale = {"title": metric.label, "tickformat": _tick_format(metric)}
     height = max(320, 130 + 46 * len(order)) if beside else 320
     chart_id = f"effect-{digest(key)[:12]}"
     return _chart(
@@ -114,26 +116,26 @@ def effect_chart(key: str, values: Sequence[Any], runs: pd.DataFrame) -> str:
     )
 
 
-def _scatter_chart(key: str, values: Sequence[Any], runs: pd.DataFrame) -> str:
-    """The validation accuracy of every finished run by a number."""
+def _scatter_chart(key: str, values: Sequence[Any], runs: pd.DataFrame, metric: Metric) -> str:
+    """The metric of every finished run by a number."""
     finished = runs.assign(value=[*map(float, values)])[(runs["status"] == "finished").to_numpy()]
     lowest, highest = min(values), max(values)
     log = 0 < 100 * lowest < highest and key != "seed"
     trace = go.Scatter(
-        x=finished["value"].tolist(), y=finished["validation_accuracy"].tolist(), mode="markers", name="one run",
+        x=finished["value"].tolist(), y=finished[metric.name].tolist(), mode="markers", name="one run",
         marker={"color": COLOURS[0], "size": 5, "opacity": 0.6}, showlegend=False,
         text=[_wrapped(name, _HOVER) for name in finished["configuration"]],
-        hovertemplate="%{y:.2%} at %{x:.6~g}<br>%{text}<extra></extra>",
+        hovertemplate=f"%{{y:{_hover_format(metric)}}} at %{{x:.6~g}}<br>%{{text}}<extra></extra>",
     )  # fmt: skip
     # Ticks at 1, 2 and 5 of each power: with each digit, the labels of a logarithmic axis overlap.
     ticks = {"type": "log", "dtick": "D2"} if log else {"type": "linear"}
     return _chart(
         f"effect-{digest(key)[:12]}", [trace], 320, xaxis={"title": _plain(key), **ticks},
-        yaxis={"title": "validation accuracy", "tickformat": _PERCENT},
+        yaxis={"title": metric.label, "tickformat": _tick_format(metric)},
     )  # fmt: skip
 
 
-def parallel_chart(factors: dict[str, list[Any]], runs: pd.DataFrame) -> str:
+def parallel_chart(factors: dict[str, list[Any]], runs: pd.DataFrame, metric: Metric) -> str:
     """Parallel coordinates: each finished run is a line through its values and its metrics."""
     finished = (runs["status"] == "finished").to_numpy()
     dimensions: list[dict[str, Any]] = []
@@ -148,15 +150,15 @@ def parallel_chart(factors: dict[str, list[Any]], runs: pd.DataFrame) -> str:
         ticks = {"tickvals": [*labelled], "ticktext": [_short(known[index]) for index in labelled]}
         dimensions.append({"label": _plain(cut(key, 40)), "values": places, **ticks})
     for label, column, form in (
-        ("validation", "validation_accuracy", _PERCENT),
-        ("test", "test_accuracy", _PERCENT),
+        ("validation", metric.name, _tick_format(metric)),
+        ("test", metric.test, _tick_format(metric)),
         ("seconds", "training_seconds", ".3~g"),
     ):
         dimensions.append({"label": label, "values": runs[finished][column].tolist(), "tickformat": form})
     line = {
-        "color": runs[finished]["validation_accuracy"].tolist(),
-        "colorscale": [[0, COLOURS[5]], [1, COLOURS[0]]], "showscale": True,
-        "colorbar": {"title": {"text": "validation"}, "tickformat": _PERCENT, "thickness": 12},
+        "color": runs[finished][metric.name].tolist(),
+        "colorscale": [[0, COLOURS[5]], [1, COLOURS[0]]], "reversescale": not metric.maximize, "showscale": True,
+        "colorbar": {"title": {"text": "validation"}, "tickformat": _tick_format(metric), "thickness": 12},
     }  # fmt: skip
     trace = go.Parcoords(line=line, dimensions=dimensions, labelangle=-15)
     return _chart("parallel", [trace], 420, margin={"l": 90, "r": 30, "t": 70, "b": 20})
@@ -176,6 +178,25 @@ def confusion_chart(analysis: Analysis) -> str:
         "confusion", [trace], 460, xaxis={"title": "predicted class", "type": "category", "showgrid": False},
         yaxis={"title": "correct class", "type": "category", "autorange": "reversed", "showgrid": False},
     )  # fmt: skip
+
+
+def predictions_chart(analysis: RegressionAnalysis) -> str:
+    """The predicted value by the correct value of each sample, with the line of exact predictions."""
+    shown = analysis.sampled(_MOST_DOTS)
+    several = shown.T.shape[1] > 1
+    traces = [
+        go.Scatter(
+            x=shown.T[:, k].tolist(), y=shown.Y[:, k].tolist(), mode="markers", name=f"target {k + 1}",
+            showlegend=several, marker={"color": COLOURS[k % len(COLOURS)], "size": 6, "opacity": 0.6},
+            hovertemplate="predicted %{y:.4~g}, correct %{x:.4~g}<extra></extra>",
+        )
+        for k in range(shown.T.shape[1])
+    ]  # fmt: skip
+    ends = [float(shown.T.min()), float(shown.T.max())]
+    exact = go.Scatter(
+        x=ends, y=ends, mode="lines", name="exact", line={"color": "#888888", "dash": "dash"}, hoverinfo="skip"
+    )
+    return _chart("predictions", [*traces, exact], 460, xaxis={"title": "correct"}, yaxis={"title": "predicted"})
 
 
 def _curve(curve: Curve, entry: str, name: str, group: str, in_legend: bool) -> list[go.Scatter]:
@@ -213,6 +234,16 @@ def _chart(chart_id: str, traces: Sequence[Any], height: int, **layout: Any) -> 
             full_html=False, include_plotlyjs=False, config=config, default_height=f"{height}px", div_id=chart_id
         )
     )
+
+
+def _tick_format(metric: Metric) -> str:
+    """The format of numbers on an axis, in d3's syntax."""
+    return _PERCENT if metric.is_fraction else ".3~g"
+
+
+def _hover_format(metric: Metric) -> str:
+    """The format of a single number, in d3's syntax."""
+    return ".2%" if metric.is_fraction else ".4~g"
 
 
 def _rgba(colour: str, alpha: float) -> str:

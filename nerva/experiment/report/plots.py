@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from nerva.errors import NervaError
+from nerva.experiment.config.metrics import LABELS, SCORES
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.report.colours import COLOURS, HIGHLIGHTED, colour_of
 from nerva.experiment.report.curves import MOST_CURVES, log_ticks, plotted
-from nerva.experiment.report.predictions import Analysis
+from nerva.experiment.report.predictions import Analysis, RegressionAnalysis
 from nerva.experiment.report.ranking import Comparison
 from nerva.matrix_operations import Matrix
 from nerva.utilities import load_dict_from_npz
@@ -69,7 +70,7 @@ def comparison_curves(comparison: Comparison) -> Figure:
             ax.set_yticks(*log_ticks(learning_curves))
             ax.set_yticks([], minor=True)
             ax.set_ylim(limits)
-        elif learning_curves.metric.endswith("accuracy"):
+        elif learning_curves.metric.is_fraction:
             ax.yaxis.set_major_formatter(PercentFormatter(1))
     handles, labels = axes[-1].get_legend_handles_labels()
     if len(comparison.board) > HIGHLIGHTED:
@@ -80,8 +81,8 @@ def comparison_curves(comparison: Comparison) -> Figure:
 
 
 def ranking(comparison: Comparison) -> Figure:
-    """The mean accuracies of the best configurations, the best at the top. Small marks are single runs."""
-    board = comparison.board.head(RANKED)
+    """The mean metrics of the best configurations, the best at the top. Small marks are single runs."""
+    board, metric = comparison.board.head(RANKED), comparison.metric
     labels = [
         textwrap.fill(_plain(row["configuration"]), _LABEL)
         + (f"\n({row['failed']} of {row['seeds']} failed)" if row["failed"] else "")
@@ -89,28 +90,29 @@ def ranking(comparison: Comparison) -> Figure:
     ]
     lines = 1 + max(label.count("\n") for label in labels)
     figure, (ax,) = _figure(9, 1.6 + len(board) * max(0.42, 0.2 * lines))
-    title = f"{comparison.title}: accuracy on {comparison.data} at the best epoch by validation"
+    title = f"{comparison.title}: {metric.quantity_label} on {comparison.data} at the best epoch by {metric.label}"
     if len(board) < len(comparison.board):
         title += f"\nThe best {len(board)} of {len(comparison.board):,} configurations; leaderboard.csv has all"
     figure.suptitle(_plain(title))
     finished = comparison.finished[comparison.finished["rank"] <= len(board)]
-    for offset, part, colour, marker in ((-0.12, "validation", COLOURS[0], "o"), (0.12, "test", COLOURS[1], "D")):
-        column = f"{part}_accuracy"
+    for offset, column, colour, marker in ((-0.12, metric.name, COLOURS[0], "o"), (0.12, metric.test, COLOURS[1], "D")):
+        label = f"{column.partition('_')[0]}, mean"
         ax.scatter(finished[column], finished["rank"] + offset, color=colour, marker=marker, s=12, alpha=0.5)
-        ax.scatter(board[column], board["rank"] + offset, color=colour, marker=marker, s=55, label=f"{part}, mean")
+        ax.scatter(board[column], board["rank"] + offset, color=colour, marker=marker, s=55, label=label)
     if finished.empty:
         ax.text(0.5, 0.5, "all runs failed", transform=ax.transAxes, ha="center")
         ax.set_xlim(0, 1)
     ax.set_yticks(board["rank"], labels)
     ax.set_ylim(len(board) + 0.5, 0.5)
-    ax.xaxis.set_major_formatter(PercentFormatter(1))
-    ax.set_xlabel("accuracy")
+    if metric.is_fraction:
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_xlabel(metric.quantity_label)
     figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     return figure
 
 
 def learning_curves(folder: RunFolder) -> Figure:
-    """The losses and the accuracies of a run at each epoch.
+    """The losses of a run at each epoch, and its accuracies or R².
 
     Raises:
         NervaError: if its metrics are missing or damaged.
@@ -118,11 +120,12 @@ def learning_curves(folder: RunFolder) -> Figure:
     rows = folder.read_metrics()
     figure, axes = _figure(9, 3.6, 2, None)
     figure.subplots_adjust(left=0.08, right=0.98, bottom=0.14, top=0.96, wspace=0.22)
-    for ax, metric in zip(axes, ("loss", "accuracy"), strict=True):
+    score = next(score for score in SCORES.values() if f"test_{score}" in rows[0])
+    for ax, quantity in zip(axes, ("loss", score), strict=True):
         for part, colour in zip(("train", "validation", "test"), COLOURS, strict=False):
-            values = [row[f"{part}_{metric}"] for row in rows]
+            values = [row[f"{part}_{quantity}"] for row in rows]
             ax.plot([row["epoch"] for row in rows], values, color=colour, marker="o", markersize=3, label=part)
-        ax.set(xlabel="epoch", ylabel=metric)
+        ax.set(xlabel="epoch", ylabel=LABELS[quantity])
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].legend()
     return figure
@@ -148,6 +151,21 @@ def confusion(analysis: Analysis) -> Figure:
     names = [*map(_plain, analysis.names)]
     ax.set_xticks(range(K), names, rotation=0 if short else 90)
     ax.set_yticks(range(K), names)
+    return figure
+
+
+def predictions(analysis: RegressionAnalysis) -> Figure:
+    """The predicted value by the correct value of each sample, with the line of exact predictions."""
+    figure, (ax,) = _figure(5.2, 4.8, 1, None)
+    figure.subplots_adjust(left=0.14, right=0.97, bottom=0.12, top=0.97)
+    for k in range(analysis.T.shape[1]):
+        colour = COLOURS[k % len(COLOURS)]
+        ax.scatter(analysis.T[:, k], analysis.Y[:, k], color=colour, s=12, alpha=0.5, label=f"target {k + 1}")
+    ends = [float(analysis.T.min()), float(analysis.T.max())]
+    ax.plot(ends, ends, color="gray", linestyle="dashed", label="exact")
+    ax.set(xlabel="correct", ylabel="predicted")
+    if analysis.T.shape[1] > 1:
+        ax.legend()
     return figure
 
 

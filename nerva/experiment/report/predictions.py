@@ -26,7 +26,7 @@ _MOST_CLASSES = 1000  # of a confusion matrix
 
 @dataclass(frozen=True)
 class Analysis:
-    """The outputs of the best network of a run for the test set, with the correct classes."""
+    """The outputs of the best network of a classification for the test set, with the correct classes."""
 
     X: Matrix  # N×D
     T: Matrix  # N labels
@@ -74,6 +74,32 @@ class Analysis:
         return worst
 
 
+@dataclass(frozen=True)
+class RegressionAnalysis:
+    """The outputs of the best network of a regression for the test set, with the correct targets."""
+
+    T: Matrix  # N×K targets
+    Y: Matrix  # N×K outputs
+
+    def sampled(self, most: int) -> "RegressionAnalysis":
+        """The samples at equal distances in the test set, at most so many."""
+        step = -(-len(self.T) // most)
+        return RegressionAnalysis(self.T[::step], self.Y[::step])
+
+    def per_target(self) -> list[dict[str, Any]]:
+        """R², the mean absolute error and the root mean squared error of each target."""
+        from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+        r2, mae, rmse = (
+            np.atleast_1d(score(self.T, self.Y, multioutput="raw_values"))
+            for score in (r2_score, mean_absolute_error, root_mean_squared_error)
+        )
+        return [
+            {"target": k + 1, "r2": float(r2[k]), "mae": float(mae[k]), "rmse": float(rmse[k]), "samples": len(self.T)}
+            for k in range(self.T.shape[1])
+        ]
+
+
 class Analyst:
     """Analyses runs on the same data, which are read once.
 
@@ -113,7 +139,7 @@ class Analyst:
             return f"The dataset is no longer here; nerva prepare data={config.data.name} prepares it again."
         return ""
 
-    def analyse(self, folder: RunFolder) -> Analysis | None:
+    def analyse(self, folder: RunFolder) -> Analysis | RegressionAnalysis | None:
         """The analysis of a run that has ended; None if there is an `obstacle`.
 
         Raises:
@@ -128,6 +154,8 @@ class Analyst:
         if file_checksum(folder.best) != folder.read_record().files.get(folder.best.name):
             raise NervaError(f"{folder.best} was changed after the run had ended; {folder.repair_hint}")
         Y = _outputs(load_network(folder, config), arrays["Xtest"], config.train.evaluation_batch_size)
+        if config.data.task == "regression":
+            return RegressionAnalysis(arrays["Ttest"], Y)
         named = len(config.data.class_names) == config.data.classes
         names = (
             [cut(name, 40) for name in config.data.class_names] if named else [*map(str, range(config.data.classes))]
@@ -148,9 +176,10 @@ def load_network(folder: RunFolder, config: Config) -> MultilayerPerceptron:
     except NervaError as error:
         raise NervaError(f"{error}; {folder.repair_hint}") from None
     sizes = [config.data.features, *(layer.output_size() for layer in M.layers)]
-    if [layer.input_size() for layer in M.layers] != sizes[:-1] or sizes[-1] != config.data.classes:
+    data = config.data
+    if [layer.input_size() for layer in M.layers] != sizes[:-1] or sizes[-1] != data.outputs:
         raise NervaError(
-            f"{folder.best} is not a network from {config.data.features} features to {config.data.classes} classes; "
+            f"{folder.best} is not a network from {data.features} features to {data.outputs} outputs; "
             f"{folder.repair_hint}"
         )
     return M

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nerva.experiment.config.metrics import Metric
 from nerva.experiment.report.ranking import Comparison
 from nerva.experiment.report.text import plural
 
@@ -18,15 +19,20 @@ MOST_TESTED = 19
 Range = tuple[float, float]
 
 
-def interval(values: Sequence[float]) -> Range:
-    """The 95% confidence interval of a mean accuracy, by Student's t-distribution; nan if the values have no spread."""
+def interval(values: Sequence[float], bounds: Range = (0.0, 1.0)) -> Range:
+    """The 95% confidence interval of a mean, by Student's t-distribution; nan if the values have no spread.
+
+    Args:
+        values: the values, one per seed.
+        bounds: the smallest and the largest possible value; by default, those of an accuracy.
+    """
     if not _has_spread(values):
         return math.nan, math.nan
     from scipy.special import stdtrit  # the import of scipy.stats takes a second, and many sweeps have one seed
 
     mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(len(values))
     half = float(stdtrit(len(values) - 1, 0.975)) * error
-    return max(0.0, mean - half), min(1.0, mean + half)
+    return max(bounds[0], mean - half), min(bounds[1], mean + half)
 
 
 def p_values(best: Sequence[float], others: Sequence[Sequence[float]], most: int = MOST_TESTED) -> list[float]:
@@ -36,13 +42,13 @@ def p_values(best: Sequence[float], others: Sequence[Sequence[float]], most: int
     the more configurations there are, the larger a difference has to be.
 
     Args:
-        best: the accuracies of the best configuration, one per seed.
-        others: the accuracies of the configurations that are compared with it.
+        best: the values of the best configuration, one per seed, such as accuracies.
+        others: the values of the configurations that are compared with it.
         most: how many of the others are tested: the first ones. The rest count for the number of configurations.
 
     Returns:
         The p-value of each of the others. It is nan if it was not tested, if one of the two has a single value, or if
-        neither has any spread: accuracies are multiples of one image, so that seeds that agree on it say little of how
+        neither has any spread: accuracies are multiples of one sample, so that seeds that agree on it say little of how
         others would differ.
     """
     testable = [
@@ -69,20 +75,21 @@ def compare_to_best(comparison: Comparison) -> pd.DataFrame:
 
     Returns:
         The leaderboard with the columns low and high (of the interval), outcome (best, worse, noise, unknown, untested,
-        higher or failed) and difference (the outcome in words).
+        better or failed) and difference (the outcome in words).
     """
-    finished = comparison.finished.groupby("configuration_id")["validation_accuracy"]
-    accuracies = [
+    metric = comparison.metric
+    finished = comparison.finished.groupby("configuration_id")[metric.name]
+    values = [
         finished.get_group(identifier).tolist() if identifier in finished.groups else []
         for identifier in comparison.board["configuration_id"]
     ]
-    best = accuracies[0]
-    p = [math.nan, *p_values(best, accuracies[1:])]
+    best = values[0]
+    p = [math.nan, *p_values(best, values[1:])]
     outcomes = [
-        _outcome(row, values, best, p_value)
-        for row, values, p_value in zip(comparison.board.to_dict("records"), accuracies, p, strict=True)
+        _outcome(row, own, best, p_value, metric)
+        for row, own, p_value in zip(comparison.board.to_dict("records"), values, p, strict=True)
     ]
-    intervals = [interval(values) for values in accuracies]
+    intervals = [interval(own, metric.bounds) for own in values]
     return comparison.board.assign(
         low=[low for low, _ in intervals],
         high=[high for _, high in intervals],
@@ -91,20 +98,20 @@ def compare_to_best(comparison: Comparison) -> pd.DataFrame:
     )
 
 
-def verdict(compared: pd.DataFrame) -> str:
+def verdict(compared: pd.DataFrame, metric: Metric) -> str:
     """The result of `compare_to_best` in a few sentences."""
     best, others = compared.iloc[0], compared.iloc[1:]
     if best["outcome"] == "failed":
         return "All runs failed. The reasons are listed below."
     text = f"{best['configuration']} is best, with" if len(others) else f"{best['configuration']} has"
-    text += f" a validation accuracy of {best['validation_accuracy']:.2%}"
+    text += f" a {metric.label} of {metric.text(best[metric.name])}"
     if not math.isnan(best["low"]):
         seeds = best["seeds"] - best["failed"]
-        text += f" (95% confidence interval {best['low']:.2%} to {best['high']:.2%}, {seeds} seeds)"
-    text += f" and a test accuracy of {best['test_accuracy']:.2%}."
-    noise, unknown, worse, higher, failed, untested = (
+        text += f" (95% confidence interval {metric.text(best['low'])} to {metric.text(best['high'])}, {seeds} seeds)"
+    text += f" and a test {metric.quantity_label} of {metric.text(best[metric.test])}."
+    noise, unknown, worse, better, failed, untested = (
         int((others["outcome"] == outcome).sum())
-        for outcome in ("noise", "unknown", "worse", "higher", "failed", "untested")
+        for outcome in ("noise", "unknown", "worse", "better", "failed", "untested")
     )
     if unknown and not noise and not worse:
         text += " These seeds are too few, or too similar, to tell a difference from noise."
@@ -115,13 +122,13 @@ def verdict(compared: pd.DataFrame) -> str:
         if unknown:
             text += f" {unknown} of the {len(others)} others can't be tested: too few seeds, or no spread over seeds."
         if worse:
-            which = "The rest" if noise or unknown or higher else "All others"
+            which = "The rest" if noise or unknown or better else "All others"
             which = "All that were tested" if untested and which == "All others" else which
             which += " that finished" if failed and which == "All others" else ""
             text += f" {which} are worse by more than noise explains." if len(others) > 1 else ""
             text += " The other configuration is worse by more than noise explains." if len(others) == 1 else ""
-    if higher:
-        text += f" {plural(higher, 'configuration')} would rank higher without failed runs, each of which counts as 0."
+    if better:
+        text += f" {plural(better, 'configuration')} would rank higher without failed runs."
     if untested:
         text += f" Only the {MOST_TESTED} configurations that follow the best were tested."
     if failed:
@@ -129,13 +136,15 @@ def verdict(compared: pd.DataFrame) -> str:
     return text
 
 
-def _outcome(row: dict[Any, Any], values: Sequence[float], best: Sequence[float], p: float) -> tuple[str, str]:
+def _outcome(
+    row: dict[Any, Any], values: Sequence[float], best: Sequence[float], p: float, metric: Metric
+) -> tuple[str, str]:
     if not values:
         return "failed", "failed"
     if row["rank"] == 1:
         return "best", "the best"
-    if np.mean(values) > np.mean(best):
-        return "higher", f"higher, but {row['failed']} of {row['seeds']} runs failed"
+    if metric.is_better(float(np.mean(values)), float(np.mean(best))):
+        return "better", f"better, but {row['failed']} of {row['seeds']} runs failed"
     if min(len(best), len(values)) < 2:
         return "unknown", "unknown: too few seeds"
     if row["rank"] > 1 + MOST_TESTED:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from nerva.experiment.config.metrics import Metric
 from nerva.experiment.report.importance import REST, Importance
 from nerva.experiment.report.ranking import Comparison
 from nerva.experiment.report.text import plural
@@ -21,7 +22,7 @@ def summary(comparison: Comparison, folder: Path, ui: str = "", importance: Impo
         importance: the importance of what was swept.
     """
     runs, board = comparison.runs, comparison.board
-    best = board.iloc[0]
+    best, metric = board.iloc[0], comparison.metric
     counts = f"{plural(len(runs), 'run')} of {plural(len(board), 'configuration')}"
     lines = [f"{comparison.title}: {counts} on {comparison.data}"]
     if comparison.note:
@@ -29,8 +30,8 @@ def summary(comparison: Comparison, folder: Path, ui: str = "", importance: Impo
     if len(comparison.finished):
         lines += [
             f"  best         {best['configuration']}",
-            f"  validation   {_accuracy(best, 'validation')}",
-            f"  test         {_accuracy(best, 'test')}",
+            f"  validation   {_mean(best, metric.name, metric)}",
+            f"  test         {_mean(best, metric.test, metric)}",
         ]
     else:
         lines.append("  best         none: all runs failed")
@@ -54,7 +55,8 @@ def _some(word: str, described: list[str]) -> list[str]:
     return [f"  {word:<12} {text}" for text in shown]
 
 
-def _accuracy(row: Any, part: str) -> str:
-    mean, std = row[f"{part}_accuracy"], row[f"{part}_accuracy_std"]
+def _mean(row: Any, name: str, metric: Metric) -> str:
     seeds = row["seeds"] - row["failed"]
-    return f"{mean:.2%}" + (f" ± {std:.2%} (standard deviation over {seeds} seeds)" if seeds > 1 else " (one seed)")
+    spread = f" ± {metric.text(row[f'{name}_std'])} (standard deviation over {seeds} seeds)"
+    quantity = "" if metric.is_fraction else f"{metric.quantity_label} "
+    return quantity + metric.text(row[name]) + (spread if seeds > 1 else " (one seed)")

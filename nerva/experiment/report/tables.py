@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from nerva.errors import NervaError
+from nerva.experiment.config.metrics import number, percent
 from nerva.experiment.report.factors import find_key, ordered, swept_values
 from nerva.experiment.report.ranking import Comparison
 from nerva.experiment.report.statistics import compare_to_best
@@ -34,10 +35,11 @@ def leaderboard_table(comparison: Comparison, compared: pd.DataFrame | None = No
         compared: the result of `compare_to_best`, if it was computed before.
     """
     table = compare_to_best(comparison) if compared is None else compared
+    metric = comparison.metric
     return table[
         [
-            "rank", "configuration", "seeds", "failed", "validation_accuracy", "validation_accuracy_std", "low", "high",
-            "difference", "test_accuracy", "test_accuracy_std", "training_seconds",
+            "rank", "configuration", "seeds", "failed", metric.name, f"{metric.name}_std", "low", "high",
+            "difference", metric.test, f"{metric.test}_std", "training_seconds",
         ]
     ]  # fmt: skip
 
@@ -54,7 +56,7 @@ def leaderboard_with_runs(comparison: Comparison, compared: pd.DataFrame | None 
 
 
 def value_table(comparison: Comparison, key: str) -> pd.DataFrame:
-    """One row per value of a key that was swept, over all runs that have the value, the highest accuracy first.
+    """One row per value of a key that was swept, over all runs that have the value, the best run first.
 
     Args:
         comparison: the sweep.
@@ -64,17 +66,20 @@ def value_table(comparison: Comparison, key: str) -> pd.DataFrame:
         NervaError: if no such key was swept, or more than one.
     """
     factors = swept_values([run.config for run in comparison.loaded])
-    name = find_key(factors, key)
+    name, metric = find_key(factors, key), comparison.metric
     runs = comparison.runs.assign(value=factors[name])
     table = runs.groupby("value", sort=False).agg(
         runs=("status", "size"),
         failed=("status", lambda status: int((status == "failed").sum())),
-        mean_validation_accuracy=("validation_accuracy", "mean"),
-        std_over_runs=("validation_accuracy", "std"),
-        best_validation_accuracy=("validation_accuracy", "max"),
+        **{
+            f"mean_{metric.name}": (metric.name, "mean"),
+            "std_over_runs": (metric.name, "std"),
+            f"best_{metric.name}": (metric.name, "max" if metric.maximize else "min"),
+        },
     )
     table = table.reindex(ordered(factors[name])).rename_axis(name).reset_index()
-    return table.sort_values("best_validation_accuracy", ascending=False, kind="stable", ignore_index=True)
+    best = f"best_{metric.name}"
+    return table.sort_values(best, ascending=not metric.maximize, kind="stable", ignore_index=True)
 
 
 def comparison_table(comparison: Comparison, key: str | None) -> pd.DataFrame:
@@ -170,26 +175,18 @@ def format_table(table: pd.DataFrame) -> str:
 def _shown(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[Any, Callable[[Any], str]]]:
     """The columns of a table for people, and how to write the numbers in some of them."""
     columns = dict(table.items())
+    text = percent if any("accuracy" in str(name) for name in table) else number
     if "configuration" in table:
         columns = {name: table[name] for name in ("rank", "configuration")}
-        for part in ("validation", "test"):
-            means, deviations = table[f"{part}_accuracy"], table[f"{part}_accuracy_std"]
-            columns[part] = pd.Series(
-                [
-                    _percent(mean) + ("" if math.isnan(std) else f" ± {std:.2%}")
-                    for mean, std in zip(means, deviations, strict=True)
-                ],
-                index=table.index,
-            )
+        for deviation in table:
+            if (name := str(deviation).removesuffix("_std")) != deviation:
+                pairs = zip(table[name], table[deviation], strict=True)
+                texts = [text(mean) + ("" if math.isnan(std) else f" ± {text(std)}") for mean, std in pairs]
+                columns[name.partition("_")[0]] = pd.Series(texts, index=table.index)
         columns["seeds"] = table["seeds"].astype(str).where(
             table["failed"] == 0, table["failed"].astype(str) + " of " + table["seeds"].astype(str) + " failed"
         )  # fmt: skip
         columns["compared to the best"] = table["difference"]
-    formats: dict[Any, Callable[[Any], str]] = {
-        name: _percent for name in map(str, columns) if "accuracy" in name or name.startswith("std")
-    }
+    of_metrics = re.compile("(mean|best)_.*|std_over_runs")
+    formats: dict[Any, Callable[[Any], str]] = {name: text for name in map(str, columns) if of_metrics.fullmatch(name)}
     return pd.DataFrame(columns), formats
-
-
-def _percent(fraction: float) -> str:
-    return "–" if math.isnan(fraction) else f"{fraction:.2%}"

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nerva.datasets import DataLoader
-from nerva.experiment.config.schema import Config, specification
+from nerva.experiment.config.metrics import ACCURACY, Metric, metric_of, stop_metric_of
+from nerva.experiment.config.schema import Config, Stop, specification
 from nerva.layers import parse_layer
 from nerva.learning_rate import LearningRateScheduler, parse_learning_rate
 from nerva.loss_functions import LossFunction, parse_loss_function
@@ -30,35 +31,63 @@ class Training:
     evaluation_loader: DataLoader  # the same samples, in batches for evaluation
     validation_loader: DataLoader
     test_loader: DataLoader
+    metric: Metric = ACCURACY  # by which the best epoch is chosen
+    stop: Stop = field(default_factory=Stop)  # the rule of early stopping
+    stop_metric: Metric = ACCURACY
     evaluate_training: int = 1  # the training set is evaluated every so many epochs
+    regression: bool = False
     records: list[EpochRecord] = field(default_factory=list)  # the first is of the network before training
-    best: EpochRecord | None = None  # the record of the best epoch by validation accuracy
+    best: EpochRecord | None = None  # the record of the best epoch
     best_weights: dict[str, Matrix] = field(default_factory=dict)
 
     def epochs(self, epochs: int) -> Iterator[EpochRecord]:
-        """Train up to a number of epochs, continuing after the existing records, and yield each new record."""
-        if self.records and self.diverged:
-            return  # the run diverged, and was interrupted before it ended
+        """Train up to a number of epochs, continuing after the existing records, and yield each new record.
+
+        Training ends before that if it diverges, or if the rule of early stopping says so.
+        """
+        if self.records and self.has_ended:
+            return  # it was interrupted after that
         for record in training_epochs(
             self.M, epochs, self.loss, self.learning_rate,
             self.train_loader, self.test_loader, self.validation_loader, self.evaluation_loader,
             self.records[-1].epoch if self.records else None, evaluate_training=self.evaluate_training,
+            regression=self.regression,
         ):  # fmt: skip
             self.records.append(record)
-            # Of equally accurate epochs, the first counts: it took less training.
-            better = not self.best or (record.validation_accuracy or 0) > (self.best.validation_accuracy or 0)
-            if better and not self.diverged:
+            # Of equally good epochs, the first counts: it took less training.
+            if not self.diverged and (not self.best or _is_better(self.metric, record, self.best)):
                 self.best = record
                 self.best_weights = {name: x.copy() for name, x in self.M.to_dict().items()}
             yield record
-            if self.diverged:
+            if self.has_ended:
                 return
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether training ends after the last epoch, however many were asked for."""
+        return self.diverged or self.stopped_early
 
     @property
     def diverged(self) -> bool:
         """Whether a loss of the last epoch is not finite. Later losses cannot be finite then."""
         last = self.records[-1]
         return not (math.isfinite(last.train_loss or 0) and math.isfinite(last.validation_loss or 0))
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the metric of early stopping has not improved by more than `min_delta` for `patience` epochs."""
+        if not self.stop.patience:
+            return False
+        best = self.records[0]
+        for record in self.records:
+            if _is_better(self.stop_metric, record, best, self.stop.min_delta):
+                best = record
+        return self.records[-1].epoch - best.epoch >= self.stop.patience
+
+
+def _is_better(metric: Metric, record: EpochRecord, other: EpochRecord, by: float = 0.0) -> bool:
+    """Whether an epoch is better than another one by more than a difference."""
+    return metric.is_better(getattr(record, metric.name), getattr(other, metric.name), by)
 
 
 def build(config: Config, arrays: dict[str, Matrix]) -> Training:
@@ -97,5 +126,9 @@ def build(config: Config, arrays: dict[str, Matrix]) -> Training:
         loader("train", slice(split), evaluation),
         loader("train", slice(split, None), evaluation),
         loader("test", slice(None), evaluation),
+        metric_of(config),
+        config.train.stop,
+        stop_metric_of(config),
         config.train.evaluate_training,
+        config.data.task == "regression",
     )

@@ -112,9 +112,7 @@ class Checkpoint:
     def _restore_records(self, rows: list[list[Any]], best: int | None) -> None:
         records = [EpochRecord(*row) for row in rows]
         numbers = all(
-            kind(value) == "a number" or (value is None and self._may_be_missing(name, record.epoch))
-            for record in records
-            for name, value in vars(record).items()
+            self._is_metric(name, value, record.epoch) for record in records for name, value in vars(record).items()
         )
         epochs = [record.epoch for record in records if type(record.epoch) is int]
         if not (records and numbers and epochs == list(range(len(records)))):
@@ -122,10 +120,12 @@ class Checkpoint:
         self.t.records = records
         self.t.best = None if best is None else records[best]
 
-    def _may_be_missing(self, name: str, epoch: int) -> bool:
-        """Whether a metric may be missing in an epoch, because the training set was not evaluated."""
-        of_training_set = name in ("train_loss", "train_accuracy")
-        return of_training_set and not evaluates_training_set(epoch, self.t.evaluate_training)
+    def _is_metric(self, name: str, value: Any, epoch: int) -> bool:
+        """Whether a value is a number, or None where nothing was measured."""
+        if name.endswith("_accuracy" if self.t.regression else "_r2"):
+            return value is None
+        may_be_missing = name.startswith("train_") and not evaluates_training_set(epoch, self.t.evaluate_training)
+        return kind(value) == "a number" or (value is None and may_be_missing)
 
     def _restore_best_weights(self, arrays: dict[str, Matrix]) -> None:
         expected = self.t.M.to_dict() if self.t.best else {}

@@ -28,7 +28,7 @@ from nerva.experiment.identity.identify import CODE_SCHEME, Identity, identify
 from nerva.experiment.identity.user_modules import restore
 from nerva.experiment.paths import options
 from nerva.experiment.records.files import file_checksum
-from nerva.experiment.records.metrics import REPEATABLE
+from nerva.experiment.records.metrics import repeatable
 from nerva.experiment.records.provenance import Provenance
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.run_record import RunRecord
@@ -122,7 +122,7 @@ def replay(
         # What training does not use, such as a comment in the configuration.
         verdict.differences += _files(recorded, result)
     count = sum(array.size for new in arrays.values() for array in new.values() if array.dtype.kind == "f")
-    verdict.compared = f"{len(REPEATABLE)} metrics of {len(rows)} epochs, {count:,} weights"
+    verdict.compared = f"{len(repeatable(rows[0]))} metrics of {len(rows)} epochs, {count:,} weights"
     return verdict
 
 
@@ -243,8 +243,11 @@ def _metrics(recorded: RunFolder, rows: list[dict[str, float]]) -> Iterator[str]
     except NervaError as error:
         yield str(error)
         return
+    if before[0].keys() != rows[0].keys():
+        yield f"{recorded.metrics.name} has the columns {', '.join(before[0])}, and the replay {', '.join(rows[0])}"
+        return
     for a, b in zip(before, rows, strict=False):
-        for metric in REPEATABLE:
+        for metric in repeatable(b):
             if not _same(a[metric], b[metric]):
                 yield f"epoch {int(b['epoch'])}, {metric}: recorded {a[metric]!r}, replayed {b[metric]!r}"
     if len(before) != len(rows):
@@ -257,8 +260,8 @@ def _logged(logged: Mapping[str, History], rows: list[dict[str, float]], source:
         if len(values) != len(rows):
             yield f"{metric}: MLflow has {len(values)} values, and {source} {len(rows)}"
         for (epoch, value), row in zip(values, rows, strict=False):
-            if epoch != row["epoch"] or not _same(value, row[metric]):
-                yield f"epoch {epoch}, {metric}: MLflow has {value!r}, and {source} {row[metric]!r}"
+            if epoch != row["epoch"] or not _same(value, row.get(metric, math.nan)):
+                yield f"epoch {epoch}, {metric}: MLflow has {value!r}, and {source} {row.get(metric)!r}"
 
 
 def _arrays(path: Path, now: dict[str, Matrix]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from nerva.experiment.config import numerics
 from nerva.experiment.config.schema import Config
 from nerva.experiment.identity import user_modules
 from nerva.experiment.identity.identify import Identity
-from nerva.experiment.records.metrics import metrics_row
+from nerva.experiment.records.metrics import metrics_row, score_of
 from nerva.experiment.records.privacy import private
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.run_record import EpochMetrics, Resumption, RunRecord, utc
@@ -115,7 +115,7 @@ def _train(config: Config, identity: Identity, arrays: dict[str, Matrix], folder
     for remark in (data.note, note or numerics.note(config.numerics.mode, config.backend.name), unusable):
         if remark:
             log.info("%s", private(remark))
-    for line in table_head(validation=True):
+    for line in table_head(validation=True, regression=t.regression):
         log.info(line)
     for record in t.records:
         log.info(table_row(record))
@@ -132,6 +132,11 @@ def _train(config: Config, identity: Identity, arrays: dict[str, Matrix], folder
             then = "resumes there" if progress.saved else "restarts from scratch"
             log.info("interrupted after %s; the same command %s", progress.saved or "no epoch", then)
             raise
+    if t.stopped_early:
+        log.info(
+            "stopped early: %s has not improved by more than %g for %d epochs",
+            t.stop_metric.name, t.stop.min_delta, t.stop.patience,
+        )  # fmt: skip
     for line in table_foot(sum(record.seconds for record in t.records), validation=True):
         log.info(line)
     progress.write_metrics()
@@ -208,7 +213,7 @@ class _Progress:
 
     def write_metrics(self) -> None:
         """Write the metrics of all epochs so far."""
-        self.folder.write_metrics(self.rows)
+        self.folder.write_metrics(self.rows, score_of(self.t.records[-1]))
 
     def load(self) -> None:
         """Resume from the checkpoint, if there is one.

@@ -12,6 +12,7 @@ from typing import Any, overload
 import pandas as pd
 
 from nerva.errors import NervaError
+from nerva.experiment.config.metrics import PARTS, SCORES, metric_of
 from nerva.experiment.config.schema import Config, specification
 from nerva.experiment.identity import user_modules
 from nerva.experiment.identity.canonical import flat
@@ -25,9 +26,11 @@ from nerva.experiment.report.predictions import load_network
 from nerva.experiment.report.text import cut, plural
 from nerva.multilayer_perceptron import MultilayerPerceptron
 
-_EPOCH_METRICS = tuple(field.name for field in dataclasses.fields(EpochMetrics) if field.name != "epoch")
 # The groups of the configuration that a row does not repeat: `data` is its name, and the others are no parameters.
-_NOT_PARAMETERS = ("data", "tracking", "sweep", "experiment_name", "question", "results_dir", "force")
+_NOT_PARAMETERS = (
+    *("data", "tracking", "sweep", "experiment_name", "question", "results_dir", "force"),
+    *("objective", "direction"),
+)
 _COMPONENTS = ("optimizer", "learning_rate", "loss")
 # The columns of which less is better.
 _LESS_IS_BETTER = ("loss", "seconds", "seconds_per_epoch", "memory_mb")
@@ -47,7 +50,8 @@ class Run:
 
     def __repr__(self) -> str:
         best, reason = self.record.best, cut(self.record.reason or "", 200)
-        outcome = f"validation accuracy {best.validation_accuracy:.2%}" if best else f"failed: {reason}"
+        metric = metric_of(self.config)
+        outcome = f"{metric.label} {metric.text(getattr(best, metric.name))}" if best else f"failed: {reason}"
         return f"<Run {self.id}: {outcome}>"
 
     @property
@@ -111,13 +115,14 @@ class Run:
     def _row(self) -> dict[str, Any]:
         """The row of the run in `Runs.to_frame`."""
         record = self.record
+        columns = [f"{part}_{name}" for part in PARTS for name in ("loss", SCORES[self.config.data.task])]
         return {
             "run_id": self.id,
             "configuration_id": self.provenance.configuration_id,
             "status": record.status,
             **self._parameters(),
-            **_metrics_of(record.best, ""),
-            **_metrics_of(record.last, "last_"),
+            **_metrics_of(record.best, "", columns),
+            **_metrics_of(record.last, "last_", columns),
             "training_seconds": record.training_seconds,
             "seconds_per_epoch": math.nan if record.seconds_per_epoch is None else record.seconds_per_epoch,
             "peak_memory_mb": record.peak_memory_mb,
@@ -253,11 +258,12 @@ class Runs(Sequence[Run]):
             chosen = [run for run in chosen if _satisfies(run._row.get(column), wanted)]
         return Runs(chosen, self.name)
 
-    def best(self, by: str = "validation_accuracy") -> Run:
+    def best(self, by: str = "") -> Run:
         """The run that is best by a metric; the first of equals. Failed runs do not count.
 
         Args:
-            by: a column of `to_frame` with numbers. Of losses, seconds and memory less is better, and of all others
+            by: a column of `to_frame` with numbers. Default: the metric by which the first run is compared with others,
+                such as `validation_accuracy`. Of losses, seconds and memory less is better, and of all others
                 more. A choice by a test metric makes that metric too good: choose by a validation metric.
 
         Raises:
@@ -266,7 +272,7 @@ class Runs(Sequence[Run]):
         finished = [run for run in self._runs if not run.record.failed]
         if not finished:
             raise NervaError(f"there is no best run, because none of {self._described()} has finished")
-        column = self._column(by)
+        column = self._column(by or metric_of(finished[0].config).name)
         less = column.endswith(_LESS_IS_BETTER)
         measured = []
         for run in finished:
@@ -296,11 +302,11 @@ class Runs(Sequence[Run]):
         return found[0]
 
 
-def _metrics_of(metrics: EpochMetrics | None, prefix: str) -> dict[str, Any]:
+def _metrics_of(metrics: EpochMetrics | None, prefix: str, columns: Sequence[str]) -> dict[str, Any]:
     epoch = {f"{prefix or 'best_'}epoch": metrics.epoch if metrics else None}
     return epoch | {
         f"{prefix}{name}": math.nan if value is None else value
-        for name in _EPOCH_METRICS
+        for name in columns
         for value in [getattr(metrics, name, None)]
     }
 

@@ -63,7 +63,7 @@ def _problem(contents: RunContents, folder: RunFolder) -> str:
     data = config.data
     for key, value, most in (
         ("features", data.features, LARGEST_SIZE),
-        ("classes", data.classes, LARGEST_SIZE),
+        ("targets" if data.task == "regression" else "classes", data.outputs, LARGEST_SIZE),
         ("train", data.train, _MOST_SAMPLES),
         ("validation", data.validation, _MOST_SAMPLES),
         ("test", data.test, _MOST_SAMPLES),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -9,6 +10,8 @@ import numpy as np
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.types import Schema, TensorSpec
 
+from nerva.experiment.config.metrics import PARTS, SCORES
+from nerva.experiment.config.metrics import Metric as NervaMetric
 from nerva.experiment.config.schema import Config, specification
 from nerva.experiment.identity.canonical import flat
 from nerva.experiment.records.provenance import Provenance
@@ -18,7 +21,7 @@ from nerva.training import evaluates_training_set
 # The parts of a configuration that do not describe the run, or are too long for a parameter.
 _NOT_PARAMETERS = (
     *("data.files", "data.mirrors", "data.candidates", "data.class_names", "data.note"),
-    *("tracking", "experiment_name", "question", "sweep", "results_dir", "force"),
+    *("tracking", "experiment_name", "question", "sweep", "results_dir", "force", "objective", "direction"),
 )
 
 _LONGEST = 6000  # characters of a value that MLflow accepts
@@ -26,14 +29,14 @@ _LONGEST_NAME = 250
 
 # The names of the columns of metrics.csv in MLflow, whose charts are grouped by the part before the slash.
 METRICS = {
-    **{f"{part}_loss": f"{part}/loss" for part in ("train", "validation", "test")},
-    **{f"{part}_accuracy": f"{part}/accuracy" for part in ("train", "validation", "test")},
+    **{f"{part}_loss": f"{part}/loss" for part in PARTS},
+    **{f"{part}_{score}": f"{part}/{score}" for part in PARTS for score in SCORES.values()},
     "learning_rate": "train/learning_rate",
     "seconds": "time/seconds_per_epoch",
 }
 
 
-_OF_TRAINING_SET = ("train_loss", "train_accuracy")
+_OF_TRAINING_SET = ("train_loss", *(f"train_{score}" for score in SCORES.values()))
 
 
 def parameters(config: Config) -> list[Param]:
@@ -71,14 +74,13 @@ def tags(provenance: Provenance) -> dict[str, str]:
 
 def epoch_metrics(rows: Iterable[dict[str, float]], config: Config) -> list[Metric]:
     """The metrics of epochs, with the epoch as step."""
-    images = config.data.train - config.data.validation
+    samples = config.data.train - config.data.validation
     metrics = []
     for row in rows:
         due = evaluates_training_set(int(row["epoch"]), config.train.evaluate_training, config.train.epochs)
-        measured = METRICS if due else {c: name for c, name in METRICS.items() if c not in _OF_TRAINING_SET}
-        values = {name: row[column] for column, name in measured.items()}
+        values = {name: row[c] for c, name in METRICS.items() if c in row and (due or c not in _OF_TRAINING_SET)}
         if row["seconds"] > 0:
-            values["time/images_per_second"] = images / row["seconds"]
+            values["time/samples_per_second"] = samples / row["seconds"]
         metrics += [Metric(name, value, round(row["time"] * 1000), int(row["epoch"])) for name, value in values.items()]
     return metrics
 
@@ -96,10 +98,12 @@ def datasets(config: Config, provenance: Provenance) -> list[DatasetInput]:
     """The three parts of a run's data, each identified by the checksum of all data."""
     data, features, sha256 = config.data, config.data.features, provenance.data.sha256
     parts = {"train": data.train - data.validation, "validation": data.validation, "test": data.test}
+    regression = data.task == "regression"
+    targets = TensorSpec(np.dtype(np.float32 if regression else np.int64), (-1, *data.shapes["Ttest"][1:]), "targets")
     schema = {
         "mlflow_tensorspec": {
             "features": Schema([TensorSpec(np.dtype(np.float32), (-1, features), "features")]).to_json(),
-            "targets": Schema([TensorSpec(np.dtype(np.int64), (-1,), "targets")]).to_json(),
+            "targets": Schema([targets]).to_json(),
         }
     }
     source = json.dumps({"sha256": sha256, "title": data.title, "source": provenance.data.source})
@@ -111,7 +115,13 @@ def datasets(config: Config, provenance: Provenance) -> list[DatasetInput]:
                 source_type="nerva",
                 source=source,
                 schema=json.dumps(schema),
-                profile=json.dumps({"num_rows": rows, "features_shape": [rows, features], "targets_shape": [rows]}),
+                profile=json.dumps(
+                    {
+                        "num_rows": rows,
+                        "features_shape": [rows, features],
+                        "targets_shape": [rows, *data.shapes["Ttest"][1:]],
+                    }
+                ),
             ),
             [InputTag("mlflow.data.context", part)],
         )
@@ -131,9 +141,9 @@ def short_name(name: str) -> str:
     return short(name)[:_LONGEST_NAME]
 
 
-def accuracy(run: Run) -> float:
-    """The best validation accuracy of a run; 0 if it has none."""
-    return float(run.data.metrics.get("best/validation_accuracy", 0))
+def best_value(run: Run, metric: NervaMetric) -> float:
+    """The metric of a run in its best epoch; nan if it has none."""
+    return float(run.data.metrics.get(f"best/{metric.name}", math.nan))
 
 
 def milliseconds(time: datetime) -> int:

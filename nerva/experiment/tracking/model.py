@@ -39,7 +39,7 @@ def save_model(folder: RunFolder, config: Config, path: Path) -> None:
     # MLflow executes served_model.py, which imports nothing that belongs to the run. With a signature, MLflow does not
     # call the model.
     X = TensorSpec(np.dtype(np.float32), (-1, config.data.features))
-    Y = TensorSpec(np.dtype(np.float32), (-1, config.data.classes))
+    Y = TensorSpec(np.dtype(np.float32), (-1, config.data.outputs))
     # MLflow warns that predict has no annotations, whatever the filters of warnings are.
     with tempfile.TemporaryDirectory(prefix="nerva-model-code-") as temporary, warnings.catch_warnings(record=True):
         warnings.simplefilter("always")

@@ -6,7 +6,7 @@ import numpy as np
 
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.report import plots
-from nerva.experiment.report.predictions import Analyst
+from nerva.experiment.report.predictions import Analyst, RegressionAnalysis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +23,11 @@ def draw_pictures(folder: RunFolder, analyst: Analyst) -> "dict[str, Figure]":
         "first_layer": plots.first_layer(folder),
     }
     analysis = analyst.analyse(folder)
-    if analysis is not None and np.isfinite(analysis.Y).all():
+    if analysis is None or not np.isfinite(analysis.Y).all():
+        pass
+    elif isinstance(analysis, RegressionAnalysis):
+        pictures["predictions"] = plots.predictions(analysis)
+    else:
         pictures["confusion_matrix"] = plots.confusion(analysis)
         pictures["worst_images"] = plots.worst_images(analysis)
     return {name: picture for name, picture in pictures.items() if picture is not None}

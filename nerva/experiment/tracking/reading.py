@@ -56,10 +56,11 @@ def download_run(run: str, uri: str, destination: Path) -> tuple[RunFolder, dict
                 f"MLflow does not have all files of the run {run}: its status is {found.info.status}, and its files "
                 f"are in {where}"
             )
+        columns = folder.read_metrics()[0]
         history = {
             column: sorted((m.step, _unlimited(m.value)) for m in client.get_metric_history(found.info.run_id, name))
             for column, name in METRICS.items()
-            if column != "seconds"
+            if column in columns and column != "seconds"
         }
     return folder, history
 

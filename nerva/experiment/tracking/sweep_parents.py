@@ -1,5 +1,6 @@
 """Sweeps in MLflow: each is a run of its own, the parent of the runs that are its points."""
 
+import math
 import re
 from collections.abc import Iterable
 from datetime import datetime
@@ -7,6 +8,7 @@ from datetime import datetime
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from nerva.experiment.config.metrics import Metric
 from nerva.experiment.config.schema import Sweep
 from nerva.experiment.records.sweep_record import SweepRecord
 from nerva.experiment.tracking import entities
@@ -24,7 +26,13 @@ class SweepParents:
     """
 
     def __init__(
-        self, client: MlflowClient, experiment_id: str, title: str, current: Sweep, records: Iterable[SweepRecord]
+        self,
+        client: MlflowClient,
+        experiment_id: str,
+        title: str,
+        current: Sweep,
+        records: Iterable[SweepRecord],
+        metric: Metric,
     ) -> None:
         """
         Args:
@@ -33,11 +41,13 @@ class SweepParents:
             title: its name.
             current: the sweep whose runs are being logged. Its id is "" if there is none.
             records: the records of the sweeps of the experiment, including the current one.
+            metric: the metric by which runs are compared.
         """
         self._client = client
         self._experiment_id = experiment_id
         self._title = title
         self._current = current
+        self._metric = metric
         self._records = {record.sweep.id: record for record in records}
         self._parents: dict[str, Run] = {}  # by the ids of the sweeps
         for parent in search_runs(client, [experiment_id], "tags.`nerva.sweep.id` != ''"):
@@ -96,7 +106,7 @@ class SweepParents:
             for run in search_runs(self._client, [self._experiment_id], f"tags.`nerva.sweeps` LIKE '%{sweep_id}%'")
             if sweep_id in run.data.tags["nerva.sweeps"].split()
         ]
-        self._client.set_tag(run_id, "mlflow.note.content", _description(record, points, run_id))
+        self._client.set_tag(run_id, "mlflow.note.content", _description(record, points, run_id, self._metric))
         if record.sweep.name and parent.info.run_name != self._name(record.sweep):
             self._client.update_run(run_id, name=self._name(record.sweep))
         statuses = {point.info.status for point in points}
@@ -115,16 +125,17 @@ class SweepParents:
         return parent in {run.info.run_id for run in self._parents.values()}
 
 
-def _description(record: SweepRecord, points: list[Run], parent: str) -> str:
+def _description(record: SweepRecord, points: list[Run], parent: str, metric: Metric) -> str:
     """The question of a sweep, and its results so far."""
     failed = sum(point.info.status == Status.FAILED for point in points)
     lines = [
         entities.short(record.question),
         f"{_count(len(points), 'run')}, of which {failed} failed",
     ]
-    best = max(points, key=entities.accuracy, default=None)
-    if best is not None and entities.accuracy(best) > 0:
-        lines.append(f"best: {best.info.run_name}, validation accuracy {entities.accuracy(best):.2%}")
+    measured = [(value, run) for run in points if not math.isnan(value := entities.best_value(run, metric))]
+    if measured:
+        value, best = (max if metric.maximize else min)(measured, key=lambda pair: pair[0])
+        lines.append(f"best: {best.info.run_name}, {metric.label} {metric.text(value)}")
     if elsewhere := sum(point.data.tags.get("mlflow.parentRunId") != parent for point in points):
         lines.append(f"{_count(elsewhere, 'run')} listed under other sweeps, to which they belong as well")
     return "  \n".join(line for line in lines if line)

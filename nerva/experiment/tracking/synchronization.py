@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence, Set
+from contextlib import suppress
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -10,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from tqdm import tqdm
 
 from nerva.errors import DamagedRunsError, NervaError
+from nerva.experiment.config.metrics import ACCURACY, Metric, metric_of
 from nerva.experiment.config.schema import Sweep
 from nerva.experiment.records.privacy import private
 from nerva.experiment.records.run_folder import RunFolder
@@ -51,12 +53,13 @@ def synchronize(
         records = {sweep.id: SweepRecord(title, question, sweep)}
         # Only the sweeps of these runs: a run is synchronized every second while it trains.
         records |= {record.sweep.id: record for record in read_sweeps(results_dir, folders) if record.title == title}
-        sweeps = SweepParents(client, experiment_id, title, sweep, records.values())
+        begun = [folder for folder in folders if folder.metrics.exists()]
+        metric = _compared_by(begun)
+        sweeps = SweepParents(client, experiment_id, title, sweep, records.values(), metric)
         analyst = Analyst(results_dir / "data", frozenset(trusted_imports))
         every = models == "all" or (models == "best" and not sweep.id)
         logger = RunLogger(client, experiment_id, sweeps, analyst, every)
         experiment = _Experiment(client, experiment_id, logger)
-        begun = [folder for folder in folders if folder.metrics.exists()]
         if begun:
             sweeps.current_parent()
         known = experiment.known_runs(folders)
@@ -73,12 +76,20 @@ def synchronize(
             seen = {folder.run_id for folder in begun}
             end_stale_runs(client, experiment_id, results_dir, seen, experiment.log_killed)
             sweeps.update()
-            with_model = experiment.log_models(best_runs(client, experiment_id), models, results_dir)
+            with_model = experiment.log_models(best_runs(client, experiment_id, metric), models, results_dir)
             if with_model:
-                promote_champion(client, with_model[0], title)
+                promote_champion(client, with_model[0], title, metric)
     if experiment.problems:
         raise DamagedRunsError("\n".join(experiment.problems))
     return logged
+
+
+def _compared_by(folders: Sequence[RunFolder]) -> Metric:
+    """The metric by which runs are compared: that of the first whose configuration can be read."""
+    for folder in folders:
+        with suppress(NervaError):  # the logging of the run reports the damage
+            return metric_of(folder.read_config())
+    return ACCURACY
 
 
 class _Experiment:

@@ -32,6 +32,14 @@ MISTAKES = {
     "data.features=-1": f"data.features should be 1 to {LARGEST_SIZE}, not -1",
     "data.classes=0": f"data.classes should be 1 to {LARGEST_SIZE}, not 0",
     "data.test=0": "data.test should be 1 to",
+    "data.task=ranking": 'data.task should be classification or regression, not "ranking"',
+    "data.task=regression": f"data.targets should be 1 to {LARGEST_SIZE}, not 0",
+    "train.metric=test_accuracy": "train.metric should be validation_accuracy or validation_loss for digits",
+    "train.stop.patience=-1": f"train.stop.patience should be 0 to {MAX_EPOCHS}, not -1",
+    "train.stop.min_delta=-0.1": "train.stop.min_delta should be 0 or more, not -0.1",
+    "train.stop.min_delta=inf": "train.stop.min_delta should be 0 or more, not inf",
+    "objective=best": "objective should be one of best.validation_accuracy",
+    "direction=down": 'direction should be maximize or minimize, not "down"',
     "data.sha256=/etc/passwd": 'data.sha256 should be 64 hexadecimal digits, not "/etc/passwd"',
     "seed=-1": "seed should be 0 to 9223372036854775807, not -1",
     "seed=99999999999999999999": "seed should be 0 to 9223372036854775807",
@@ -60,6 +68,15 @@ def test_mistakes_are_reported(mistake: str) -> None:
     with pytest.raises(NervaError) as raised:
         validate(configured(mistake))
     assert MISTAKES[mistake] in str(raised.value)
+
+
+def test_a_regression_needs_a_loss_of_numbers() -> None:
+    regression = ("data.task=regression", "data.targets=1")
+    validate(configured(*regression))
+    with pytest.raises(
+        NervaError, match=r"loss is SoftmaxCrossEntropy, .* digits is a regression; use loss=squared_error"
+    ):
+        validate(configured(*regression, "loss=softmax_cross_entropy"))
 
 
 @pytest.mark.parametrize("shape", ["data.train=1400", "data.features=100"])

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from nerva.activation_functions import ReLUActivation
+from nerva.experiment.config.overrides import split_overrides
 from nerva.experiment.identity import canonical
 from nerva.experiment.identity.canonical import canonical_form, flat, named_components
 from nerva.experiment.identity.fingerprint import fingerprint
@@ -15,10 +16,14 @@ from tests.helpers import configured
 
 SAME = ["tracking=mlflow", "experiment_name=other", "results_dir=elsewhere", "data.mirrors=[]", "question=Why?"]
 SAME += ["force=true", "learning_rate.lr=1e-2", "optimizer.mu=0.90", "model.layers=['ReLU()',Linear]"]
-SAME += ["model.weights='HeNormal()'", "data.class_names=[]", "sweep.id=0123"]
+SAME += ["model.weights='HeNormal()'", "data.class_names=[]", "sweep.id=0123", "loss=auto"]
+SAME += ["objective=last.test_loss", "direction=maximize"]
+SAME += ["train.metric=validation_accuracy", "train.stop.min_delta=0.1", "train.stop.metric=validation_loss"]
 OTHER = ["seed=2", "train.epochs=3", "train.batch_size=50", "train.evaluation_batch_size=7", "data.validation=200"]
 OTHER += ["optimizer=nesterov", "optimizer.mu=0.8", "learning_rate.lr=0.02", "loss=squared_error"]
 OTHER += ["model.hidden=[32]", "model.layers=[Sigmoid,Linear]", "model.weights=XavierNormal"]
+OTHER += ["train.metric=validation_loss", "train.stop.patience=1", "train.stop.patience=2"]
+OTHER += ["train.stop={patience: 1, min_delta: 0.5}", "train.stop={patience: 1, metric: validation_loss}"]
 OTHER += ["data.sha256=" + "0" * 64, "data.sha256=null", "data.sha256=null data.train=1400", "numerics=native"]
 
 
@@ -28,7 +33,9 @@ def test_what_does_not_determine_the_result_is_left_out(override: str) -> None:
 
 
 def test_what_determines_the_result_is_included() -> None:
-    forms = [canonical_form(configured())] + [canonical_form(configured(*override.split())) for override in OTHER]
+    forms = [canonical_form(configured())] + [
+        canonical_form(configured(*split_overrides(override))) for override in OTHER
+    ]
     if configured().numerics.mode == "native":
         forms.pop()
     assert len({json.dumps(form) for form in forms}) == len(forms)

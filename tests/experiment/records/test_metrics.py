@@ -5,7 +5,7 @@ import math
 import pytest
 
 from nerva.errors import NervaError
-from nerva.experiment.records.metrics import COLUMNS, REPEATABLE, metrics_row, read_metrics, write_metrics
+from nerva.experiment.records.metrics import COLUMNS, metrics_row, read_metrics, repeatable, score_of, write_metrics
 from nerva.training import EpochRecord
 
 RECORDS = [
@@ -16,14 +16,25 @@ RECORDS = [
 
 def test_metrics_are_read_bit_for_bit(tmp_path) -> None:
     path = tmp_path / "metrics.csv"
-    write_metrics(path, [metrics_row(record, 1000.5 + record.epoch) for record in RECORDS])
+    write_metrics(path, [metrics_row(record, 1000.5 + record.epoch) for record in RECORDS], "accuracy")
     rows = read_metrics(path, "")
-    assert [*rows[0]] == [*COLUMNS]
+    assert [*rows[0]] == [*COLUMNS["accuracy"]]
     assert rows[0]["train_loss"] == 1 / 3
     assert math.isnan(rows[0]["validation_loss"])
     assert (rows[1]["train_loss"], rows[1]["test_loss"], rows[1]["time"]) == (math.inf, 1e-300, 1001.5)
     assert [row["epoch"] for row in rows] == [0, 1]
-    assert {*COLUMNS} - {*REPEATABLE} == {"epoch", "seconds", "time"}
+    assert {*rows[0]} - {*repeatable(rows[0])} == {"epoch", "seconds", "time"}
+
+
+def test_a_regression_has_r2_instead_of_accuracies(tmp_path) -> None:
+    record = EpochRecord(0, 0.1, 4.0, None, 5.0, None, 6.0, None, 0.5, 0.75, 0.5, -1 / 3)
+    assert score_of(record) == "r2"
+    write_metrics(tmp_path / "metrics.csv", [metrics_row(record, 7.0)], "r2")
+    (row,) = read_metrics(tmp_path / "metrics.csv", "")
+    assert row == {
+        "epoch": 0, "learning_rate": 0.1, "train_loss": 4, "train_r2": 0.75, "validation_loss": 5, "validation_r2": 0.5,
+        "test_loss": 6, "test_r2": -1 / 3, "seconds": 0.5, "time": 7,
+    }  # fmt: skip
 
 
 def damaged(text: str) -> dict[str, str]:
@@ -49,7 +60,10 @@ def damaged(text: str) -> dict[str, str]:
     }
 
 
-WHOLE = "\n".join([",".join(COLUMNS), *(metrics_row(record, 1000.5 + record.epoch) for record in RECORDS)]) + "\n"
+WHOLE = (
+    "\n".join([",".join(COLUMNS["accuracy"]), *(metrics_row(record, 1000.5 + record.epoch) for record in RECORDS)])
+    + "\n"
+)
 
 
 @pytest.mark.parametrize("damage", damaged(WHOLE))

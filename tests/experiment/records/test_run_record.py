@@ -21,7 +21,7 @@ def test_a_record_is_read_as_it_was_written(recorded) -> None:
 
 def test_the_metrics_of_an_epoch() -> None:
     metrics = EpochMetrics.of(EpochRecord(3, 0.1, 1.0, 0.5, None, None, 2.0, 0.4, 9.0))
-    assert metrics == EpochMetrics(3, 1.0, 0.5, None, None, 2.0, 0.4)
+    assert metrics == EpochMetrics(epoch=3, train_loss=1.0, train_accuracy=0.5, test_loss=2.0, test_accuracy=0.4)
 
 
 def test_times_are_in_milliseconds() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from nerva.experiment.config.metrics import ACCURACY
 from nerva.experiment.records.files import file_checksum
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.report.ranking import Comparison, leaderboard
@@ -37,9 +38,9 @@ def runs_table(**accuracies: list[float]) -> pd.DataFrame:
 def example_comparison(**accuracies: list[float]) -> Comparison:
     """A comparison of configurations with these validation accuracies; nan is a failed run."""
     runs = runs_table(**accuracies)
-    board = leaderboard(runs)
+    board = leaderboard(runs, ACCURACY)
     runs["rank"] = runs["configuration_id"].map(board.set_index("configuration_id")["rank"])
-    return Comparison("digits-test", "digits", "", runs, board)
+    return Comparison("digits-test", "digits", "", ACCURACY, runs, board)
 
 
 def update_checksums(folder: RunFolder) -> None:

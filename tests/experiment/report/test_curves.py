@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 
+from nerva.experiment.config.metrics import ACCURACY
 from nerva.experiment.report.curves import LearningCurves, learning_curves, log_ticks, plotted
 from tests.experiment.report.examples import example_comparison
 
@@ -20,13 +21,13 @@ def curves_of(**losses: list[list[float]]) -> LearningCurves:
         ]
     )
     board = example_comparison(**{name: [0.9 - i / 10] for i, name in enumerate(losses)}).board
-    curves, _ = learning_curves(metrics, board)
+    curves, _ = learning_curves(metrics, board, ACCURACY)
     return curves
 
 
 def test_curves_have_the_mean_and_the_range_over_runs() -> None:
     curves = curves_of(a=[[2.0, 1.0], [4.0, 0.5]], b=[[3.0, 2.0, 1.0]])
-    assert (curves.metric, curves.label, curves.last_epoch) == ("train_loss", "training loss", 2)
+    assert (curves.metric.name, curves.label, curves.last_epoch) == ("train_loss", "training loss", 2)
     first, second = curves.curves
     assert (first.rank, first.configuration, first.epochs) == (1, "a", [0, 1])
     assert (first.mean, first.min, first.max) == ([3.0, 0.75], [2.0, 0.5], [4.0, 1.0])

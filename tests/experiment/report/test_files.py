@@ -63,7 +63,7 @@ def test_the_data_of_the_curves_are_beside_them(written, comparison) -> None:
     table = pd.read_csv(written / "learning_curves.csv")
     for curves in comparison.curves:
         for curve in curves.curves:
-            points = table[(table["metric"] == curves.metric) & (table["rank"] == curve.rank)]
+            points = table[(table["metric"] == curves.metric.name) & (table["rank"] == curve.rank)]
             assert list(points["epoch"]) == curve.epochs
             assert list(points["mean"]) == curve.mean
             assert list(points["max"]) == curve.max

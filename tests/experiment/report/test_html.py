@@ -56,10 +56,10 @@ def report(whole_report) -> str:
         "All others that finished are worse by more than noise explains.",
         "7 runs of 3 configurations on scikit-learn digits",
         "worse (p ",
-        "Validation accuracy by learning_rate.lr",
+        "The validation accuracy by learning_rate.lr",
         "1 failed run took no part",
         "seeds and interactions",
-        "Validation accuracy by seed",
+        "The validation accuracy by seed",
         "Parallel coordinates",
         "<h3>Classes</h3>",
         "The largest errors",
@@ -128,7 +128,7 @@ def test_a_report_on_many_runs_says_what_it_leaves_out(sweep, sweep_results, mon
     text = report_of(sweep, sweep_results / "data")
     assert "These are the best 2 of 3 configurations." in text
     assert "The best 1 configurations have a line each. One line stands for the other 2:" in text
-    assert "These are the 3 runs with the highest validation accuracy, and the 1 with the lowest, of 7." in text
+    assert "These are the 3 runs with the best validation accuracy, and the 1 with the worst, of 7." in text
     accuracies = load(sweep, "digits-test").finished["validation_accuracy"]
     ranked = [sweep[index].run_id for index in accuracies.sort_values(ascending=False, kind="stable").index]
     listed = re.findall(r"nerva train .*    # ([0-9a-f]+)", text)

@@ -59,7 +59,7 @@ def test_failed_runs_take_no_part_and_are_mentioned() -> None:
         ({"seed": [1, 2]}, [0.9, 0.8], "Nothing but the seed differs"),
         ({"a": [1]}, [0.9], "needs two finished runs, and there is 1."),
         ({"a": [1, 2]}, [NAN, NAN], "needs two finished runs, and there are none."),
-        ({"a": [1, 1, 2, 2]}, [0.9] * 4, "the same accuracy, so there is no variance"),
+        ({"a": [1, 1, 2, 2]}, [0.9] * 4, "the same value of the metric, so there is no variance"),
         ({"a": [1, 2, 3]}, [0.9, 0.8, 0.7], "Each value of a has one run"),
         ({"a": [1, 1, 2]}, [0.9, 0.8, NAN], "a single value of a, whose share is therefore unknown"),
     ],

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from nerva.experiment.config.metrics import ACCURACY
 from nerva.experiment.report import plots
 from nerva.experiment.report.curves import learning_curves
 from nerva.experiment.report.predictions import Analysis, Analyst
@@ -34,7 +35,9 @@ def with_losses(*losses: float) -> Figure:
     metrics = pd.DataFrame(
         {"configuration_id": "a", "epoch": range(len(losses)), "train_loss": losses, "validation_accuracy": 0.5}
     )
-    return plots.comparison_curves(dataclasses.replace(comparison, curves=learning_curves(metrics, comparison.board)))
+    return plots.comparison_curves(
+        dataclasses.replace(comparison, curves=learning_curves(metrics, comparison.board, ACCURACY))
+    )
 
 
 def test_learning_curves_are_drawn_from_the_series(comparison) -> None:
@@ -94,7 +97,9 @@ def test_more_configurations_than_colours() -> None:
     metrics = pd.DataFrame(
         [{"configuration_id": name, "epoch": 0, "train_loss": 1.0, "validation_accuracy": 0.5} for name in names]
     )
-    figure = plots.comparison_curves(dataclasses.replace(comparison, curves=learning_curves(metrics, comparison.board)))
+    figure = plots.comparison_curves(
+        dataclasses.replace(comparison, curves=learning_curves(metrics, comparison.board, ACCURACY))
+    )
     (legend,) = figure.legends
     labels = [text.get_text() for text in legend.get_texts()]
     assert labels[0] == "1. configuration 0"

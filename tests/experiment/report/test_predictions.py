@@ -173,7 +173,7 @@ def test_a_dataset_is_not_looked_for_in_other_folders(copied_run, sweep_results)
     ("before", "after", "message"),
     [
         ("evaluation_batch_size: 1000", "evaluation_batch_size: 0", "evaluation_batch_size should be 1 or more"),
-        ("classes: 10", "classes: 11", "is not a network from 64 features to 11 classes"),
+        ("classes: 10", "classes: 11", "is not a network from 64 features to 11 outputs"),
         ("test: 297", "test: 298", r"Xtest has shape \(297, 64\), but \(298, 64\) is"),
     ],
 )

@@ -6,13 +6,14 @@ import math
 import pytest
 
 from nerva.errors import NervaError
+from nerva.experiment.config.metrics import ACCURACY
 from nerva.experiment.report.ranking import leaderboard, load
 from tests.experiment.report.examples import NAN, edit_json, example_comparison, runs_table, update_checksums
 from tests.helpers import configured, trained
 
 
 def test_configurations_are_ranked_by_validation_accuracy() -> None:
-    board = leaderboard(runs_table(a=[0.90, 0.94], b=[0.99, NAN], c=[0.95, 0.93], d=[NAN]))
+    board = leaderboard(runs_table(a=[0.90, 0.94], b=[0.99, NAN], c=[0.95, 0.93], d=[NAN]), ACCURACY)
     # A failed run counts as 0. Of equal means, the one with less spread is first.
     assert list(board["configuration"]) == ["c", "a", "b", "d"]
     assert list(board["rank"]) == [1, 2, 3, 4]
@@ -29,7 +30,7 @@ def test_configurations_are_ranked_by_validation_accuracy() -> None:
 
 def test_the_test_accuracy_does_not_count() -> None:
     runs = runs_table(a=[0.9], b=[0.8]).assign(test_accuracy=[0.1, 0.99])
-    assert list(leaderboard(runs)["configuration"]) == ["a", "b"]
+    assert list(leaderboard(runs, ACCURACY)["configuration"]) == ["a", "b"]
 
 
 def test_a_sweep_is_ranked(comparison, sweep) -> None:

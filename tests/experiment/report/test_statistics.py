@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from nerva.experiment.config.metrics import ACCURACY
 from nerva.experiment.report.statistics import (
     MOST_TESTED,
     SIGNIFICANCE,
@@ -71,7 +72,7 @@ def test_many_configurations() -> None:
     assert list(compared["outcome"][-2:]) == ["untested", "untested"]
     assert compared["difference"].iloc[-1] == "not tested"
     assert not {"untested", "unknown"} & {*compared["outcome"][: MOST_TESTED + 1]}
-    assert f"Only the {MOST_TESTED} configurations that follow the best were tested." in verdict(compared)
+    assert f"Only the {MOST_TESTED} configurations that follow the best were tested." in verdict(compared, ACCURACY)
 
 
 def test_two_configurations_are_compared_by_welchs_test() -> None:
@@ -148,7 +149,7 @@ def test_the_best_of_equal_configurations_is_rarely_found_better() -> None:
         # A failed run counts as 0: 0.62 is well above chance, but behind 0.8.
         (
             {"a": [0.79, 0.8, 0.81], "b": [0.92, 0.93, NAN], "c": [0.1, 0.11, 0.12]},
-            ["the best", "higher, but 1 of 3 runs failed", "worse"],
+            ["the best", "better, but 1 of 3 runs failed", "worse"],
             "The rest are worse by more than noise explains. 1 configuration would rank higher without failed runs",
         ),
         ({"a": [NAN, NAN]}, ["failed"], "All runs failed. The reasons are listed below."),
@@ -159,9 +160,9 @@ def test_differences_and_the_verdict(accuracies, differences, said) -> None:
     assert list(compared["configuration"]) == list(accuracies)
     for found, difference in zip(compared["difference"], differences, strict=True):
         assert found.startswith(difference)
-    assert said in verdict(compared)
+    assert said in verdict(compared, ACCURACY)
 
 
 def test_the_verdict_has_the_interval_of_the_best() -> None:
-    said = verdict(compare_to_best(example_comparison(a=[0.90, 0.92, 0.94], b=[0.1])))
+    said = verdict(compare_to_best(example_comparison(a=[0.90, 0.92, 0.94], b=[0.1])), ACCURACY)
     assert "a is best, with a validation accuracy of 92.00% (95% confidence interval 87.03% to 96.97%, 3 seeds)" in said

@@ -10,9 +10,19 @@ import pytest
 
 from nerva.experiment.identity.identify import identify
 from nerva.experiment.records.run_folder import RunFolder
+from nerva.experiment.run import train
 from nerva.experiment.run.run import run
 from nerva.utilities import load_dict_from_npz
-from tests.helpers import DIGITS, command_in, configured, metrics_without_times, trained
+from tests.helpers import (
+    DIGITS,
+    EndError,
+    assert_same_results,
+    command_in,
+    configured,
+    end,
+    metrics_without_times,
+    trained,
+)
 
 
 def test_a_run(results, caplog) -> None:
@@ -130,3 +140,48 @@ def test_the_peak_memory_is_that_of_the_run(tmp_path) -> None:
     peaks = {f.read_provenance().determined_by["sizes"][1]: f.read_record().peak_memory_mb for f in folders}
     # glibc returns blocks of more than 32 MB at once, such as the activations of the larger network.
     assert peaks[8] < peaks[20_000] - 50
+
+
+def test_a_run_stops_early_when_its_metric_no_longer_improves() -> None:
+    stop = (
+        "train.epochs=40",
+        "learning_rate.lr=0.1",
+        "train.stop={patience: 3, metric: validation_loss, min_delta: 0.01}",
+    )
+    folder = trained(configured(*stop))
+    losses = [row["validation_loss"] for row in folder.read_metrics()]
+    improved, best = 0, losses[0]
+    for epoch, loss in enumerate(losses):
+        assert epoch - improved < 3 or epoch == len(losses) - 1, "it should have stopped before"
+        if loss < best - 0.01:
+            improved, best = epoch, loss
+    assert len(losses) - 1 == improved + 3 < 40
+    assert folder.read_record().status == "finished"
+    assert "stopped early: validation_loss has not improved by more than 0.01 for 3 epochs" in folder.log.read_text()
+    # Until then, it is the run without early stopping.
+    shorter = trained(configured(*stop[1:2], f"train.epochs={len(losses) - 1}"))
+    assert shorter.run_id != folder.run_id
+    assert metrics_without_times(shorter) == metrics_without_times(folder)
+    assert shorter.weights.read_bytes() == folder.weights.read_bytes()
+
+
+def test_a_run_that_was_interrupted_after_its_last_epoch_stops_there(monkeypatch) -> None:
+    config = configured("train.epochs=40", "learning_rate.lr=0.1", "train.stop.patience=2")
+    expected = trained(config)
+    monkeypatch.setattr(train, "_PAUSE", 0.0)
+    again = RunFolder(expected.path.with_name("again"))
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "save_dict_to_npz", end)
+        with pytest.raises(EndError):
+            trained(config, [], again)
+    assert again.checkpoint.exists()
+    trained(config, [], again)
+    assert_same_results(again, expected)
+
+
+def test_the_best_epoch_is_that_of_the_metric() -> None:
+    folder = trained(configured("train.epochs=12", "learning_rate.lr=0.3", "train.metric=validation_loss"))
+    rows = folder.read_metrics()
+    best = min(rows, key=lambda row: row["validation_loss"])
+    assert best != max(rows, key=lambda row: row["validation_accuracy"]), "this test needs epochs that differ"
+    assert folder.read_record().best.epoch == best["epoch"]

@@ -19,7 +19,7 @@ from nerva.experiment.tracking.decision import (
 
 EPOCHS: list[Epoch] = [(0, 1000), (1, 2000), (2, 3000)]
 OTHER_TRAINING = [(epoch, time + 1) for epoch, time in EPOCHS]
-LAST = EpochMetrics(2, 0.1, 0.9, 0.1, 0.9, 0.1, 0.9)
+LAST = EpochMetrics(epoch=2, train_loss=0.1, train_accuracy=0.9, test_loss=0.1, test_accuracy=0.9)
 
 
 def ended(status: str, minute: int = 0) -> RunRecord:

@@ -97,7 +97,7 @@ def test_metrics_datasets_and_privacy(sweep) -> None:
     logged = logged_in(client_of(uri))[folders[0].run_id]
     groups = {name.partition("/")[0] for name in logged.data.metrics}
     assert groups == {"train", "validation", "test", "best", "time"}
-    assert logged.data.metrics["time/images_per_second"] > 0
+    assert logged.data.metrics["time/samples_per_second"] > 0
     contexts = {i.tags[0].value: i.dataset for i in logged.inputs.dataset_inputs}
     assert set(contexts) == {"train", "validation", "test"}
     sha256 = folders[0].read_provenance().data.sha256
