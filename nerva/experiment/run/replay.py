@@ -34,6 +34,7 @@ from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.run_record import RunRecord
 from nerva.experiment.run.run import run
 from nerva.matrix_operations import Matrix
+from nerva.training import evaluates_training_set
 from nerva.utilities import load_dict_from_npz
 
 # Epochs with values, of a metric.
@@ -83,7 +84,9 @@ def replay(
     config = dataclasses.replace(recorded.read_config(), results_dir=str(results_dir))
     if (config.imports or origin.determined_by.get("imports")) and not trust:
         verdict.differences += [*_untrusted(recorded, config), *_files(recorded, result)]
-        verdict.differences += itertools.islice(_logged(logged or {}, recorded.read_metrics(), "metrics.csv has"), 1)
+        verdict.differences += itertools.islice(
+            _logged(logged or {}, recorded.read_metrics(), config, "metrics.csv has"), 1
+        )
         return verdict
     try:
         if config.imports:
@@ -108,7 +111,7 @@ def replay(
         outcome = run(config, identity, origin.overrides, again)
         verdict.context += _changed_environment(origin, again.read_provenance())
         rows = again.read_metrics()
-        differences = [_metrics(recorded, rows), _logged(logged or {}, rows, "the replay gives")]
+        differences = [_metrics(recorded, rows), _logged(logged or {}, rows, config, "the replay gives")]
         arrays = {name: load_dict_from_npz(again.path / name) for name in ("weights.npz", "best.npz")}
     differences += [_arrays(recorded.path / name, new) for name, new in arrays.items()]
     verdict.differences += itertools.chain(*(itertools.islice(kind, 1) for kind in differences))
@@ -254,12 +257,17 @@ def _metrics(recorded: RunFolder, rows: list[dict[str, float]]) -> Iterator[str]
         yield f"{len(before) - 1} epochs were recorded, and the replay gives {len(rows) - 1}"
 
 
-def _logged(logged: Mapping[str, History], rows: list[dict[str, float]], source: str) -> Iterator[str]:
+def _logged(logged: Mapping[str, History], rows: list[dict[str, float]], config: Config, source: str) -> Iterator[str]:
     """Where metrics in MLflow differ."""
+    train = config.train
+    evaluated = [
+        row for row in rows if evaluates_training_set(int(row["epoch"]), train.evaluate_training, train.epochs)
+    ]
     for metric, values in logged.items():
-        if len(values) != len(rows):
-            yield f"{metric}: MLflow has {len(values)} values, and {source} {len(rows)}"
-        for (epoch, value), row in zip(values, rows, strict=False):
+        measured = evaluated if metric.startswith("train_") else rows
+        if len(values) != len(measured):
+            yield f"{metric}: MLflow has {len(values)} values, and {source} {len(measured)}"
+        for (epoch, value), row in zip(values, measured, strict=False):
             if epoch != row["epoch"] or not _same(value, row.get(metric, math.nan)):
                 yield f"epoch {epoch}, {metric}: MLflow has {value!r}, and {source} {row.get(metric)!r}"
 

@@ -189,16 +189,15 @@ def test_data_that_cannot_be_obtained_are_not_a_difference(recorded, results, mo
 
 def test_logged_metrics_are_compared() -> None:
     rows = [{"epoch": 0.0, "train_loss": 1.0}, {"epoch": 1.0, "train_loss": float("nan")}]
-    same = {"train_loss": [(0, 1.0), (1, float("nan"))]}
-    assert list(replay_module._logged(same, rows, "the replay gives")) == []
-    other = {"train_loss": [(0, 1.0), (1, 2.0)]}
-    assert list(replay_module._logged(other, rows, "the replay gives")) == [
-        "epoch 1, train_loss: MLflow has 2.0, and the replay gives nan"
-    ]
-    short = {"train_loss": [(0, 1.0)]}
-    assert list(replay_module._logged(short, rows, "metrics.csv has")) == [
-        "train_loss: MLflow has 1 values, and metrics.csv has 2"
-    ]
+
+    def compared(values: list[tuple[int, float]], source: str = "the replay gives", *overrides: str) -> list[str]:
+        return list(replay_module._logged({"train_loss": values}, rows, configured(*overrides), source))
+
+    assert compared([(0, 1.0), (1, float("nan"))]) == []
+    assert compared([(0, 1.0), (1, 2.0)]) == ["epoch 1, train_loss: MLflow has 2.0, and the replay gives nan"]
+    assert compared([(0, 1.0)], "metrics.csv has") == ["train_loss: MLflow has 1 values, and metrics.csv has 2"]
+    # MLflow has no values of epochs in which the training set was not evaluated.
+    assert compared([(0, 1.0)], "metrics.csv has", "train.evaluate_training=2") == []
 
 
 # Trust: nothing in a folder names code to run, unless the caller says so.
