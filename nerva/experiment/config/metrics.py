@@ -72,8 +72,8 @@ def percent(fraction: float) -> str:
 
 
 def number(value: float) -> str:
-    """A number for people, with four significant digits or more; – for nan."""
-    return "–" if math.isnan(value) else f"{value:.4f}" if 0.1 <= abs(value) < 1000 else f"{value:.4g}"
+    """A number for people: with four decimals, unless it is very large or very small; – for nan."""
+    return "–" if math.isnan(value) else f"{value:.4f}" if 0.001 <= abs(value) < 1000 or not value else f"{value:.4g}"
 
 
 ACCURACY = Metric("validation", "accuracy")

@@ -57,12 +57,13 @@ def test_which_value_is_better() -> None:
 
 def test_values_for_people() -> None:
     assert ACCURACY.text(0.98765) == percent(0.98765) == "98.77%"
-    assert [number(x) for x in (0.45678, -12.5, 0.0012345, 123456.0, 0.0)] == [
+    assert [number(x) for x in (0.45678, -12.5, 0.00547, 0.00012341, 123456.0, 0.0)] == [
         "0.4568",
         "-12.5000",
-        "0.001234",
+        "0.0055",
+        "0.0001234",
         "1.235e+05",
-        "0",
+        "0.0000",
     ]
     assert ACCURACY.text(math.nan) == Metric("validation", "r2").text(math.nan) == "–"
 
