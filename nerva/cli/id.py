@@ -19,13 +19,17 @@ def command(overrides: tuple[str, ...], explain: bool) -> None:
     """
     # Before NumPy is imported: another process would have to find out whether this machine supports portable numerics.
     numerics.pin_for(overrides)
+    from nerva.experiment.report.text import plural, printable_line
     from nerva.experiment.sweep.explanation import explain_point, explain_record, recorded_run
     from nerva.experiment.sweep.planning import plan_sweep
 
     if explain and (folder := recorded_run(overrides)):
         click.echo("\n".join(explain_record(folder)))
         return
-    for point in plan_sweep(overrides).points:
+    plan = plan_sweep(overrides)
+    if plan.rules:
+        click.echo(f"{plural(len(plan.points), 'point')}: {printable_line('; '.join(plan.rules))}", err=True)
+    for point in plan.points:
         click.echo(f"{point.run_id}  {' '.join(point.overrides)}")
         if explain:
             click.echo("\n".join(explain_point(point)))

@@ -83,6 +83,29 @@ def test_the_pipeline_and_a_multirun_at_once(tmp_path) -> None:
     assert again("nerva", "replay", "--experiment", "quick", "data=digits", *OVERRIDES.split()).returncode == 0
 
 
+@pytest.mark.long
+def test_a_zipped_and_filtered_sweep(tmp_path) -> None:
+    """The pipeline, a multirun and `nerva id` have the same points."""
+    run = command_in(tmp_path)
+    sweep = [
+        *("data=digits", "tracking=off", "train.epochs=1", "optimizer=momentum,nesterov", "seed=1", "seeds=3"),
+        *("sweep.zip=[[optimizer,learning_rate.lr]]", "sweep.where=\"seed > 1 or optimizer.name == 'Nesterov'\""),
+    ]
+    listed = run("nerva", "id", "+experiment=quick", *sweep)
+    assert listed.stderr.startswith("5 points: optimizer and learning_rate.lr go together; 3 seeds; where seed > 1")
+    planned = run(*SNAKEMAKE, "-n", "--config", *_config(sweep))
+    assert "5 runs: 5 to train, 0 already exist\n  optimizer and learning_rate.lr go together" in planned.stdout
+    trained_by_pipeline = run(*SNAKEMAKE, "--config", *_config(sweep))
+    assert trained_by_pipeline.returncode == 0, trained_by_pipeline.stderr
+    assert sorted(runs(tmp_path)) == sorted(line.split()[0] for line in listed.stdout.splitlines())
+    again = run("nerva", "train", "-m", "+experiment=quick", *sweep)
+    assert again.stdout.count("already exists") == len(runs(tmp_path)) == 5, again.stderr
+
+
+def _config(overrides: list[str]) -> list[str]:
+    return ["data=digits", f"overrides={' '.join(o for o in overrides if not o.startswith('data='))}"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("time", range(10))
 def test_two_sweeps_on_a_fresh_store_at_once(tmp_path, time: int) -> None:

@@ -138,7 +138,7 @@ def name_batches(batches, folder):
     named = {f"{CALL}-{number}": batch for number, batch in enumerate(batches, 1)}
     if EXECUTING:
         for name, batch in named.items():
-            write_plan(Plan(batch, PLAN.sweep, PLAN.modified), folder / f"{name}.plan")
+            write_plan(Plan(batch, PLAN.sweep, PLAN.modified, PLAN.rules), folder / f"{name}.plan")
             atexit.register((folder / f"{name}.plan").unlink, missing_ok=True)
     BATCHES.update(named)
     return [*named]

@@ -13,7 +13,7 @@ TERMINAL = ExitStack()
 if EXECUTING and not workflow.output_settings.verbose:
     TERMINAL.enter_context(terse(logger))
 if workflow.is_main_process:
-    say(describe(CONFIG.title, len(PLAN.points), KEPT.values()))
+    say(describe(CONFIG.title, len(PLAN.points), KEPT.values(), PLAN.rules))
 
 
 onstart:

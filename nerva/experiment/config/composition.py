@@ -23,10 +23,10 @@ from nerva.errors import NervaError
 from nerva.experiment.config.hydra_errors import did_you_mean, translated
 from nerva.experiment.config.metrics import LOSSES
 from nerva.experiment.config.overrides import check_overrides
-from nerva.experiment.config.schema import Config
+from nerva.experiment.config.schema import Config, Request, Sweep
 from nerva.experiment.paths import conf_dir
 
-ConfigStore.instance().store(name="schema", node=Config)
+ConfigStore.instance().store(name="schema", node=Request)
 
 
 def compose(overrides: Sequence[str], settle: bool = False) -> Config:
@@ -145,12 +145,15 @@ def _replaces(override: Override) -> bool:
 
 def _object(cfg: DictConfig) -> Config:
     """The composed configuration as an object; interpolations are resolved."""
-    config = OmegaConf.to_object(cfg)
-    if not isinstance(config, Config):
+    request = OmegaConf.to_object(cfg)
+    if not isinstance(request, Request):
         raise NervaError(
             "the configuration is not that of a run: conf/config.yaml should have `schema` in its defaults"
         )
-    _check_keys(config)
+    _check_keys(request)
+    values = {field.name: getattr(request, field.name) for field in dataclasses.fields(Config)}
+    # Which other points a sweep has is not part of a run.
+    config = Config(**values | {"sweep": Sweep(request.sweep.id, request.sweep.name)})
     # An environment variable that is set to the empty string counts as unset.
     config.tracking.uri = config.tracking.uri or f"sqlite:///{config.results_dir}/mlflow.db"
     return config

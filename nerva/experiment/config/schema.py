@@ -112,6 +112,23 @@ class Config:
         return [self.data.features, *self.model.hidden, self.data.outputs]
 
 
+@dataclass
+class SweepRequest(Sweep):
+    """How the points of a sweep differ from a grid; see `nerva.experiment.sweep.expansion`."""
+
+    zip: list[Any] = field(default_factory=list)  # lists of swept keys whose values go together
+    where: str = ""  # an expression of the configuration; points that do not satisfy it are left out
+    grids: list[Any] = field(default_factory=list)  # dictionaries: the values of each key
+
+
+@dataclass
+class Request(Config):
+    """What `conf/` and overrides describe: the configuration of a run, and which points a sweep has."""
+
+    sweep: SweepRequest = field(default_factory=SweepRequest)
+    seeds: int = 0  # the number of seeds of each point; 0: only its own
+
+
 def specification(component: dict[str, Any]) -> str:
     """The specification of a component, as the engine's parsers read it: `Momentum(mu=0.9)`."""
 

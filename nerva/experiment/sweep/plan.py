@@ -23,7 +23,7 @@ from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.sweep_record import record_sweep
 from nerva.whole_files import open_regular, whole_or_absent
 
-PLAN_FORMAT = 1
+PLAN_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Plan:
     points: list[Point]
     sweep: Sweep  # it is identified by its runs, and named by its experiment and overrides
     modified: bool  # whether overrides change what the experiment trains, other than its dataset
+    rules: tuple[str, ...] = ()  # how the sweep differs from a grid, in words
     # If the runs need nothing of Hydra but their configurations: how Hydra would configure logging.
     job_logging: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
@@ -93,6 +94,7 @@ class _Header:
     format: int
     sweep: Sweep
     modified: bool
+    rules: tuple[str, ...]
     codes: dict[str, dict[str, str]]  # the hashes of functions that compute runs, by the hash of all of them
     sha256: str  # of the other lines
 
@@ -127,7 +129,7 @@ def write_plan(plan: Plan, path: Path) -> None:
         lines.append(without_credentials(json.dumps(dataclasses.asdict(line))).encode() + b"\n")
     codes = {point.identity.code_fingerprint: point.identity.code for point in plan.points}
     sha256 = hashlib.sha256(b"".join(lines)).hexdigest()
-    header = _Header(PLAN_FORMAT, plan.sweep, plan.modified, codes, sha256)
+    header = _Header(PLAN_FORMAT, plan.sweep, plan.modified, plan.rules, codes, sha256)
     with whole_or_absent(path) as temporary, temporary.open("wb") as file:
         file.write(json.dumps(dataclasses.asdict(header)).encode() + b"\n")
         file.writelines(lines)
@@ -158,7 +160,7 @@ def read_plan(path: Path, all_points: bool = True) -> Plan:
         raise NervaError(f"the plan {path} can't be read: {error.strerror}") from None
     except (ValueError, KeyError) as error:
         raise NervaError(f"{path} is not a valid plan: {error}") from None
-    return Plan(points, header.sweep, header.modified)
+    return Plan(points, header.sweep, header.modified, header.rules)
 
 
 def _point(line: _PointLine, header: _Header) -> Point:

@@ -1,23 +1,18 @@
 """Planning of sweeps: their points, expanded as Hydra's multirun expands them."""
 
 import dataclasses
-import itertools
 import logging
 import operator
 import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import hydra
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -34,6 +29,8 @@ from nerva.experiment.identity.fingerprint import digest
 from nerva.experiment.identity.identify import identify
 from nerva.experiment.paths import PACKAGE, conf_dir, options
 from nerva.experiment.records.privacy import private
+from nerva.experiment.report.text import plural
+from nerva.experiment.sweep.expansion import condition, expand, parse, rules
 from nerva.experiment.sweep.plan import PLAN_FORMAT, Plan, Point, read_plan, write_plan
 
 log = logging.getLogger("nerva")
@@ -77,7 +74,7 @@ def _kept_or_made(experiment: str, overrides: Sequence[str], settle: bool) -> tu
     with initialized():
         composer = Composer(settle)
         master = _compose_master(overrides)
-        expanded = _expanded(master, overrides)
+        expanded = expand(master, overrides)
         first, _ = composer.configuration(expanded[0])
         inputs = digest(_inputs(overrides, first, [*master.hydra.searchpath]))
         path = Path(first.results_dir) / "sweeps" / f"{first.title}-{inputs[:12]}.plan"
@@ -86,7 +83,7 @@ def _kept_or_made(experiment: str, overrides: Sequence[str], settle: bool) -> tu
                 return read_plan(path), path, True
             except NervaError as error:
                 log.warning("nerva: %s. The sweep is planned again.", error)
-        plan = _plan([_point(composer, point) for point in expanded], overrides)
+        plan = _plan(_points(composer, master, expanded), overrides, rules(master))
     for what in ("title", "results_dir", "tracking.uri", "tracking.enabled"):
         values = {str(operator.attrgetter(what)(point.config)) for point in plan.points}
         if len(values) > 1:
@@ -128,9 +125,8 @@ def plan_sweep(overrides: Sequence[str]) -> Plan:
     """
     check_overrides(overrides)
     with initialized():
-        composer = Composer()
-        expanded = _expanded(_compose_master(overrides), overrides)
-        return _plan([_point(composer, point) for point in expanded], overrides)
+        master = _compose_master(overrides)
+        return _plan(_points(Composer(), master, expand(master, overrides)), overrides, rules(master))
 
 
 def plan_command(overrides: Sequence[str], multirun: bool | None, settle: bool = True) -> Plan:
@@ -150,20 +146,22 @@ def plan_command(overrides: Sequence[str], multirun: bool | None, settle: bool =
     with initialized():
         master = _compose_master(overrides)
         composer = Composer(settle)
-        swept = [o.input_line for o in _parser().parse_overrides(list(overrides)) if o.is_sweep_override()]
+        swept = [str(o.input_line) for o in parse(overrides) if o.is_sweep_override()] + [*rules(master)]
         if multirun is None:
             multirun = bool(swept)
         job_logging = None
         if not any("hydra" in override for override in overrides) and not _extended(master.hydra):
             job_logging = _job_logging(master.hydra)
         if multirun or master.hydra.mode == RunMode.MULTIRUN:
-            plan = _plan([_point(composer, point) for point in _expanded(master, overrides)], overrides)
+            points = _points(composer, master, expand(master, overrides))
+            plan = _plan(points, overrides, rules(master))
             return dataclasses.replace(plan, job_logging=job_logging)
         if swept:
-            raise NervaError(f"{' '.join(map(str, swept))} is a sweep; add --multirun (-m)")
+            raise NervaError(f"{' '.join(swept)} is a sweep; add --multirun (-m)")
         with open_dict(master):
             del master["hydra"]
-        point = _point(composer, overrides, master)
+        config, settled = composer.configuration(overrides, master)
+        point = Point(config, identify(config), tuple(settled), tuple(overrides))
         return Plan([point], point.config.sweep, modified=False, job_logging=job_logging)
 
 
@@ -185,7 +183,7 @@ def _job_logging(hydra_config: DictConfig) -> dict[str, Any] | None:
     return cast(dict[str, Any], job_logging) if hydra_config.job_logging.get("root") else None
 
 
-def _plan(points: list[Point], overrides: Sequence[str]) -> Plan:
+def _plan(points: list[Point], overrides: Sequence[str], rules: tuple[str, ...]) -> Plan:
     # One run may be asked for by several experiments, or for several folders or stores.
     by_place = {(p.run_id, p.config.title, p.config.results_dir, p.config.tracking.uri): p for p in points}
     unique = list(by_place.values())
@@ -199,58 +197,30 @@ def _plan(points: list[Point], overrides: Sequence[str]) -> Plan:
     for point in unique:
         if not point.config.sweep.id:
             point.config.sweep = sweep
-    return Plan(unique, sweep, modified=bool(changes))
+    return Plan(unique, sweep, bool(changes), rules)
 
-
-_MOST_POINTS = 100_000
 
 # Overrides that do not change an experiment.
 _NEUTRAL = re.compile(
-    r"\+*((experiment|data|data\.mirrors|results_dir|experiment_name|question|force)=|(tracking|sweep)[=./]"
+    r"\+*((experiment|data|data\.mirrors|results_dir|experiment_name|question|force|sweep\.(id|name))=|tracking[=./]"
     r"|hydra[./](?!sweeper))"
 )
 
 
 def _compose_master(overrides: Sequence[str]) -> DictConfig:
     """The configuration with Hydra's own part. Overrides that are sweeps can't be composed, and are left out."""
-    single = [o.input_line for o in _parser().parse_overrides(list(overrides)) if not o.is_sweep_override()]
+    single = [o.input_line for o in parse(overrides) if not o.is_sweep_override()]
     return hydra.compose("config", [line for line in single if line], return_hydra_config=True)
 
 
-def _parser() -> OverridesParser:
-    return OverridesParser.create(GlobalHydra.instance().config_loader())
-
-
-def _expanded(master: DictConfig, overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of each point, as Hydra's basic sweeper makes them of a configuration and of overrides.
-
-    Raises:
-        NervaError: if there are no points, or too many.
-    """
-    params = [f"{key}={value}" for key, value in (master.hydra.sweeper.params or {}).items()]
-    parsed = _parser().parse_overrides([*params, *overrides])
-    _check_size(parsed)
-    if not (expanded := BasicSweeper.split_arguments(parsed, None)[0]):
-        raise NervaError(f"the sweep has no points: {' '.join(overrides)}")
-    return [list(point) for point in expanded]
-
-
-def _check_size(overrides: Sequence[Override]) -> None:
-    """Raise a NervaError if overrides give too many points: Hydra would keep all of them in memory."""
-    # The last override of a key counts.
-    sweeps = {override.get_key_element(): override.value() for override in overrides}
-    size = 1
-    for key, sweep in sweeps.items():
-        choices: Iterable[Any] = ()
-        if isinstance(sweep, RangeSweep):
-            choices = sweep.range()
-        elif isinstance(sweep, ChoiceSweep):
-            choices = sweep.list
-        size *= max(1, sum(1 for _ in itertools.islice(choices, _MOST_POINTS + 1)))
-        if size > _MOST_POINTS:
-            raise NervaError(f"with {key}, the sweep has more than {_MOST_POINTS:,} points, which is the most")
-
-
-def _point(composer: Composer, overrides: Sequence[str], composed: DictConfig | None = None) -> Point:
-    config, settled = composer.configuration(overrides, composed)
-    return Point(config, identify(config), tuple(settled), tuple(overrides))
+def _points(composer: Composer, master: DictConfig, expanded: Sequence[Sequence[str]]) -> list[Point]:
+    """The points of a sweep that satisfy `sweep.where`."""
+    satisfied = condition(master)
+    points = []
+    for overrides in expanded:
+        config, settled = composer.configuration(overrides)
+        if satisfied(config):
+            points.append(Point(config, identify(config), tuple(settled), tuple(overrides)))
+    if not points:
+        raise NervaError(f"sweep.where keeps none of {plural(len(expanded), 'point')}: {master.sweep.where}")
+    return points

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,25 +11,27 @@ from tqdm import tqdm
 from tqdm.contrib import DummyTqdmFile
 
 from nerva.experiment.records.run_record import RunRecord
-from nerva.experiment.report.text import cut, plural, printable
+from nerva.experiment.report.text import cut, plural, printable, printable_line
 
 ON_TERMINAL = {"nerva": True}  # the `extra` of a record that is to be shown
 _LOG_LINES = 5  # how many lines of the log of a failed job are shown
 
 
-def describe(title: str, count: int, existing: Collection[RunRecord]) -> str:
+def describe(title: str, count: int, existing: Collection[RunRecord], rules: Sequence[str] = ()) -> str:
     """How many runs a sweep has, and how many of them are to be trained.
 
     Args:
         title: the title of the experiment.
         count: the number of runs.
         existing: the results of those that are not trained again.
+        rules: how the sweep differs from a grid.
     """
     failed = sum(record.failed for record in existing)
-    return (
+    line = (
         f"{title}: {plural(count, 'run')}: {count - len(existing)} to train, {len(existing)} already exist"
         f"{f' ({failed} failed)' if failed else ''}"
     )
+    return "\n  ".join([line, printable_line("; ".join(rules))] if rules else [line])
 
 
 @contextmanager

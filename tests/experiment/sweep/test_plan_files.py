@@ -28,16 +28,17 @@ def test_a_plan_is_read_as_it_was_written(results) -> None:
 
 @pytest.fixture
 def planned(monkeypatch) -> list[str]:
-    """The points that are composed, as they are composed."""
-    composed: list[str] = []
-    original = planning._point
+    """The ids of the points that are planned, as they are planned."""
+    ids: list[str] = []
+    original = planning.identify
 
-    def point(composer, overrides, *rest):
-        composed.append(" ".join(overrides))
-        return original(composer, overrides, *rest)
+    def identify(config):
+        identity = original(config)
+        ids.append(identity.run_id)
+        return identity
 
-    monkeypatch.setattr(planning, "_point", point)
-    return composed
+    monkeypatch.setattr(planning, "identify", identify)
+    return ids
 
 
 def test_a_plan_is_kept_while_nothing_changes(results, planned, monkeypatch, tmp_path) -> None:
@@ -78,7 +79,7 @@ DAMAGE = {
     ),
     "half": (lambda text: text[: len(text) * 9 // 10], "it was changed after nerva wrote it"),
     "edited": (lambda text: text.replace('"seed": 1', '"seed": 7', 1), "it was changed after nerva wrote it"),
-    "version": (lambda text: text.replace('"format": 1', '"format": 9', 1), "its format is 9"),
+    "version": (lambda text: text.replace('"format": 2', '"format": 9', 1), "its format is 9"),
     "binary": (lambda text: "\0\1" + text, "Invalid JSON"),
     "other": (lambda text: '{"a": 1}\n', "format: Field required"),
 }

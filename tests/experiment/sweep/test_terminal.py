@@ -93,3 +93,5 @@ def test_a_sweep_is_described(results: Path) -> None:
     assert describe("digits-single", 2, [one]) == "digits-single: 2 runs: 1 to train, 1 already exist"
     failed = dataclasses.replace(one, status="failed", reason="it diverged")
     assert describe("digits-single", 2, [one, failed]).endswith("0 to train, 2 already exist (1 failed)")
+    described = describe("digits-single", 2, [], ["2 seeds", "where seed > 1"])
+    assert described.splitlines()[1:] == ["  2 seeds; where seed > 1"]
