@@ -1,5 +1,6 @@
 """The texts of Hydra's overrides, before Hydra reads them."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from nerva.errors import NervaError
@@ -36,9 +37,16 @@ def split_overrides(text: str) -> list[str]:
 
 
 def restore_quote(text: str) -> str:
-    """Overrides in one text, with the quote at their end that Snakemake removes from the value of a `--config` key."""
+    """Overrides in one text, with the quotes at their end that Snakemake removes from the value of a `--config` key."""
     quotes = [quote for _, quote in _with_quotes(text)]
-    return text + quotes[-1] if quotes else text
+    if not quotes or not quotes[-1]:
+        return text
+    outer = quotes[-1]
+    # `where="name == 'x'"` has lost two. An apostrophe, as in "Adam's", opens nothing.
+    quoted = text[len(quotes) - quotes[::-1].index("") :] if "" in quotes else text
+    inner = "'" if outer == '"' else '"'
+    closed = re.sub(rf"(?<!\w){inner}[^{inner}]*{inner}", "", quoted)
+    return text + (inner if re.search(rf"(?<!\w){inner}", closed) else "") + outer
 
 
 def _with_quotes(text: str) -> Iterator[tuple[str, str]]:

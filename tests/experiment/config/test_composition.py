@@ -149,6 +149,9 @@ def test_auto_is_predicted_without_writing(results) -> None:
         ("question=\"Adam's rate", 'question="Adam\'s rate"'),
         ('question="Adam\'s rate" seed=1', 'question="Adam\'s rate" seed=1'),
         ("question='x", "question='x'"),
+        ("where=\"name == 'x", "where=\"name == 'x'\""),
+        ('where=\'name == "" or seed == "x', 'where=\'name == "" or seed == "x"\''),
+        ("where=\"name == 'x' and seed", "where=\"name == 'x' and seed\""),
     ],
 )
 def test_a_quote_that_snakemake_removed_is_restored(text: str, restored: str) -> None:
