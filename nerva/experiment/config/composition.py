@@ -8,6 +8,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Any, cast
 
 import hydra
@@ -25,6 +26,9 @@ from nerva.experiment.config.metrics import LOSSES
 from nerva.experiment.config.overrides import check_overrides
 from nerva.experiment.config.schema import Config, Request, Sweep
 from nerva.experiment.paths import conf_dir
+
+# Hydra 1.4 has no other behaviour to choose, and warns if it is chosen.
+VERSION_BASE = {"version_base": "1.3"} if version("hydra-core").startswith("1.3") else {}
 
 ConfigStore.instance().store(name="schema", node=Request)
 
@@ -49,7 +53,7 @@ def compose(overrides: Sequence[str], settle: bool = False) -> Config:
 def initialized() -> Iterator[None]:
     """Hydra, initialized with `conf/`; its errors become NervaErrors."""
     folder = str(conf_dir())
-    with translated(), hydra.initialize_config_dir(folder, version_base="1.3", job_name="nerva"):
+    with translated(), hydra.initialize_config_dir(folder, job_name="nerva", **VERSION_BASE):
         yield
 
 

@@ -22,6 +22,19 @@ from nerva.errors import NervaError
 _LIBRARIES = tuple(str(Path(str(library.__file__)).parent) for library in (hydra, omegaconf))
 _LIBRARIES += (str(Path(str(hydra.__file__)).parents[1] / "antlr4"),)
 
+# The packages of Hydra's plugins.
+_PLUGINS = {
+    "hydra/launcher=joblib": "hydra-joblib-launcher",
+    "hydra/launcher=submitit_local": "hydra-submitit-launcher",
+    "hydra/launcher=submitit_slurm": "hydra-submitit-launcher",
+    "hydra/launcher=ray": "hydra-ray-launcher",
+    "hydra/launcher=ray_aws": "hydra-ray-launcher",
+    "hydra/launcher=rq": "hydra-rq-launcher",
+    "hydra/sweeper=ax": "hydra-ax-sweeper",
+    "hydra/sweeper=nevergrad": "hydra-nevergrad-sweeper",
+    "hydra/sweeper=optuna": "hydra-optuna-sweeper",
+}
+
 
 @contextmanager
 def translated() -> Iterator[None]:
@@ -48,6 +61,10 @@ def _message(error: BaseException) -> str:
         cause = cause.__cause__
     if isinstance(cause, MissingConfigException) and cause.options:
         group, _, option = str(cause.missing_cfg_file).rpartition("/")
+        if package := _PLUGINS.get(f"{group}={option}"):
+            return f"{group}={option} needs a plugin of Hydra that is not installed; try: pip install {package}"
+        if group.startswith("hydra/"):
+            return f'there is no "{option}" in {group}{did_you_mean(option, cause.options)}'
         return f'there is no "{option}" in conf/{group}{did_you_mean(option, cause.options)}'
     if isinstance(cause, ConfigKeyError | ConfigAttributeError):
         parent, _, key = str(cause.full_key).rpartition(".")

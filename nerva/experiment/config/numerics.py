@@ -85,7 +85,8 @@ def python(*arguments: str) -> list[str]:
 def pin(mode: str, backend: str = "numpy") -> None:
     """Let this process compute in a mode, if NumPy has not been imported yet; `pinned` tells whether that succeeded.
 
-    If NumPy has been imported, this succeeds only if the variables of the process are those of the mode already.
+    If NumPy has been imported, this succeeds only if the variables of the process are those of the mode already. A
+    program that starts workers, such as joblib, may have set the number of threads of other libraries to one as well.
 
     Args:
         mode: portable or native.
@@ -98,8 +99,12 @@ def pin(mode: str, backend: str = "numpy") -> None:
             os.environ.pop(key, None)
         os.environ.update(settings)
         _pinned = mode
-    elif {key: os.environ[key] for key in _VARIABLES if key in os.environ} == settings:
-        _pinned = mode
+    else:
+        found = {key: os.environ[key] for key in _VARIABLES if key in os.environ}
+        others = {key: value for key, value in found.items() if key not in settings}
+        one_thread = all(key.endswith("_NUM_THREADS") and value == "1" for key, value in others.items())
+        if found == settings | others and one_thread:
+            _pinned = mode
 
 
 def pin_for(arguments: tuple[str, ...]) -> None:

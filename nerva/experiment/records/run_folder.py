@@ -83,6 +83,11 @@ class RunFolder:
             return None
         return record if record.run_id == self.run_id else None
 
+    def has_stopped(self) -> bool:
+        """Whether the run was trained and no process is training it: it is complete, or was interrupted."""
+        started = self.metrics.exists() and self.provenance.exists()
+        return self.is_complete() or (started and not self.is_training())
+
     def is_training(self) -> bool:
         """Whether a process is training the run. It may run on another machine."""
         try:

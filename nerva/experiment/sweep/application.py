@@ -7,17 +7,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import hydra
 from hydra._internal.utils import get_args_parser
 
 from nerva.errors import NervaError
 from nerva.experiment.config.hydra_errors import translated
 from nerva.experiment.config.overrides import check_overrides
-from nerva.experiment.paths import conf_dir
 from nerva.experiment.run.signals import Interrupted
+from nerva.experiment.sweep.jobs import RunTask, launch_jobs, run_hydra, run_search
 from nerva.experiment.sweep.launcher import Launcher
 from nerva.experiment.sweep.plan import Plan
-from nerva.experiment.sweep.planning import plan_command
+from nerva.experiment.sweep.planning import SearchError, plan_command
 from nerva.experiment.sweep.progress import Progress
 
 
@@ -35,11 +34,16 @@ def run_application(arguments: Sequence[str]) -> None:
     # Otherwise Hydra prints errors itself.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with translated():
-        plan = _plan(arguments)
-        if plan is None:
-            _run_hydra(Launcher())
+        try:
+            plan = _plan(arguments)
+        except SearchError as search:
+            run_search(search)
             return
-        launcher = Launcher(plan.points)
+        # A single run that needs more of Hydra than its configuration is a job of Hydra as well.
+        if plan is None or not (plan.job_logging or plan.sweep.id):
+            run_hydra(RunTask())
+            return
+        launcher = Launcher()
         plan.record()
         try:
             with Progress([(point.folder, point.config) for point in plan.points], print):
@@ -48,7 +52,7 @@ def run_application(arguments: Sequence[str]) -> None:
                     with _logging(plan.job_logging):
                         launcher.launch_all(plan.points)
                 else:
-                    _run_hydra(launcher)
+                    launch_jobs(plan, get_args_parser().parse_args(arguments).overrides, launcher)
         finally:
             if not isinstance(sys.exception(), Interrupted):
                 launcher.finish()
@@ -65,12 +69,6 @@ def _logging(config: dict[str, Any]) -> Iterator[None]:
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
-
-
-def _run_hydra(launcher: Launcher) -> None:
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(launcher)()
-    if launcher.error:
-        raise launcher.error
 
 
 def _plan(arguments: Sequence[str]) -> Plan | None:

@@ -1,7 +1,6 @@
-"""The launcher: trains the points of a plan, and logs their runs to MLflow.
+"""The launcher: trains the points of a plan in this process, and logs their runs to MLflow.
 
-Python, `nerva train` and the pipeline's jobs call `launch_all`. If Hydra launches the jobs itself, it calls the
-launcher as its task function. A launcher can be pickled, so that Hydra can send it to other processes.
+Python, `nerva train` and the pipeline's jobs call `launch_all`. The jobs of Hydra's launchers call `launch`.
 """
 
 import errno
@@ -11,24 +10,19 @@ import time
 import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from nerva.errors import DamagedRunsError, NervaError, RunFailedError
-from nerva.experiment.identity.identify import identify
 from nerva.experiment.records.privacy import private
+from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.run_record import RunRecord
-from nerva.experiment.records.sweep_record import record_sweep
 from nerva.experiment.report.text import plural
 from nerva.experiment.run.run import run
 from nerva.experiment.run.signals import Interrupted
 from nerva.experiment.sweep.plan import Point
-from nerva.experiment.tracking import track
+from nerva.experiment.tracking import create_database, track
 from nerva.experiment.tracking.follower import Follower, followed, not_logged
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 log = logging.getLogger("nerva.run")
 
@@ -38,16 +32,13 @@ _SECONDS_BETWEEN_LOGS = 10.0
 class Launcher:
     """Trains points, and logs their runs. If the store refuses, it is not asked again before `finish`."""
 
-    def __init__(self, points: Sequence[Point] = (), deferred: bool = False) -> None:
+    def __init__(self, deferred: bool = False) -> None:
         """
         Args:
-            points: the points that Hydra's jobs are known to be, so that they are not validated again.
-            deferred: whether `nerva track` logs the runs later. A run that takes longer than some seconds is still
+            deferred: whether another process logs the runs later. A run that takes longer than some seconds is still
                 shown in MLflow while it trains.
         """
         self.deferred = deferred
-        self.error: Exception | None = None  # of a Hydra job outside a multirun
-        self._points = {_key(point.asked): point for point in points}
         self._waiting: list[Point] = []  # their runs have ended, and are not logged yet
         self._refused = False  # by the store
 
@@ -67,15 +58,16 @@ class Launcher:
         finally:
             self._log_waiting()
 
-    def launch_job(self, point: Point) -> None:
-        """Train the run of a point.
+    def launch_job(self, point: Point) -> RunRecord:
+        """Train the run of a point, and return its result.
 
         Raises:
             RunFailedError: if the run diverges. Other errors are those of `launch`.
         """
         record = self.launch(point)
         if record.failed:
-            raise RunFailedError(f"run {record.run_id} failed: {record.reason} (see {point.folder.path})")
+            raise_if_any([], [point.folder], 1)
+        return record
 
     def launch_all(self, points: Sequence[Point]) -> None:
         """Train the runs of points one after another. A run that fails does not end the others.
@@ -89,7 +81,8 @@ class Launcher:
         if len(points) == 1:
             self.launch_job(points[0])
             return
-        not_trained, diverged = [], []
+        not_trained: list[str] = []
+        diverged: list[RunFolder] = []
         logged = time.monotonic()
         try:
             for number, point in enumerate(points, 1):
@@ -110,14 +103,26 @@ class Launcher:
                         traceback.print_exc()
                 else:
                     if record.failed:
-                        diverged.append(point.run_id)
+                        diverged.append(point.folder)
         finally:
             self._log_waiting()
-        of_all = f"of {plural(len(points), 'run')}"
-        if not_trained:
-            raise NervaError(f"{len(not_trained)} {of_all} could not be trained: {', '.join(not_trained)}")
-        if diverged:
-            raise RunFailedError(f"{len(diverged)} {of_all} diverged: {', '.join(diverged)}")
+        raise_if_any(not_trained, diverged, len(points))
+
+    def prepare(self, points: Sequence[Point]) -> bool:
+        """Create the databases for runs that several processes train; return whether the stores accept runs."""
+        stores = {p.config.tracking.uri: p.config.results_dir for p in points if p.config.tracking.enabled}
+        try:
+            for uri, results_dir in stores.items():
+                create_database(uri, results_dir)
+        except (NervaError, OSError) as error:
+            self._refused = True
+            tqdm.write(not_logged(str(error)), file=sys.stderr)
+        return not self._refused
+
+    def log(self, points: Sequence[Point]) -> None:
+        """Log the runs of points that other processes have trained."""
+        self._waiting += [point for point in points if point.config.tracking.enabled]
+        self._log_waiting()
 
     def finish(self) -> None:
         """Log the runs that the store refused, if it accepts them now."""
@@ -165,34 +170,27 @@ class Launcher:
             return
         self._waiting = []
 
-    def __call__(self, cfg: "DictConfig") -> None:
-        """Carry out a job of Hydra."""
-        from hydra.core.hydra_config import HydraConfig
-        from hydra.types import RunMode
 
-        try:
-            logging.getLogger("nerva").setLevel(logging.INFO)
-            overrides = list(HydraConfig.get().overrides.task)
-            self.launch_job(self._points.get(_key(overrides)) or _unplanned(cfg, overrides))
-        except Exception as error:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                raise
-            self.error = error  # Hydra would print a message of its own
+def raise_if_any(not_trained: Sequence[str], diverged: Sequence[RunFolder], total: int) -> None:
+    """Report the runs that failed.
 
+    Args:
+        not_trained: the ids of runs that could not be trained. The reasons have been printed.
+        diverged: the folders of runs that ended as failed.
+        total: the number of all runs.
 
-def _unplanned(cfg: "DictConfig", overrides: list[str]) -> Point:
-    """The point of a job that is not in the plan, such as that of a sweeper with a strategy of its own."""
-    from nerva.experiment.config.composition import Composer
-
-    config, settled = Composer(settle=True).configuration(overrides, cfg)
-    point = Point(config, identify(config), tuple(settled), tuple(overrides))
-    record_sweep(config.results_dir, config.title, config.sweep, config.question, [point.run_id])
-    return point
-
-
-def _key(overrides: Sequence[str]) -> tuple[str, ...]:
-    """What identifies a job: Hydra does not show its own overrides to a task."""
-    return tuple(override for override in overrides if not override.lstrip("+~").startswith("hydra"))
+    Raises:
+        NervaError: if runs could not be trained.
+        RunFailedError: if runs diverged, and all others were trained.
+    """
+    of_all = f"of {plural(total, 'run')}"
+    if not_trained:
+        raise NervaError(f"{len(not_trained)} {of_all} could not be trained: {', '.join(not_trained)}")
+    if diverged and total == 1:
+        (folder,) = diverged
+        raise RunFailedError(f"run {folder.run_id} failed: {folder.read_record().reason} (see {folder.path})")
+    if diverged:
+        raise RunFailedError(f"{len(diverged)} {of_all} diverged: {', '.join(folder.run_id for folder in diverged)}")
 
 
 def _track(points: Sequence[Point]) -> None:

@@ -27,7 +27,7 @@ def log_plan(plan: Plan, say: Say) -> None:
             f"none of the {len(plan.points)} runs of {config.title} has been trained yet; train them first"
         )
     plan.record()
-    _log([record], config, say, frozenset(config.imports))
+    log_sweeps([record], config, say, frozenset(config.imports))
 
 
 def log_all(config: Config, say: Say) -> None:
@@ -39,7 +39,7 @@ def log_all(config: Config, say: Say) -> None:
     records = read_sweeps(config.results_dir)
     if not any(_ended(record, config.results_dir) for record in records):
         raise NervaError(f"there are no runs in {config.results_dir}; train some first")
-    _log(records, config, say, frozenset())
+    log_sweeps(records, config, say)
 
 
 def create_store(config: Config) -> None:
@@ -57,7 +57,20 @@ def _require_tracking(config: Config) -> None:
         raise NervaError("tracking is off; use tracking=mlflow")
 
 
-def _log(records: Iterable[SweepRecord], config: Config, say: Say, trusted_imports: frozenset[str]) -> None:
+def log_sweeps(
+    records: Iterable[SweepRecord], config: Config, say: Say, trusted_imports: frozenset[str] = frozenset()
+) -> None:
+    """Log the runs of sweeps that have ended.
+
+    Args:
+        records: the sweeps.
+        config: where the results and the store are.
+        say: prints a line.
+        trusted_imports: the user-defined modules that may be imported.
+
+    Raises:
+        NervaError: if tracking is off, a record is damaged, or the store refuses.
+    """
     tracking, problems = config.tracking, []
     _require_tracking(config)
     for record in records:
@@ -88,7 +101,4 @@ def _log(records: Iterable[SweepRecord], config: Config, say: Say, trusted_impor
 
 def _ended(record: SweepRecord, results_dir: str) -> list[RunFolder]:
     """The runs that no process is training: those that are complete, and those that were interrupted."""
-    folders = [RunFolder.of(results_dir, run_id) for run_id in record.runs]
-    return [
-        f for f in folders if f.is_complete() or (f.metrics.exists() and f.provenance.exists() and not f.is_training())
-    ]
+    return [folder for run_id in record.runs if (folder := RunFolder.of(results_dir, run_id)).has_stopped()]

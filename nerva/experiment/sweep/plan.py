@@ -165,11 +165,11 @@ def read_plan(path: Path, all_points: bool = True) -> Plan:
 
 def _point(line: _PointLine, header: _Header) -> Point:
     identity = Identity(line.run_id, line.configuration_id, line.determined_by, header.codes[line.code])
-    line.config.tracking.uri = _with_credentials(line.config.tracking.uri)
+    line.config.tracking.uri = with_credentials(line.config.tracking.uri)
     return Point(line.config, identity, line.overrides, line.asked)
 
 
-def _with_credentials(uri: str) -> str:
+def with_credentials(uri: str) -> str:
     """The address of a store with its password, which the plan does not have, but the environment may have."""
     complete = os.environ.get("MLFLOW_TRACKING_URI", "")
     return complete if without_credentials(complete) == uri else uri

@@ -36,6 +36,26 @@ from nerva.experiment.sweep.plan import PLAN_FORMAT, Plan, Point, read_plan, wri
 log = logging.getLogger("nerva")
 
 
+class SearchError(NervaError):
+    """Another sweeper than Hydra's basic one chooses the points while runs train, so that there is no plan of them."""
+
+    def __init__(self, sweeper: str, sweep: Sweep, config: Config, parallel: bool) -> None:
+        """
+        Args:
+            sweeper: the sweeper.
+            sweep: what the points belong to. The same overrides give the same sweep.
+            config: the configuration, as far as it is not swept.
+            parallel: whether a launcher trains runs in other processes.
+        """
+        super().__init__(
+            f"hydra/sweeper={sweeper} chooses points while runs train, so that they are not known before; only "
+            "`nerva train -m` can do that"
+        )
+        self.sweep = sweep
+        self.config = config
+        self.parallel = parallel
+
+
 def plan_experiment(experiment: str, overrides: Sequence[str] = ()) -> Plan:
     """The plan of an experiment. The choice for `data=auto` is predicted from the files on this disk.
 
@@ -74,6 +94,7 @@ def _kept_or_made(experiment: str, overrides: Sequence[str], settle: bool) -> tu
     with initialized():
         composer = Composer(settle)
         master = _compose_master(overrides)
+        _check_sweeper(composer, master, overrides)
         expanded = expand(master, overrides)
         first, _ = composer.configuration(expanded[0])
         inputs = digest(_inputs(overrides, first, [*master.hydra.searchpath]))
@@ -125,8 +146,9 @@ def plan_sweep(overrides: Sequence[str]) -> Plan:
     """
     check_overrides(overrides)
     with initialized():
-        master = _compose_master(overrides)
-        return _plan(_points(Composer(), master, expand(master, overrides)), overrides, rules(master))
+        master, composer = _compose_master(overrides), Composer()
+        _check_sweeper(composer, master, overrides)
+        return _plan(_points(composer, master, expand(master, overrides)), overrides, rules(master))
 
 
 def plan_command(overrides: Sequence[str], multirun: bool | None, settle: bool = True) -> Plan:
@@ -140,6 +162,7 @@ def plan_command(overrides: Sequence[str], multirun: bool | None, settle: bool =
             predicted from the files on this disk.
 
     Raises:
+        SearchError: if a sweeper of Hydra chooses the points.
         NervaError: as `plan_sweep`.
     """
     check_overrides(overrides)
@@ -153,6 +176,7 @@ def plan_command(overrides: Sequence[str], multirun: bool | None, settle: bool =
         if not any("hydra" in override for override in overrides) and not _extended(master.hydra):
             job_logging = _job_logging(master.hydra)
         if multirun or master.hydra.mode == RunMode.MULTIRUN:
+            _check_sweeper(composer, master, overrides)
             points = _points(composer, master, expand(master, overrides))
             plan = _plan(points, overrides, rules(master))
             return dataclasses.replace(plan, job_logging=job_logging)
@@ -165,13 +189,30 @@ def plan_command(overrides: Sequence[str], multirun: bool | None, settle: bool =
         return Plan([point], point.config.sweep, modified=False, job_logging=job_logging)
 
 
+_BASIC = "hydra._internal.core_plugins.basic_"
+
+
+def _check_sweeper(composer: Composer, master: DictConfig, overrides: Sequence[str]) -> None:
+    """Raise a SearchError if another sweeper than Hydra's basic one chooses the points."""
+    settings = master.hydra
+    if settings.sweeper._target_.startswith(_BASIC):
+        return
+    with open_dict(master):
+        del master["hydra"]
+    single = [str(o.input_line) for o in parse(overrides) if not o.is_sweep_override()]
+    config, _ = composer.configuration(single, master)
+    changes = _changes(overrides)
+    sweep_id = digest([config.title, sorted(changes), OmegaConf.to_container(settings.sweeper, resolve=False)])[:8]
+    sweep = Sweep(sweep_id, _name(config, changes))
+    parallel = not settings.launcher._target_.startswith(_BASIC)
+    raise SearchError(settings.runtime.choices["hydra/sweeper"], sweep, config, parallel)
+
+
 def _extended(hydra_config: DictConfig) -> bool:
     """Whether Hydra's own configuration asks for more than its basic launcher, which runs one job after another."""
     job = hydra_config.job
-    basic = "hydra._internal.core_plugins.basic_"
-    plugins = (hydra_config.sweeper._target_, hydra_config.launcher._target_)
     extras = (hydra_config.callbacks, hydra_config.verbose, hydra_config.output_subdir, job.chdir, job.env_set)
-    return any(extras) or not all(plugin.startswith(basic) for plugin in plugins)
+    return any(extras) or not hydra_config.launcher._target_.startswith(_BASIC)
 
 
 def _job_logging(hydra_config: DictConfig) -> dict[str, Any] | None:
@@ -188,12 +229,9 @@ def _plan(points: list[Point], overrides: Sequence[str], rules: tuple[str, ...])
     by_place = {(p.run_id, p.config.title, p.config.results_dir, p.config.tracking.uri): p for p in points}
     unique = list(by_place.values())
     config = unique[0].config
-    # The name of another experiment would put the results into its folder.
-    names = {f"experiment_name={name}" for name in options("experiment")}
-    changes = [o for o in overrides if not _NEUTRAL.match(o) or o.lstrip("+") in names]
+    changes = _changes(overrides)
     sweep_id = digest([config.title, sorted({point.run_id for point in unique})])[:8]
-    name = private(" ".join([config.experiment_name, *changes]))[:250]
-    sweep = Sweep(sweep_id, name)
+    sweep = Sweep(sweep_id, _name(config, changes))
     for point in unique:
         if not point.config.sweep.id:
             point.config.sweep = sweep
@@ -205,6 +243,18 @@ _NEUTRAL = re.compile(
     r"\+*((experiment|data|data\.mirrors|results_dir|experiment_name|question|force|sweep\.(id|name))=|tracking[=./]"
     r"|hydra[./](?!sweeper))"
 )
+
+
+def _changes(overrides: Sequence[str]) -> list[str]:
+    """The overrides that change an experiment."""
+    # The name of another experiment would put the results into its folder.
+    names = {f"experiment_name={name}" for name in options("experiment")}
+    return [o for o in overrides if not _NEUTRAL.match(o) or o.lstrip("+") in names]
+
+
+def _name(config: Config, changes: Sequence[str]) -> str:
+    """The name of a sweep, for people."""
+    return private(" ".join([config.experiment_name, *changes]))[:250]
 
 
 def _compose_master(overrides: Sequence[str]) -> DictConfig:

@@ -111,7 +111,7 @@ def launch(what: "Plan | Config | Overrides", progress: bool = True) -> "Runs":
         planned = plan_command(_prepared(what), multirun=None)
     if not planned.points:
         raise NervaError("the plan has no points, so that there is nothing to train")
-    launcher = Launcher(planned.points)
+    launcher = Launcher()
     planned.record()
     say = functools.partial(print, file=sys.stderr)
     shown = [(point.folder, point.config) for point in planned.points]
