@@ -1,6 +1,5 @@
-"""The launcher, as a notebook and as Hydra use it."""
+"""The launcher, as a notebook and `nerva train` use it."""
 
-import pickle
 from collections.abc import Iterator
 
 import pytest
@@ -40,16 +39,10 @@ def test_a_configuration_is_validated_once(validated, results, arguments: list[s
 
 def test_a_notebook_launches_points(results) -> None:
     plan = plan_sweep([*DIGITS, "seed=1,2"])
-    launcher = Launcher(plan.points)
+    launcher = Launcher()
     records = [launcher.launch(point) for point in plan.points]
     assert [record.run_id for record in records] == [point.run_id for point in plan.points]
     assert all(folder.is_complete() for folder in plan.folders)
-
-
-def test_a_launcher_can_be_pickled(results) -> None:
-    plan = plan_sweep([*DIGITS, "seed=1,2"])
-    launcher = pickle.loads(pickle.dumps(Launcher(plan.points)))
-    assert launcher.launch(plan.points[1]).run_id == plan.points[1].run_id
 
 
 def test_a_run_that_fails(results) -> None:
@@ -82,20 +75,6 @@ def test_the_runs_of_a_sweep_are_logged_together(results, monkeypatch) -> None:
     monkeypatch.setattr(launcher_module, "_SECONDS_BETWEEN_LOGS", 0)
     run_application([*(o for o in DIGITS if not o.startswith("tracking")), "-m", "seed=4,5", "experiment_name=other"])
     assert logged == [3, 1, 1]
-
-
-@pytest.mark.parametrize(
-    ("argument", "composes"), [("seed=1,2", False), ("hydra.job.chdir=false", True), ("hydra/launcher=basic", True)]
-)
-def test_hydra_launches_what_asks_for_more_than_one_run_after_another(
-    results, monkeypatch, argument: str, composes: bool
-) -> None:
-    jobs = []
-    original = Launcher.__call__
-    monkeypatch.setattr(Launcher, "__call__", lambda self, cfg: jobs.append(original(self, cfg)))
-    run_application([*DIGITS, "-m", "seed=1,2", argument])
-    assert bool(jobs) == composes
-    assert len(list(results.glob("runs/*/run.json"))) == 2
 
 
 def test_a_damaged_folder_does_not_keep_other_experiments_from_being_logged(results, capsys) -> None:
