@@ -94,7 +94,6 @@ def _launched(points: Sequence[Point], overrides: Sequence[str], task: "PointTas
             jobs = [[without_credentials(o) for o in point.asked if not is_hydra(o)] for point in batch]
             try:
                 returned = hydra_launcher.launch(jobs, initial_job_idx=start)
-                results += zip(batch, [job.return_value for job in returned], strict=True)
             except (NervaError, HydraException):
                 raise
             except Exception as error:  # each launcher has errors of its own: of a queue, of a worker that was killed
@@ -103,6 +102,7 @@ def _launched(points: Sequence[Point], overrides: Sequence[str], task: "PointTas
                 raise NervaError(
                     f"the launcher {name} ended early: {reason}; the same command trains the missing runs"
                 ) from error
+            results += zip(batch, [job.return_value for job in returned], strict=True)
         callbacks.on_multirun_end(config=config, config_name="config")
     return results
 
@@ -139,7 +139,6 @@ class RunTask:
     """The task of a job that is no point of a plan: of a sweeper that chooses points, or of a single run."""
 
     sweep: Sweep = field(default_factory=Sweep)
-    searched: bool = False  # whether a sweeper chooses points by the objectives of others
     deferred: bool = False  # whether another process logs the run
     error: Exception | None = None  # of a single run
 
@@ -147,10 +146,10 @@ class RunTask:
         """Train the run of a job's configuration, and record that it belongs to the sweep.
 
         Returns:
-            The objective of the run. If a sweeper chooses points, it is nan for a run that diverged.
+            The objective of the run.
 
         Raises:
-            RunFailedError: if the run diverges, and no sweeper chooses points.
+            RunFailedError: if the run diverges. A sweeper decides whether that ends the sweep.
             NervaError: if the run can't be trained, or has no such objective.
         """
         try:
@@ -170,8 +169,7 @@ class RunTask:
             )
         config, launcher = point.config, Launcher(deferred=self.deferred)
         record_sweep(config.results_dir, config.title, config.sweep, config.question, [point.run_id])
-        record = launcher.launch(point) if self.searched else launcher.launch_job(point)
-        return objective_value(config, record)
+        return objective_value(config, launcher.launch_job(point))
 
 
 def run_hydra(task: RunTask) -> None:
@@ -191,9 +189,9 @@ def run_search(search: SearchError) -> None:
 
     Raises:
         NervaError: if an override is wrong, a run can't be trained, or the sweeper gives up.
-        RunFailedError: if runs diverged. The sweeper has seen them as runs without an objective.
+        RunFailedError: if runs diverged. The sweeper may have gone on without their objectives.
     """
-    task = RunTask(search.sweep, searched=True, deferred=search.parallel)
+    task = RunTask(search.sweep, deferred=search.parallel)
     config = search.config
     try:
         if search.parallel and config.tracking.enabled:

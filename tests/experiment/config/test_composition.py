@@ -37,7 +37,7 @@ MISTAKES = {
     "numerics=fast": 'there is no "fast" in conf/numerics',
     "nonsense": "missing EQUAL",
     "+train.epoch=3": 'there is no "epoch" in train; did you mean "epochs"?',
-    "+seeds=3": 'there is no "seeds" in the configuration; did you mean "seed"?',
+    "+sed=3": 'there is no "sed" in the configuration; did you mean "seed"?',
     "data.name=mnist": "data.name identifies the dataset and can't be overridden",
     "data.source=idx": "data.source identifies the dataset and can't be overridden",
     "data.title=MNIST": "data.title identifies the dataset and can't be overridden",

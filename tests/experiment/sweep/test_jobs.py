@@ -67,8 +67,12 @@ class ThreeRates(Recorded, Sweeper):
         rate = 0.01
         for index in range(3):
             (job,) = launcher.launch([[*fixed, f"learning_rate.lr={rate}"]], initial_job_idx=index)
-            self.objectives.append(job.return_value)
-            rate = 0.2 if job.return_value < 0.6 else 1e30
+            try:
+                objective = job.return_value
+            except RunFailedError:
+                objective = math.nan
+            self.objectives.append(objective)
+            rate = 0.2 if objective < 0.6 else 1e30
         return self.objectives
 
 
