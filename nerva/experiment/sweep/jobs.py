@@ -88,8 +88,8 @@ def _launched(points: Sequence[Point], overrides: Sequence[str], task: "PointTas
         callbacks.on_multirun_start(config=config, config_name="config")
         context = HydraContext(config_loader=application.config_loader, callbacks=callbacks)
         hydra_launcher = Plugins.instance().instantiate_launcher(context, task, config)
-        size = config.hydra.sweeper.max_batch_size or len(points)
-        for start in range(0, len(points), max(1, size) if size > 0 else len(points)):
+        size = config.hydra.sweeper.max_batch_size or -1  # -1: all at once
+        for start in range(0, len(points), size if size > 0 else len(points)):
             batch = points[start : start + size] if size > 0 else points
             jobs = [[without_credentials(o) for o in point.asked if not is_hydra(o)] for point in batch]
             try:
