@@ -26,10 +26,10 @@ from tqdm import tqdm
 from nerva.errors import NervaError
 from nerva.experiment.config import numerics
 from nerva.experiment.config.composition import VERSION_BASE, Composer, initialized
+from nerva.experiment.config.objective import objective_of
 from nerva.experiment.config.schema import Sweep
 from nerva.experiment.identity.identify import identify
 from nerva.experiment.paths import conf_dir
-from nerva.experiment.records.objective import objective_value
 from nerva.experiment.records.privacy import private, without_credentials
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.sweep_record import read_sweeps, record_sweep
@@ -150,7 +150,7 @@ class RunTask:
 
         Raises:
             RunFailedError: if the run diverges. A sweeper decides whether that ends the sweep.
-            NervaError: if the run can't be trained, or has no such objective.
+            NervaError: if the run can't be trained.
         """
         try:
             return self._objective(cfg)
@@ -169,7 +169,7 @@ class RunTask:
             )
         config, launcher = point.config, Launcher(deferred=self.deferred)
         record_sweep(config.results_dir, config.title, config.sweep, config.question, [point.run_id])
-        return objective_value(config, launcher.launch_job(point))
+        return launcher.launch_job(point).value(objective_of(config).name)
 
 
 def run_hydra(task: RunTask) -> None:

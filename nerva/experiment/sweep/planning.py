@@ -22,6 +22,7 @@ from nerva.errors import NervaError
 from nerva.experiment.config.composition import Composer, initialized
 from nerva.experiment.config.hydra_errors import did_you_mean
 from nerva.experiment.config.numerics import resolve_mode
+from nerva.experiment.config.objective import Objective, objective_of
 from nerva.experiment.config.overrides import check_overrides
 from nerva.experiment.config.schema import Config, Sweep
 from nerva.experiment.identity import user_modules
@@ -191,6 +192,13 @@ def plan_command(overrides: Sequence[str], multirun: bool | None, settle: bool =
 
 _BASIC = "hydra._internal.core_plugins.basic_"
 
+# Where the sweepers for Optuna, Nevergrad and Ax have the direction, and which of its values maximizes.
+_DIRECTIONS: dict[str, dict[Any, bool]] = {
+    "direction": {"maximize": True, "minimize": False},
+    "optim.maximize": {True: True, False: False},
+    "ax_config.experiment.minimize": {False: True, True: False},
+}
+
 
 def _check_sweeper(composer: Composer, master: DictConfig, overrides: Sequence[str]) -> None:
     """Raise a SearchError if another sweeper than Hydra's basic one chooses the points."""
@@ -202,10 +210,26 @@ def _check_sweeper(composer: Composer, master: DictConfig, overrides: Sequence[s
     single = [str(o.input_line) for o in parse(overrides) if not o.is_sweep_override()]
     config, _ = composer.configuration(single, master)
     changes = _changes(overrides)
-    sweep_id = digest([config.title, sorted(changes), OmegaConf.to_container(settings.sweeper, resolve=False)])[:8]
+    container = OmegaConf.to_container(settings.sweeper, enum_to_str=True)
+    sweep_id = digest([config.title, sorted(changes), container])[:8]
     sweep = Sweep(sweep_id, _name(config, changes))
+    _check_direction(settings.sweeper, objective_of(config))
     parallel = not settings.launcher._target_.startswith(_BASIC)
     raise SearchError(settings.runtime.choices["hydra/sweeper"], sweep, config, parallel)
+
+
+def _check_direction(sweeper: DictConfig, objective: Objective) -> None:
+    """Raise a NervaError if a sweeper would look for the worst point, as some do by default."""
+    for key, maximizes in _DIRECTIONS.items():
+        found = OmegaConf.select(sweeper, key)
+        value = getattr(found, "name", found)  # one sweeper has an enumeration
+        if isinstance(value, str | bool) and maximizes.get(value, objective.maximize) != objective.maximize:
+            (right,) = (v for v, maximize in maximizes.items() if maximize == objective.maximize)
+            raise NervaError(
+                f"of the objective {objective.name}, {'more' if objective.maximize else 'less'} is better, but "
+                f"hydra.sweeper.{key} is {str(value).lower()}; add hydra.sweeper.{key}={str(right).lower()}, or set "
+                "direction"
+            )
 
 
 def _extended(hydra_config: DictConfig) -> bool:

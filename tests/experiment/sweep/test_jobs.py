@@ -87,7 +87,7 @@ def plugins(monkeypatch) -> Iterator[None]:
         clazz.__module__ = module.__name__
         setattr(module, clazz.__name__, clazz)
         Plugins.instance().register(clazz)
-        node = {"_target_": f"{module.__name__}.{clazz.__name__}", "max_batch_size": None, "params": None}
+        node = {"_target_": f"{module.__name__}.{clazz.__name__}", "max_batch_size": None, "direction": "maximize"}
         ConfigStore.instance().store(group=f"hydra/{group}", name=clazz.__name__.lower(), node=node)
     Recorded.launched.clear()
     ThreeRates.objectives.clear()
@@ -243,3 +243,19 @@ def test_a_sweeper_of_its_own_knows_no_filter(results, plugins) -> None:
     with pytest.raises(NervaError, match=r"3 seeds; where seed > 1: seeds, sweep\.zip, .* need Hydra's basic sweeper"):
         run_application([*DIGITS, "-m", "hydra/sweeper=threerates", "seeds=3", "sweep.where='seed > 1'"])
     assert not list(results.glob("runs/*"))
+
+
+def test_a_sweeper_may_not_look_for_the_worst_point(results, plugins) -> None:
+    search = [*DIGITS, "-m", "hydra/sweeper=threerates", INTERVAL]
+    with pytest.raises(
+        NervaError, match=r"best\.validation_loss, less is better, .*add hydra\.sweeper\.direction=minimize"
+    ):
+        run_application([*search, "objective=best.validation_loss"])
+    with pytest.raises(NervaError, match=r"best\.validation_accuracy, more .*direction is minimize"):
+        run_application([*search, "hydra.sweeper.direction=minimize"])
+    with pytest.raises(NervaError, match=r'objective should be one of best\.validation_accuracy, .*not "accuracy"'):
+        run_application([*search, "objective=accuracy"])
+    assert not results.exists()
+    with pytest.raises(RunFailedError):
+        run_application([*search, "objective=last.validation_loss", "direction=maximize"])
+    assert ThreeRates.objectives[0] > 1
