@@ -5,9 +5,9 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help run test test-long test-slow test-backends test-cluster ui lint docs format bench lock setup clean
+.PHONY: help run test test-long test-slow test-backends test-cluster test-hydra14 ui lint docs format bench lock setup clean
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
 
 run: setup ## set up, then run the pipeline (CORES=4; ARGS="--config experiment=flagship data=mnist")
 	snakemake --cores $(CORES) $(ARGS)
@@ -27,6 +27,10 @@ test-backends: .venv/backends ## set up, then run the tests that need PyTorch, J
 test-cluster: .venv/cluster ## set up Slurm and PostgreSQL too, on Debian, then run a sweep on a cluster with a tracking server
 	tests/cluster/install.sh
 	pytest -m cluster $(ARGS)
+
+test-hydra14: .venv-hydra14/dev ## set up .venv-hydra14, then run the tests of configurations and sweeps with Hydra 1.4
+	.venv-hydra14/bin/python -m pytest -n 2 -m "not slow and not backends and not cluster" \
+		tests/experiment/config tests/experiment/sweep tests/cli tests/workflow $(ARGS)
 
 ui: setup ## open the MLflow UI on results/, for this machine only
 	nerva ui
@@ -48,7 +52,7 @@ format: .venv/dev ## format everything
 	ruff check --fix
 	snakefmt Snakefile workflow
 
-bench: .venv/bench ## measure the engine and the sweeps against their peers
+bench: .venv/backends ## measure the engine and the sweeps against their peers
 	for benchmark in engine sweep; do python benchmarks/$$benchmark.py || exit; done
 
 setup: .venv/run ## install the locked packages into .venv
@@ -64,10 +68,6 @@ setup: .venv/run ## install the locked packages into .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	touch $@
 
-.venv/bench: .venv/backends requirements-bench.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
-	touch $@
-
 .venv/backends: .venv/dev requirements-backends.lock requirements-torch.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-backends.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-torch.lock
@@ -77,15 +77,23 @@ setup: .venv/run ## install the locked packages into .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-cluster.lock
 	touch $@
 
+.venv-hydra14/dev: requirements-hydra14.lock pyproject.toml
+	$(PYTHON) -m venv .venv-hydra14
+	.venv-hydra14/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-hydra14.lock
+	.venv-hydra14/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
        --no-header --no-emit-index-url --no-emit-find-links pyproject.toml --extra build
 lock: ## resolve the dependencies again and write the locks (needs uv)
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(LOCK) --extra dev --extra jax --extra tensorflow --extra mkl --constraint requirements-dev.lock --output-file requirements-backends.lock
-	$(LOCK) --extra dev --extra bench --constraint requirements-dev.lock --output-file requirements-bench.lock
+	# What is in the file is kept, apart from what is to be upgraded.
+	cp requirements-dev.lock requirements-hydra14.lock
+	$(LOCK) --extra dev $(foreach package,hydra-core omegaconf,--upgrade-package $(package) --prerelease-package $(package)=allow) --output-file requirements-hydra14.lock
 	$(LOCK) --extra dev --extra slurm --extra cluster-generic --extra server --constraint requirements-dev.lock --output-file requirements-cluster.lock
 
 clean: ## remove .venv and caches, but not results/
-	rm -rf .venv .snakemake .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-hydra14 .snakemake .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -197,7 +197,7 @@ def main() -> None:
     arguments = parser.parse_args()
     table = Table("sweep", "The time of a sweep, compared with that of its training loops alone")
     if not PEER:
-        table.remarks.append("The peer was not measured: Hydra's joblib launcher is not installed (make .venv/bench).")
+        table.remarks.append("The peer was not measured: Hydra's joblib launcher is not installed (make .venv/dev).")
     for _ in range(arguments.rounds):
         if "planning" in arguments.sections:
             planning(table, arguments.points)
