@@ -8,6 +8,7 @@ import yaml
 
 import nerva
 from nerva.cli import DISK_FULL, VERBS
+from nerva.experiment.sweep.planning import plan_sweep
 from tests.docs.blocks import PAGES, blocks, read
 from tests.helpers import ROOT
 
@@ -44,9 +45,19 @@ def test_commands_exist(page: str) -> None:
 
 
 def test_the_experiment_in_the_text_is_the_one_in_the_file() -> None:
-    (shown,) = blocks("docs/experiments.md", "yaml")
+    shown, _ = blocks("docs/experiments.md", "yaml")
     file = (ROOT / "conf" / "experiment" / "quick.yaml").read_text()
     assert shown == "".join(line for line in file.splitlines(True) if not line.startswith("# ") or "@package" in line)
+
+
+def test_the_experiment_with_several_grids_can_be_planned(tmp_path) -> None:
+    _, shown = blocks("docs/experiments.md", "yaml")
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "rates.yaml").write_text(shown)
+    plan = plan_sweep(["+experiment=rates", "data=digits", f"hydra.searchpath=[file://{tmp_path}]"])
+    # The filter leaves out two of the eight points of the first grid.
+    assert plan.rules == ("2 grids", "3 seeds", "where learning_rate.lr < 0.5 or train.batch_size >= 50")
+    assert len(plan.points) == 3 * (8 - 2 + 2)
 
 
 def test_the_datasets_are_documented() -> None:
