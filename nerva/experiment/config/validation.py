@@ -4,7 +4,9 @@ import re
 from collections.abc import Callable
 
 from nerva import backends
+from nerva.data.steps import settled
 from nerva.errors import NervaError
+from nerva.experiment.config.metrics import SCORES
 from nerva.experiment.config.numerics import resolve_mode
 from nerva.experiment.config.schema import Config, specification
 from nerva.layers import has_weights, parse_layer
@@ -37,6 +39,9 @@ def validate(config: Config) -> None:
         ("model.layers", model.layers, str, "specifications"),
         ("data.class_names", data.class_names, str, "names"),
         ("data.mirrors", data.mirrors, str, "addresses"),
+        ("data.steps", data.steps, str, "specifications"),
+        ("data.target_steps", data.target_steps, str, "specifications"),
+        ("data.before_steps", data.before_steps, int, "two whole numbers"),
     ):
         if not all(isinstance(value, type_) for value in values):
             raise NervaError(f"{key} should be a list of {what}, not {str(values)[:120]}")
@@ -57,7 +62,12 @@ def validate(config: Config) -> None:
     ):
         check_file_name(key, name)
     _between("data.features", data.features, 1, LARGEST_SIZE)
-    _between("data.classes", data.classes, 1, LARGEST_SIZE)
+    if data.task not in SCORES:
+        raise NervaError(f'data.task should be {" or ".join(SCORES)}, not "{data.task[:80]}"')
+    if data.task == "regression":
+        _between("data.targets", data.targets, 1, LARGEST_SIZE)
+    else:
+        _between("data.classes", data.classes, 1, LARGEST_SIZE)
     _between("data.test", data.test, 1, 2**40)
     if data.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", data.sha256):
         raise NervaError(f'data.sha256 should be 64 hexadecimal digits, not "{data.sha256}"')
@@ -65,6 +75,11 @@ def validate(config: Config) -> None:
         raise NervaError(
             f"data.validation should be 1 to {data.train - 1}, not {data.validation}: "
             f"it is split off the {data.train} training samples, and models are chosen by it"
+        )
+    if data.steps and (len(data.before_steps) != 2 or settled(data) != data):
+        raise NervaError(
+            f"data.steps do not give data.train={data.train} and data.features={data.features} from "
+            f"data.before_steps={data.before_steps}, the numbers of training samples and features before them"
         )
     names = len(set(data.class_names))
     if data.class_names and not names == len(data.class_names) == data.classes:
