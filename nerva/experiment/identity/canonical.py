@@ -94,6 +94,7 @@ def canonical_form(config: Config) -> Canonical:
     train = dict(vars(config.train))
     if train["evaluate_training"] == 1:
         del train["evaluate_training"]  # runs that were recorded before this key was added keep their form
+    train = {key: value for key, value in train.items() if key not in ("metric", "stop")}
     canonical: Canonical = {
         "data": _data(config.data),
         "sizes": config.sizes,
