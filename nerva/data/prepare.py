@@ -125,12 +125,7 @@ def _read(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], object]:
     """The arrays of a dataset without steps, and where they come from."""
     if dataset.source in sources.READERS:
         content = sources.read(dataset, data_dir, download=True)
-        if dataset.sha256 and (found := checksum(content.arrays)) != dataset.sha256:
-            raise NervaError(
-                f"{dataset.path} has changed: the sha256 of its arrays is {found}, and {dataset.sha256} is declared "
-                f"for {dataset.name}. Restore the old contents, or repeat the command; a dataset that `nerva data add` has "
-                "described is described again with --force"
-            )
+        check_unchanged(dataset, content)
         return content.arrays, content.origin
     if dataset.source not in FORMATS:
         raise NervaError(f'data.source should be {", ".join([*FORMATS, *sources.READERS])}, not "{dataset.source}"')
@@ -138,6 +133,17 @@ def _read(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], object]:
     if missing := [name for name in needed if name not in dataset.files]:
         raise NervaError(f"data.files should name {', '.join(missing)}")
     return read(dataset, data_dir)
+
+
+def check_unchanged(dataset: Dataset, content: sources.Content) -> None:
+    """Raise a NervaError if the arrays of a source do not have the checksum of the dataset."""
+    found = checksum(content.arrays)
+    if dataset.sha256 and found != dataset.sha256:
+        raise NervaError(
+            f"{dataset.path} has changed: the sha256 of its arrays is {found}, and {dataset.sha256} is declared for "
+            f"{dataset.name}. Restore the old contents, or repeat the command; if `nerva data add` has described the "
+            "dataset, let it describe the new contents first, with --force"
+        )
 
 
 def load_prepared(dataset: Dataset, data_dir: Path, recompute: bool = False) -> tuple[dict[str, Matrix], str]:

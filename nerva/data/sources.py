@@ -1,12 +1,8 @@
-"""Data that nerva does not know beforehand: `.npz` files, tables, folders of images, and datasets by name.
+"""Data that nerva does not know beforehand: `.npz` files, tables, folders of images, and datasets by name."""
 
-Their description (features, classes, samples, checksum) is not declared, but found by reading them.
-"""
-
-import re
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +12,6 @@ from nerva.data.description import Dataset
 from nerva.data.images import read_images
 from nerva.data.tables import read_openml, read_table
 from nerva.data.unsplit import Unsplit
-from nerva.datasets import checksum
 from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix
 from nerva.npz_files import converted, load_dict_from_npz
@@ -36,58 +31,16 @@ class Content:
     origin: str  # in words
 
 
-def describe(dataset: Dataset, data_dir: Path, download: bool = False) -> Dataset:
-    """A dataset with its description: name, features, classes or targets, samples and checksum. Nothing is written.
-
-    A dataset with a declared checksum is returned as it is, and its source is not read.
-
-    Args:
-        dataset: the dataset.
-        data_dir: the folder of downloaded files.
-        download: whether a dataset of OpenML or scikit-learn may be downloaded, which writes it to `raw` in data_dir.
-
-    Raises:
-        NervaError: if the source is missing, can't be read, or can't be used; the message says what is wrong where.
-    """
-    if dataset.source not in READERS or dataset.sha256:
-        return dataset
-    content = read(dataset, data_dir, download)
-    X, T = content.arrays["Xtrain"], content.arrays["Ttrain"]
-    regression = dataset.task == "regression"
-    samples = np.concatenate([T, content.arrays["Ttest"]])
-    return replace(
-        dataset,
-        name=dataset.name or file_name(dataset),
-        title=dataset.title or Path(dataset.path).name,
-        features=X.shape[1],
-        classes=0 if regression else int(samples.max()) + 1,
-        targets=T.shape[1] if regression else 0,
-        class_names=dataset.class_names or content.class_names,
-        train=len(X),
-        test=len(content.arrays["Xtest"]),
-        validation=content.validation,
-        sha256=checksum(content.arrays),
-    )
-
-
-def file_name(dataset: Dataset) -> str:
-    """A name for a dataset that is a valid name of a file: that of its path, without folders and suffix."""
-    stem = Path(dataset.path.rstrip("/")).name
-    if dataset.source in ("npz", "csv"):
-        stem = Path(stem).stem
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).lstrip("._-")[:60] or dataset.source
-
-
 def read(dataset: Dataset, data_dir: Path, download: bool = False) -> Content:
     """Read a source, and split its samples.
 
     Args:
         dataset: the dataset. Only what says how it is read counts, not its description.
         data_dir: the folder of downloaded files.
-        download: as in `describe`.
+        download: whether a dataset of OpenML or scikit-learn may be downloaded, which writes it to `raw` in data_dir.
 
     Raises:
-        NervaError: as `describe`.
+        NervaError: if the source is missing, can't be read, or can't be used; the message says what is wrong where.
     """
     if not dataset.path:
         raise NervaError(f"data.path is missing: {_NEEDED[dataset.source]}")
@@ -291,18 +244,3 @@ FILES = ("npz", "csv", "images")
 def public_path(path: str) -> str:
     """A path for a record: one that is relative stays, and of any other only the last name."""
     return path if not path.startswith(("/", "~")) else Path(path).name
-
-
-def selection(dataset: Dataset, known: Sequence[str]) -> list[str]:
-    """The overrides that choose a dataset.
-
-    Args:
-        dataset: the dataset.
-        known: the names of the files in conf/data.
-    """
-    if dataset.name in known or dataset.source not in READERS:
-        return [f"data={dataset.name}"]
-    default = Dataset()
-    keys = ("label", "version", "task", "size", "colour")
-    shown = [f"data.{key}={getattr(dataset, key)}" for key in keys if getattr(dataset, key) != getattr(default, key)]
-    return [f"data={dataset.source}", f"data.path={public_path(dataset.path)}", *shown]

@@ -20,8 +20,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from nerva.data.auto import AutoChoice, choose, predict
+from nerva.data.describing import describe
 from nerva.data.description import Dataset
-from nerva.data.sources import READERS, describe
+from nerva.data.sources import READERS
 from nerva.data.steps import settled
 from nerva.errors import NervaError
 from nerva.experiment.config.hydra_errors import did_you_mean, translated
