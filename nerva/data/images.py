@@ -80,7 +80,7 @@ def _pixels(file: Path, dataset: Dataset) -> Matrix:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image: Image.Image = Image.open(opened)
             if image.mode.startswith(("I", "F")):
-                raise NervaError(f"{file} has pixels of more than 8 bits per colour; convert it to 8 bits")
+                raise ValueError("it has more than 8 bits per colour, and should have 8")
             image = ImageOps.exif_transpose(image).convert(_MODES[dataset.colour])
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise NervaError(f"{file} can't be read as an image: {error}") from None

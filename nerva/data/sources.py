@@ -1,6 +1,7 @@
 """Data that nerva does not know beforehand: `.npz` files, tables, folders of images, and datasets by name."""
 
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,10 @@ def _split(
         )
     except ValueError as error:
         reason = str(error).splitlines()[0]
-        raise NervaError(f"{where}: the {what} samples can't be split off {len(rows)} samples: {reason}") from None
+        raise NervaError(
+            f"{where}: the {what} samples can't be split off {len(rows)} samples: {reason}; "
+            f"data.{what} sets how many there are"
+        ) from None
     return rest, off
 
 
@@ -199,7 +203,8 @@ def _read_sklearn(dataset: Dataset, data_dir: Path, download: bool) -> Unsplit:
         if not download:
             raise NervaError(f"{where} is not here yet; `nerva prepare sklearn data.path={name}` downloads it")
         # scikit-learn keeps its downloads as pickles, which nerva does not open.
-        with tempfile.TemporaryDirectory(prefix="nerva-sklearn-") as folder:
+        with tempfile.TemporaryDirectory(prefix="nerva-sklearn-") as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a download that is tried again
             try:
                 bunch = function(data_home=folder)
             except OSError as error:

@@ -19,7 +19,7 @@ from nerva.utilities import whole_or_absent
 if TYPE_CHECKING:
     import pandas as pd
 
-_MOST_COLUMNS = 20_000
+_MOST_COLUMNS = 10_000
 _MOST_VALUES = 1000  # of a categorical column: each becomes a column
 _LARGEST = 2**30  # numbers in the encoded table
 _LONGEST_HEADER = 1 << 24  # characters
@@ -61,17 +61,21 @@ def read_frame(dataset: Dataset) -> "pd.DataFrame":
         _check_names(names, path)
         if all(_is_number(name) for name in names):
             raise NervaError(f"{path}: the first line should have the names of the columns, but it has numbers only")
-        return pd.read_csv(
-            path,
-            sep=delimiter,
-            encoding="utf-8-sig",
-            na_values=dataset.missing,
-            keep_default_na=False,
-            low_memory=False,
-            float_precision="round_trip",
-            index_col=False,
-        )
-    except (OSError, ValueError, csv.Error) as error:  # pandas' and pyarrow's errors are ValueErrors
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row that is longer than the first
+            return pd.read_csv(
+                path,
+                sep=delimiter,
+                encoding="utf-8-sig",
+                na_values=dataset.missing,
+                keep_default_na=False,
+                low_memory=False,
+                index_col=False,
+            )
+    except NervaError:
+        raise
+    # The errors of pandas and pyarrow are ValueErrors.
+    except (OSError, ValueError, csv.Error, pd.errors.ParserWarning) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise NervaError(f"{path} can't be read as a table: {reason}") from None
 
@@ -129,6 +133,8 @@ def as_samples(frame: "pd.DataFrame", dataset: Dataset, where: str) -> Unsplit:
     """
     from pandas.api.types import is_numeric_dtype
 
+    if frame.empty:
+        raise NervaError(f"{where} has no rows below the names of the columns")
     frame.columns = [str(name) for name in frame.columns]
     labels = label_columns(dataset, frame, where)
     for key, names in (("label", labels), ("categorical", dataset.categorical), ("ignore", dataset.ignore)):
@@ -284,7 +290,9 @@ def _fetched(name: str, version: int, where: str) -> "pd.DataFrame":
     from sklearn.datasets import fetch_openml
 
     try:
-        bunch = fetch_openml(name=name, version=version, as_frame=True, parser="auto", cache=False, n_retries=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a download that is tried again
+            bunch = fetch_openml(name=name, version=version, as_frame=True, parser="auto", cache=False, n_retries=1)
     except (OSError, HTTPException) as error:  # urllib's errors are OSErrors
         reason = getattr(error, "reason", None) or error
         raise NervaError(f"{where}, could not be downloaded: {reason}") from None
