@@ -42,7 +42,7 @@ def test_emnist(tmp_path, mirror) -> None:
     images = {"train": rng.integers(0, 256, (6, 3, 3)), "test": rng.integers(0, 256, (3, 3, 3))}
     labels = {"train": np.array([1, 2, 3, 1, 2, 3]), "test": np.array([3, 2, 1])}
     content = emnist(images, labels)
-    mirror.files["gzip.zip"] = content
+    mirror.files["gzip.zip"], mirror.length = content, str(len(content))
     dataset = replace(small(content), mirrors=[mirror.url])
     arrays, _ = load_prepared(dataset, prepare(dataset, tmp_path).npz.parent)
     # The images of the archive are transposed, and its letters are counted from 1.

@@ -20,6 +20,7 @@ import numpy as np
 
 from nerva.data import Prepared, load_prepared, prepare
 from nerva.data.sources import FILES
+from nerva.data.steps import without_steps
 from nerva.errors import NervaError
 from nerva.experiment.config.composition import compose
 from nerva.experiment.config.schema import Config
@@ -184,7 +185,7 @@ def _prepare(config: Config) -> None:
             prepare(dataclasses.replace(data, path=own.path, files=own.files, mirrors=own.mirrors), data_dir)
             return
     # What is read is compared with the recorded checksum.
-    if data.source in FILES and Path(data.path).exists():
+    if Prepared.of(without_steps(data), data_dir).exists() or (data.source in FILES and Path(data.path).exists()):
         prepare(data, data_dir)
         return
     where = f"; {data.path} is not here either" if data.source in FILES else ""
