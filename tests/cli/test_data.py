@@ -21,7 +21,7 @@ Result = subprocess.CompletedProcess[str]
 def checkout(tmp_path) -> Path:
     """A copy of the package, because `nerva data add` writes to conf/."""
     folder = tmp_path / "checkout"
-    for name in ("nerva", "conf", "workflow"):
+    for name in ("nerva", "conf", "workflow", "profiles"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", folder)
     return folder
