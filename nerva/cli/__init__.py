@@ -18,6 +18,7 @@ VERBS = {
     "train": "Train one run, or a sweep of runs (-m): a Hydra application.",
     "replay": "Train recorded runs again, and compare every metric and every weight.",
     "id": "Show the ids of runs without training them.",
+    "data": "List the datasets, or add one from a file.",
     "prepare": "Prepare a dataset.",
     "track": "Log runs that are missing in MLflow, each once.",
     "compare": "Compare the runs of a sweep: leaderboard, plots and report.",

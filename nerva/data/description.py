@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -21,7 +22,7 @@ class Dataset:
     name: str = "???"
     title: str = ""
     task: str = "classification"  # or "regression", whose targets are numbers
-    source: str = ""  # "idx": MNIST's format; "cifar": CIFAR's; "digits": scikit-learn's; "auto": a choice
+    source: str = ""  # how it is read: see `prepare`; "auto" is a choice
     features: int = 0
     classes: int = 0  # of classification
     targets: int = 0  # of regression: how many numbers are predicted for each sample
@@ -34,6 +35,22 @@ class Dataset:
     mirrors: list[str] = field(default_factory=list)
     note: str = ""  # why this dataset was chosen, if it was not named
     candidates: list[str] = field(default_factory=list)  # of "auto": the preferred dataset and the alternative
+    # A file or a folder; the name of a dataset of OpenML or scikit-learn; what is read from the archive of EMNIST.
+    path: str = ""
+    version: int = 0  # of a dataset of OpenML
+    label: Any = ""  # the column of a table with the labels; of regression also a list of columns
+    categorical: list[str] = field(default_factory=list)  # the columns of a table that become one column per value
+    ignore: list[str] = field(default_factory=list)  # the columns of a table that are not used
+    missing: list[str] = field(default_factory=list)  # the texts in a table that stand for a missing value
+    impute: str = ""  # how missing values are replaced: mean, median or most_frequent; "": they are an error
+    size: int = 0  # the images of a folder are resized to so many pixels in both directions; 0: as they are
+    colour: str = ""  # of the images of a folder: grey or rgb
+    test_fraction: float = 0.0  # of the samples of a source that has no test samples, if `test` is 0
+    validation_fraction: float = 0.0  # of the training samples of a file or a table, if `validation` is 0
+    split_seed: int = 0  # of the choice of the test and validation samples
+    steps: list[str] = field(default_factory=list)  # what is done with the inputs: see `nerva.data.steps`
+    target_steps: list[str] = field(default_factory=list)  # what is done with the targets of a regression
+    before_steps: list[int] = field(default_factory=list)  # the numbers of training samples and features; nerva sets it
 
     @property
     def outputs(self) -> int:

@@ -1,21 +1,20 @@
 """Prepared datasets: an `.npz` file with Xtrain, Ttrain, Xtest and Ttest, and a `.json` file with its provenance."""
 
-import hashlib
-import io
 import json
-import tarfile
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nerva.data import raw
+from nerva.data import sources
 from nerva.data.description import Dataset
+from nerva.data.formats import FORMATS
 from nerva.data.json_files import read_json
 from nerva.data.locks import locked
+from nerva.data.steps import apply_steps, file_digest, used, without_steps
 from nerva.datasets import checksum, load_npz_dataset
 from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix
@@ -32,7 +31,10 @@ class Prepared:
     @classmethod
     def of(cls, dataset: Dataset, data_dir: Path) -> "Prepared":
         """The files of a dataset, whether or not they exist."""
-        return cls(data_dir / f"{dataset.name}.npz", data_dir / f"{dataset.name}.json")
+        # Files of users may have the same name, and other contents tomorrow.
+        contents = dataset.checksum[:12] if dataset.source in sources.READERS else ""
+        name = "-".join(filter(None, (dataset.name, contents, file_digest(dataset))))
+        return cls(data_dir / f"{name}.npz", data_dir / f"{name}.json")
 
     def exists(self) -> bool:
         """Whether the dataset has been prepared."""
@@ -49,7 +51,9 @@ class Provenance:
     source: Any  # a text, or the name and the checksum of each raw file
     sha256: str  # of the arrays
     shapes: dict[str, list[int]]
-    samples_per_class: dict[str, list[int]]
+    samples_per_class: dict[str, list[int]]  # empty for a regression
+    steps: list[str] = field(default_factory=list)  # that were applied to the inputs
+    target_steps: list[str] = field(default_factory=list)
 
 
 def read_provenance(prepared: Prepared) -> Provenance:
@@ -82,34 +86,64 @@ def prepare(dataset: Dataset, data_dir: Path) -> Prepared:
     prepared = Prepared.of(dataset, data_dir)
     if prepared.exists():
         return prepared
-    if dataset.source not in _SOURCES:
-        raise NervaError(f'data.source should be {", ".join(_SOURCES)}, not "{dataset.source}"')
-    read, needed = _SOURCES[dataset.source]
-    if missing := [name for name in needed if name not in dataset.files]:
-        raise NervaError(f"data.files should name {', '.join(missing)}")
     data_dir.mkdir(parents=True, exist_ok=True)
-    with locked(data_dir / f".{dataset.name}.lock"):
+    name = prepared.npz.stem
+    with locked(data_dir / f".{name}.lock"):
         if prepared.exists():
             return prepared
-        for unfinished in data_dir.glob(f".{dataset.name}.*.tmp*"):
+        for unfinished in data_dir.glob(f".{name}.*.tmp*"):
             unfinished.unlink()  # of a process that was killed
-        arrays, source = read(dataset, data_dir)
+        if any(used(dataset)):
+            plain = without_steps(dataset)
+            source = read_provenance(prepare(plain, data_dir)).source
+            arrays = apply_steps(dataset, load_prepared(plain, data_dir)[0])
+        else:
+            arrays, source = _read(dataset, data_dir)
         sha256 = checksum(arrays)
         _check(dataset, arrays, sha256)
         with whole_or_absent(prepared.npz) as temporary:
             # Not compressed: every run reads it, and reading must not take longer than an epoch.
             np.savez(temporary, **arrays)  # type: ignore[arg-type]
+        classes = {} if dataset.task == "regression" else {part: arrays[f"T{part}"] for part in ("train", "test")}
+        steps, target_steps = used(dataset)
         provenance = Provenance(
             dataset.name,
             dataset.title,
             source,
             sha256,
             {name: list(array.shape) for name, array in arrays.items()},
-            {part: np.bincount(arrays[f"T{part}"], minlength=dataset.classes).tolist() for part in ("train", "test")},
+            {part: np.bincount(T, minlength=dataset.classes).tolist() for part, T in classes.items()},
+            steps,
+            target_steps,
         )
         with whole_or_absent(prepared.provenance) as temporary:
             temporary.write_text(json.dumps(asdict(provenance), indent=2) + "\n")
     return prepared
+
+
+def _read(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], object]:
+    """The arrays of a dataset without steps, and where they come from."""
+    if dataset.source in sources.READERS:
+        content = sources.read(dataset, data_dir, download=True)
+        check_unchanged(dataset, content)
+        return content.arrays, content.origin
+    if dataset.source not in FORMATS:
+        raise NervaError(f'data.source should be {", ".join([*FORMATS, *sources.READERS])}, not "{dataset.source}"')
+    read, needed = FORMATS[dataset.source]
+    if missing := [name for name in needed if name not in dataset.files]:
+        raise NervaError(f"data.files should name {', '.join(missing)}")
+    return read(dataset, data_dir)
+
+
+def check_unchanged(dataset: Dataset, content: sources.Content) -> None:
+    """Raise a NervaError if the arrays of a source do not have the checksum of the dataset."""
+    found = checksum(content.arrays)
+    if dataset.sha256 and found != dataset.sha256:
+        raise NervaError(
+            f"{dataset.path} has changed: the sha256 of its arrays is {found}, and {dataset.sha256} is declared for "
+            f"{dataset.name}. Restore the old contents, or repeat the command; if `nerva data add` has described the "
+            "dataset, let it describe the new contents first, with --force"
+        )
 
 
 def load_prepared(dataset: Dataset, data_dir: Path, recompute: bool = False) -> tuple[dict[str, Matrix], str]:
@@ -133,7 +167,9 @@ def load_prepared(dataset: Dataset, data_dir: Path, recompute: bool = False) -> 
     sha256 = checksum(arrays) if recompute else _known_checksum(prepared.npz, version, arrays)
     if provenance.name != dataset.name:
         raise NervaError(f"{prepared.npz} was prepared from {provenance.name}, not from {dataset.name}; delete it")
-    expected = dataset.sha256 or provenance.sha256
+    # What is declared are the arrays before the steps.
+    declared = None if any(used(dataset)) else dataset.sha256
+    expected = declared or provenance.sha256
     if sha256 != expected:
         raise NervaError(
             f"{prepared.npz} is not what was prepared: its sha256 is {sha256}, not {expected}; delete it, "
@@ -176,77 +212,7 @@ def _check(dataset: Dataset, arrays: dict[str, Matrix], sha256: str) -> None:
         if arrays[name].shape != shape:
             raise NervaError(f"{dataset.name}: {name} has shape {arrays[name].shape}, but {shape} is declared")
     for name in ("Ttrain", "Ttest"):
-        if arrays[name].max() >= dataset.classes:
+        if dataset.task != "regression" and arrays[name].max() >= dataset.classes:
             raise NervaError(f"{dataset.name}: {name} has the label {arrays[name].max()}, outside its classes")
-    if dataset.sha256 and sha256 != dataset.sha256:
+    if dataset.sha256 and not any(used(dataset)) and sha256 != dataset.sha256:
         raise NervaError(f"{dataset.name}: the sha256 is {sha256}, but {dataset.sha256} is declared")
-
-
-def _prepare_idx(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], object]:
-    files = raw.collect(dataset, data_dir)
-    arrays = {}
-    for part in ("train", "test"):
-        images, labels = (
-            raw.read_idx(content, path) for path, content in (files[f"{part}_images"], files[f"{part}_labels"])
-        )
-        arrays[f"X{part}"] = _pixels(images.reshape(len(images), -1))
-        arrays[f"T{part}"] = labels.astype(np.int64)
-    return arrays, _source(dataset, files)
-
-
-def _prepare_cifar(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], object]:
-    """Read CIFAR's binary version: per image a label and 3072 bytes, the red, green and blue planes of 32×32 pixels."""
-    files = raw.collect(dataset, data_dir)
-    path, content = files["archive"]
-    arrays = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-            batches = {Path(member.name).name: member for member in archive.getmembers() if member.isfile()}
-            names = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
-            for part, members in names.items():
-                parts = [archive.extractfile(batches[name]) for name in members]
-                data = b"".join(file.read() for file in parts if file is not None)
-                records = np.frombuffer(data, np.uint8).reshape(-1, 1 + dataset.features)
-                arrays[f"X{part}"] = _pixels(records[:, 1:])
-                arrays[f"T{part}"] = records[:, 0].astype(np.int64)
-    except (tarfile.TarError, KeyError, ValueError) as error:
-        raise NervaError(f"{path} is not the binary version of CIFAR-10: {error}") from None
-    return arrays, _source(dataset, files)
-
-
-def _pixels(X: Matrix) -> Matrix:
-    """Convert bytes to float32 in [0, 1]."""
-    return X.astype(np.float32) / np.float32(255)
-
-
-def _source(dataset: Dataset, files: dict[str, tuple[Path, bytes]]) -> object:
-    """The name and the checksum of each raw file."""
-    return {
-        name: {"file": path.name, "sha256_of_uncompressed": hashlib.sha256(content).hexdigest()}
-        for name, (path, content) in files.items()
-    }
-
-
-def _prepare_digits(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], object]:
-    import sklearn
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    X, T = load_digits(return_X_y=True)
-    Xtrain, Xtest, Ttrain, Ttest = train_test_split(
-        X.astype(np.float32) / np.float32(16),
-        T.astype(np.int64),
-        test_size=dataset.test,
-        random_state=0,
-        stratify=T,
-    )
-    source = f"scikit-learn {sklearn.__version__}: load_digits, split by train_test_split with random_state 0"
-    return {"Xtrain": Xtrain, "Ttrain": Ttrain, "Xtest": Xtest, "Ttest": Ttest}, source
-
-
-# How the data of each source are read, and the raw files that it has.
-_SOURCES = {
-    "idx": (_prepare_idx, ("train_images", "train_labels", "test_images", "test_labels")),
-    "cifar": (_prepare_cifar, ("archive",)),
-    "digits": (_prepare_digits, ()),
-}

@@ -86,7 +86,7 @@ def test_tracking_off_does_not_import_mlflow(run: Command) -> None:
 def test_flags_of_hydra(run: Command) -> None:
     result = run("nerva", "train", "data=digits", "--cfg", "job")
     assert "optimizer:\n  name: Momentum" in result.stdout
-    assert "data: auto, cifar10, digits, fashion_mnist, mnist" in run("nerva", "train", "--help").stdout
+    assert "data: auto, cifar10, csv, diabetes, digits, emnist_balanced" in run("nerva", "train", "--help").stdout
     assert "nerva train is powered by Hydra" in run("nerva", "train", "--help").stdout
 
 

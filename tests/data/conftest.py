@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,14 @@ from tests.data.raw_files import CONTENTS, Mirror
 @pytest.fixture(autouse=True)
 def no_data_dir(monkeypatch) -> None:
     monkeypatch.delenv("NERVA_DATA_DIR", raising=False)
+
+
+@pytest.fixture
+def no_network(monkeypatch) -> None:
+    """Let downloads by Python's library go to a proxy where nothing listens."""
+    for variable in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it may know other proxies
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.data.user_files import flowers, write_csv
 from tests.helpers import ROOT, Command, command_in
 
 
@@ -15,12 +16,15 @@ def checkout(tmp_path_factory, empty_store) -> Path:
     (folder / "results").mkdir()
     shutil.copy(empty_store, folder / "results")
     shutil.copy(ROOT / "Snakefile", folder)
-    for name in ("profiles", "workflow", "conf"):
-        shutil.copytree(ROOT / name, folder / name)
+    # The package, too: `nerva data add` writes to the conf/ beside it.
+    for name in ("profiles", "workflow", "conf", "nerva"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    write_csv(folder / "flowers.csv", flowers(3000))
     return folder
 
 
 @pytest.fixture
 def reader(checkout: Path) -> Command:
     """A function that runs a command in the checkout."""
-    return command_in(checkout)
+    run = command_in(checkout)
+    return lambda *arguments, **changes: run(*arguments, PYTHONPATH=str(checkout), **changes)

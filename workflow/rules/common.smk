@@ -12,6 +12,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
+from nerva.data.prepare import Prepared
 from nerva.errors import NervaError
 from nerva.experiment.config import numerics
 from nerva.experiment.config.overrides import restore_quote, split_overrides
@@ -114,7 +115,7 @@ if "{" in str(RESULTS) or "}" in str(RESULTS):
     )
 SWEEP_DIR = PLAN.results
 LOGS = RESULTS / "logs"
-DATA = RESULTS / "data" / f"{CONFIG.data.name}.npz"
+DATA = Prepared.of(CONFIG.data, CONFIG.data_dir).npz
 # The jobs `store`, `track` and `compare` read the plan. They are given the experiment and the overrides as well, so that
 # the commands in Snakemake's report can be read.
 SWEEP_ARGUMENTS = (

@@ -18,7 +18,7 @@ rule prepare:
         # The overrides that determine the source of the data and their folder.
         arguments=shlex.join(
             [
-                CONFIG.data.name,
+                next(o.removeprefix("data=") for o in PLAN.points[0].overrides if o.startswith("data=")),
                 *(o for o in PLAN.points[0].overrides if o.lstrip("+").startswith(("data.", "results_dir="))),
             ]
         ),

@@ -1,6 +1,7 @@
 """Composition of configurations by Hydra.
 
-Composing uses neither the network nor the disk, unless it is asked to settle `data=auto`.
+Composing uses no network, unless it is asked to settle `data=auto`, or to download a dataset of OpenML or scikit-learn.
+Files that the configuration describes only by their path, as `data=csv` does, are read.
 """
 
 import copy
@@ -20,6 +21,10 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from nerva.data.auto import AutoChoice, choose, predict
+from nerva.data.describing import describe
+from nerva.data.description import Dataset
+from nerva.data.sources import READERS
+from nerva.data.steps import settled
 from nerva.errors import NervaError
 from nerva.experiment.config.hydra_errors import did_you_mean, translated
 from nerva.experiment.config.metrics import LOSSES
@@ -32,6 +37,13 @@ VERSION_BASE = {"version_base": "1.3"} if version("hydra-core").startswith("1.3"
 
 ConfigStore.instance().store(name="schema", node=Request)
 
+# The keys that determine what is read from a source.
+_READING = {
+    *("data.path", "data.version", "data.task", "data.label", "data.categorical", "data.ignore", "data.missing"),
+    *("data.impute", "data.size", "data.colour", "data.test", "data.test_fraction", "data.validation"),
+    *("data.validation_fraction", "data.split_seed"),
+}
+
 
 def compose(overrides: Sequence[str], settle: bool = False) -> Config:
     """The configuration that overrides of `conf/config.yaml` give. It is not validated yet: see `identify`.
@@ -39,7 +51,8 @@ def compose(overrides: Sequence[str], settle: bool = False) -> Config:
     Args:
         overrides: Hydra's overrides, none of which is a sweep.
         settle: whether `data=auto` is settled: that may use the network, and writes the choice to a file. Otherwise
-            the choice is predicted from the files on this disk.
+            the choice is predicted from the files on this disk. A dataset of OpenML or scikit-learn is downloaded only
+            if this is true.
 
     Raises:
         NervaError: if a key or an option is unknown, or a value has the wrong type.
@@ -72,6 +85,7 @@ class Composer:
         """
         self._settle = settle
         self._choices: dict[tuple[str, ...], AutoChoice] = {}
+        self._described: dict[str, Dataset] = {}
         self._parser = OverridesParser.create()
         self._parsed: dict[str, Override] = {}
         loader = cast(ConfigLoaderImpl, GlobalHydra.instance().config_loader())
@@ -87,15 +101,21 @@ class Composer:
             overrides: Hydra's overrides.
             composed: what Hydra has composed of them already, if it has.
         """
+        cfg = self.compose(overrides) if composed is None else composed
+        source = cfg.data.get("source") if isinstance(cfg.get("data"), DictConfig) else None
         for override in overrides:
             key = override.lstrip("+").partition("=")[0]
-            if key in ("data.name", "data.title", "data.source"):
+            if key == "data.source" or (key in ("data.name", "data.title") and source not in READERS):
                 raise NervaError(
                     f"{key} identifies the dataset and can't be overridden; choose another file of conf/data"
                 )
-        cfg = self.compose(overrides) if composed is None else composed
-        if not isinstance(cfg.get("data"), DictConfig) or cfg.data.get("source") != "auto":
-            return _with_loss(_object(cfg)), list(overrides)
+            if key in _READING and source in READERS and cfg.data.sha256:
+                raise NervaError(
+                    f"{key} can't be overridden, because conf/data declares the sha256 of what is read for "
+                    f"{cfg.data.name}; add data.sha256=null"
+                )
+        if source != "auto":
+            return self._completed(_object(cfg)), list(overrides)
         preferred, alternative = cfg.data.candidates
         data_dir = _object(cfg).data_dir
         # Overrides of data.* belong to the dataset that `auto` means.
@@ -106,9 +126,20 @@ class Composer:
             self._choices[asked] = (choose if self._settle else predict)(candidate, alternative, data_dir)
         choice = self._choices[asked]
         chosen = [*(o for o in overrides if not o.startswith("data=")), f"data={choice.chosen}"]
-        config = _with_loss(_object(self.compose(chosen)))
+        config = self._completed(_object(self.compose(chosen)))
         config.data.note = f"chosen by data=auto: {choice.reason}"
         return config, chosen
+
+    def _completed(self, config: Config) -> Config:
+        """A configuration with the description of its dataset, which may have to be read, and the loss of its task."""
+        key = repr((config.data, config.results_dir))
+        if key not in self._described:
+            self._described[key] = settled(describe(config.data, config.data_dir, self._settle))
+        # A copy, because the configuration may be changed.
+        config.data = copy.deepcopy(self._described[key])
+        if config.loss.get("name") == "auto":
+            config.loss = {"name": LOSSES.get(config.data.task, "")}
+        return config
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The same as `hydra.compose("config", overrides)`. The next call may change the result."""
@@ -160,13 +191,6 @@ def _object(cfg: DictConfig) -> Config:
     config = Config(**values | {"sweep": Sweep(request.sweep.id, request.sweep.name)})
     # An environment variable that is set to the empty string counts as unset.
     config.tracking.uri = config.tracking.uri or f"sqlite:///{config.results_dir}/mlflow.db"
-    return config
-
-
-def _with_loss(config: Config) -> Config:
-    """The configuration with the loss of its task, if the loss is `auto`."""
-    if config.loss.get("name") == "auto":
-        config.loss = {"name": LOSSES[config.data.task]} if config.data.task in LOSSES else {}
     return config
 
 

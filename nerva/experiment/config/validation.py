@@ -2,11 +2,13 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from nerva import backends
+from nerva.data.description import Dataset
+from nerva.data.steps import settled
 from nerva.errors import NervaError
-from nerva.experiment.config.metrics import metric_of, stop_metric_of
+from nerva.experiment.config.metrics import SCORES, metric_of, stop_metric_of
 from nerva.experiment.config.numerics import resolve_mode
 from nerva.experiment.config.objective import objective_of
 from nerva.experiment.config.schema import Config, specification
@@ -34,16 +36,11 @@ def validate(config: Config) -> None:
         NervaError: if a value is out of range, or values do not fit together; the message names the key.
     """
     data, model, train = config.data, config.model, config.train
-    # OmegaConf lets lists be elements of any list.
-    for key, values, type_, what in (
+    _check_lists(
         ("imports", config.imports, str, "names"),
         ("model.hidden", model.hidden, int, "whole numbers"),
         ("model.layers", model.layers, str, "specifications"),
-        ("data.class_names", data.class_names, str, "names"),
-        ("data.mirrors", data.mirrors, str, "addresses"),
-    ):
-        if not all(isinstance(value, type_) for value in values):
-            raise NervaError(f"{key} should be a list of {what}, not {str(values)[:120]}")
+    )
     for name in config.imports:
         if not all(part.isidentifier() for part in name.split(".")):
             raise NervaError(
@@ -57,27 +54,7 @@ def validate(config: Config) -> None:
     _between("train.stop.patience", train.stop.patience, 0, MAX_EPOCHS)
     if not 0 <= train.stop.min_delta < math.inf:
         raise NervaError(f"train.stop.min_delta should be 0 or more, not {train.stop.min_delta}")
-    # These name files. A recorded configuration may come from a stranger.
-    for key, name in (
-        ("data.name", data.name),
-        *((f"data.files.{k}.archive", f.archive) for k, f in data.files.items()),
-    ):
-        check_file_name(key, name)
-    _between("data.features", data.features, 1, LARGEST_SIZE)
-    metric_of(config)
-    outputs = "data.targets" if data.task == "regression" else "data.classes"
-    _between(outputs, data.outputs, 1, LARGEST_SIZE)
-    _between("data.test", data.test, 1, 2**40)
-    if data.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", data.sha256):
-        raise NervaError(f'data.sha256 should be 64 hexadecimal digits, not "{data.sha256}"')
-    if not 1 <= data.validation < data.train:
-        raise NervaError(
-            f"data.validation should be 1 to {data.train - 1}, not {data.validation}: "
-            f"it is split off the {data.train} training samples, and models are chosen by it"
-        )
-    names = len(set(data.class_names))
-    if data.class_names and not names == len(data.class_names) == data.classes:
-        raise NervaError(f"data.class_names should be {data.classes} different names, or none, not {names}")
+    validate_data(data)
     trained = data.train - data.validation
     if not 1 <= train.batch_size <= trained:
         raise NervaError(
@@ -108,6 +85,7 @@ def validate(config: Config) -> None:
         lambda text: check_schedule(parse_learning_rate(text), train.epochs),
         specification(config.learning_rate),
     )
+    metric_of(config)
     stop_metric_of(config)
     objective_of(config)
     backends.check_names(config.backend.name, config.backend.device)
@@ -119,6 +97,57 @@ def validate(config: Config) -> None:
             f'experiment_name names a folder: up to 100 letters, digits, ".", "_" and "-", beginning with a letter or '
             f'digit, not "{config.experiment_name[:120]}"'
         )
+
+
+def validate_data(data: Dataset) -> None:
+    """Check the description of a dataset.
+
+    Raises:
+        NervaError: if a value is out of range, or values do not fit together; the message names the key.
+    """
+    _check_lists(
+        ("data.class_names", data.class_names, str, "names"),
+        ("data.mirrors", data.mirrors, str, "addresses"),
+        ("data.steps", data.steps, str, "specifications"),
+        ("data.target_steps", data.target_steps, str, "specifications"),
+        ("data.before_steps", data.before_steps, int, "two whole numbers"),
+    )
+    # These name files. A recorded configuration may come from a stranger.
+    for key, name in (
+        ("data.name", data.name),
+        *((f"data.files.{k}.archive", f.archive) for k, f in data.files.items()),
+    ):
+        check_file_name(key, name)
+    _between("data.features", data.features, 1, LARGEST_SIZE)
+    if data.task not in SCORES:
+        raise NervaError(f'data.task should be {" or ".join(SCORES)}, not "{data.task[:80]}"')
+    if data.task == "regression":
+        _between("data.targets", data.targets, 1, LARGEST_SIZE)
+    else:
+        _between("data.classes", data.classes, 1, LARGEST_SIZE)
+    _between("data.test", data.test, 1, 2**40)
+    if data.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", data.sha256):
+        raise NervaError(f'data.sha256 should be 64 hexadecimal digits, not "{data.sha256}"')
+    if not 1 <= data.validation < data.train:
+        raise NervaError(
+            f"data.validation should be 1 to {data.train - 1}, not {data.validation}: "
+            f"it is split off the {data.train} training samples, and models are chosen by it"
+        )
+    if data.steps and (len(data.before_steps) != 2 or settled(data) != data):
+        raise NervaError(
+            f"data.steps do not give data.train={data.train} and data.features={data.features} from "
+            f"data.before_steps={data.before_steps}, the numbers of training samples and features before them"
+        )
+    names = len(set(data.class_names))
+    if data.class_names and not names == len(data.class_names) == data.classes:
+        raise NervaError(f"data.class_names should be {data.classes} different names, or none, not {names}")
+
+
+def _check_lists(*lists: tuple[str, Sequence[object], type, str]) -> None:
+    # OmegaConf lets lists be elements of any list.
+    for key, values, type_, what in lists:
+        if not all(isinstance(value, type_) for value in values):
+            raise NervaError(f"{key} should be a list of {what}, not {str(values)[:120]}")
 
 
 def check_file_name(key: str, name: str) -> None:

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from nerva.activation_functions import ACTIVATIONS
 from nerva.backends import resolve_device
 from nerva.data.description import Dataset
+from nerva.data.steps import used, without_steps
 from nerva.errors import NervaError
 from nerva.experiment.config.metrics import metric_of, stop_metric_of
 from nerva.experiment.config.numerics import resolve_mode
@@ -26,8 +27,9 @@ from nerva.optimizers import OPTIMIZERS
 from nerva.specifications import Registry
 from nerva.weight_initializers import INITIALIZERS
 
-# The modules that make prepared data from raw files.
-PREPARATION = [PACKAGE / "data" / name for name in ("prepare.py", "raw.py")]
+# The modules that make prepared data from raw files, and the one with the steps of preparation.
+PREPARATION = [PACKAGE / "data" / name for name in ("formats.py", "raw.py")]
+STEPS = PACKAGE / "data" / "steps.py"
 
 
 class CanonicalData(TypedDict):
@@ -39,6 +41,8 @@ class CanonicalData(TypedDict):
     train: NotRequired[int]
     test: NotRequired[int]
     preparation: NotRequired[dict[str, str]]  # hashes of the code
+    steps: NotRequired[list[str]]
+    target_steps: NotRequired[list[str]]
 
 
 class CanonicalBackend(TypedDict):
@@ -167,9 +171,17 @@ def _data(data: Dataset) -> CanonicalData:
     if not data.sha256:
         # The checksum is that of raw files, so that the code which prepares them counts as well.
         determined["source"] = data.source
-        determined["train"] = data.train
+        determined["train"] = without_steps(data).train
         determined["test"] = data.test
         determined["preparation"] = {file.stem: fingerprint(file.read_bytes()) for file in PREPARATION}
+    steps, target_steps = used(data)
+    if steps:
+        determined["steps"] = steps
+    if target_steps:
+        determined["target_steps"] = target_steps
+    if steps or target_steps:
+        code = {STEPS.stem: fingerprint(STEPS.read_bytes())}
+        determined["preparation"] = determined.get("preparation", {}) | code
     return determined
 
 

@@ -9,6 +9,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from nerva.data.json_files import parse_json
+from nerva.data.sources import public_path
 from nerva.errors import NervaError
 from nerva.experiment.config.nesting import DEEPEST, nesting
 from nerva.experiment.config.schema import Config
@@ -33,6 +34,7 @@ def to_yaml(config: Config, numerics: str, device: str = "cpu") -> str:
     container["numerics"]["mode"] = numerics
     container["backend"]["device"] = device
     del container["data"]["note"]
+    container["data"]["path"] = public_path(config.data.path)
     container["data"]["mirrors"] = [private(mirror) for mirror in container["data"]["mirrors"]]
     return OmegaConf.to_yaml({key: value for key, value in container.items() if key not in _NOT_RECORDED})
 

@@ -3,7 +3,9 @@
 import shlex
 from collections.abc import Sequence
 
+from nerva.data.sources import READERS
 from nerva.experiment.config.schema import Config
+from nerva.experiment.paths import options
 from nerva.experiment.records.privacy import private
 
 
@@ -21,7 +23,10 @@ def sweep_commands(experiment: str, overrides: Sequence[str], config: Config) ->
 def snakemake_command(experiment: str, overrides: Sequence[str], config: Config) -> str:
     """The command that runs the pipeline for a sweep."""
     others = " ".join(override for override in overrides if not override.startswith("data="))
-    settings = [f"experiment={experiment}", f"data={config.data.name}", *([f"overrides={others}"] if others else [])]
+    # A file of the user has a name of its own, but no file in conf/data.
+    described = config.data.source in READERS and config.data.name not in options("data")
+    data = config.data.source if described else config.data.name
+    settings = [f"experiment={experiment}", f"data={data}", *([f"overrides={others}"] if others else [])]
     return private(shlex.join(["snakemake", "--cores", "4", "--config", *settings]))
 
 

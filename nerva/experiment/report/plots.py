@@ -17,6 +17,7 @@ from nerva.experiment.report.colours import COLOURS, HIGHLIGHTED, colour_of
 from nerva.experiment.report.curves import MOST_CURVES, log_ticks, plotted
 from nerva.experiment.report.predictions import Analysis, RegressionAnalysis
 from nerva.experiment.report.ranking import Comparison
+from nerva.experiment.report.text import cut
 from nerva.matrix_operations import Matrix
 from nerva.utilities import load_dict_from_npz
 
@@ -179,6 +180,22 @@ def worst_images(analysis: Analysis) -> Figure | None:
     between = " → " if _has_short_names(analysis) else "\n→ "
     labels = [f"{names[analysis.T[n]]}{between}{names[analysis.predicted[n]]}" for n in worst]
     return _tiles(images, labels, "gray_r", (0.0, 1.0))
+
+
+def samples(X: Matrix, labels: list[str]) -> Figure | None:
+    """Inputs as images, with their labels; None if they are no images.
+
+    Args:
+        X: the inputs, one row per sample.
+        labels: the label of each sample.
+    """
+    images = as_images(X)
+    if images is None or not len(X):
+        return None
+    low, high = float(X.min()), float(X.max())
+    if images.ndim == 4 and high > low:
+        images = (images - low) / (high - low)
+    return _tiles(images, [cut(_plain(label), 14) for label in labels], "gray_r", (low, max(high, low + 1e-6)))
 
 
 def first_layer(folder: RunFolder) -> Figure | None:

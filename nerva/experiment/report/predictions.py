@@ -116,7 +116,7 @@ class Analyst:
         """
         self.data_dir = Path(data_dir)
         self.trusted_imports = trusted_imports
-        self._arrays: dict[str, dict[str, Matrix]] = {}
+        self._arrays: dict[Path, dict[str, Matrix]] = {}
 
     def obstacle(self, folder: RunFolder) -> str:
         """Why the predictions of a run can't be computed, in a sentence; empty if they can.
@@ -148,9 +148,10 @@ class Analyst:
         if self.obstacle(folder):
             return None
         config = folder.read_config()
-        if config.data.name not in self._arrays:
-            self._arrays[config.data.name], _ = load_prepared(config.data, self.data_dir)
-        arrays = self._arrays[config.data.name]
+        prepared = Prepared.of(config.data, self.data_dir).npz
+        if prepared not in self._arrays:
+            self._arrays[prepared], _ = load_prepared(config.data, self.data_dir)
+        arrays = self._arrays[prepared]
         if file_checksum(folder.best) != folder.read_record().files.get(folder.best.name):
             raise NervaError(f"{folder.best} was changed after the run had ended; {folder.repair_hint}")
         Y = _outputs(load_network(folder, config), arrays["Xtest"], config.train.evaluation_batch_size)

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 
 from nerva.data import Prepared, load_prepared, prepare
+from nerva.data.sources import FILES
+from nerva.data.steps import without_steps
 from nerva.errors import NervaError
 from nerva.experiment.config.composition import compose
 from nerva.experiment.config.schema import Config
@@ -183,11 +185,16 @@ def _prepare(config: Config) -> None:
     if data.name in options("data"):
         own = compose([f"data={data.name}"]).data
         if (own.source, own.checksum) == (data.source, data.checksum):
-            prepare(own, data_dir)
+            prepare(dataclasses.replace(data, path=own.path, files=own.files, mirrors=own.mirrors), data_dir)
             return
+    # What is read is compared with the recorded checksum.
+    if Prepared.of(without_steps(data), data_dir).exists() or (data.source in FILES and Path(data.path).exists()):
+        prepare(data, data_dir)
+        return
+    where = f"; {data.path} is not here either" if data.source in FILES else ""
     raise NervaError(
         f"the dataset {data.name} of this run is not prepared in {data_dir}, and conf/data has no dataset of this name "
-        "with the same source and checksum"
+        f"with the same source and checksum{where}"
     )
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nerva.backends import may_have_gpu
+from nerva.data.description import Dataset
 from nerva.errors import NervaError
 from nerva.experiment.config.composition import Composer, initialized
 from nerva.experiment.config.hydra_errors import did_you_mean
@@ -98,7 +99,10 @@ def _kept_or_made(experiment: str, overrides: Sequence[str], settle: bool) -> tu
         _check_sweeper(composer, master, overrides)
         expanded = expand(master, overrides)
         first, _ = composer.configuration(expanded[0])
-        inputs = digest(_inputs(overrides, first, [*master.hydra.searchpath]))
+        # The data of a sweep may be swept, too.
+        choices = {tuple(o for o in point if o.lstrip("+").startswith("data")): point for point in expanded}
+        data = [composer.configuration(point)[0].data for point in choices.values()]
+        inputs = digest(_inputs(overrides, first, data, [*master.hydra.searchpath]))
         path = Path(first.results_dir) / "sweeps" / f"{first.title}-{inputs[:12]}.plan"
         if path.exists():
             try:
@@ -113,12 +117,15 @@ def _kept_or_made(experiment: str, overrides: Sequence[str], settle: bool) -> tu
     return plan, path, False
 
 
-def _inputs(overrides: Sequence[str], first: Config, search_path: Sequence[str]) -> dict[str, Any]:
+def _inputs(
+    overrides: Sequence[str], first: Config, data: Iterable[Dataset], search_path: Sequence[str]
+) -> dict[str, Any]:
     """Everything that a plan is made of. A plan that is kept is valid as long as nothing of this changes.
 
     Args:
         overrides: the overrides that were asked for.
         first: the configuration of the first point.
+        data: the datasets of the points.
         search_path: other folders in which Hydra looks for configuration files.
     """
     conf = {str(path.relative_to(conf_dir())): path.read_text() for path in sorted(conf_dir().rglob("*.yaml"))}
@@ -131,7 +138,8 @@ def _inputs(overrides: Sequence[str], first: Config, search_path: Sequence[str])
         "conf": conf,
         "search path": [*search_path, time.time_ns()] if search_path else [],  # what is there is not known
         "environment": {name: value for name, value in os.environ.items() if name in words},
-        "data": [first.data.name, first.data.note],  # data=auto depends on the files on this disk
+        # data=auto depends on the files on this disk, and so do the contents of users' files.
+        "data": [[dataset.name, dataset.note, dataset.checksum] for dataset in data],
         "numerics": resolve_mode("auto"),  # it depends on this CPU
         "gpu": may_have_gpu(),  # backend.device=auto depends on it
         "code": code,

@@ -56,7 +56,7 @@ def test_the_preparation_of_data_counts_if_their_checksum_is_not_declared(tmp_pa
     declared, undeclared = configured(), configured("data.sha256=null")
     before = canonical_form(declared), canonical_form(undeclared)
     assert "preparation" not in before[0]["data"]
-    assert {"prepare", "raw"} == {*before[1]["data"]["preparation"]}
+    assert {"formats", "raw"} == {*before[1]["data"]["preparation"]}
     edited = [tmp_path / path.name for path in canonical.PREPARATION]
     for old, new in zip(canonical.PREPARATION, edited, strict=True):
         new.write_text(old.read_text() + "\nedited = True\n")

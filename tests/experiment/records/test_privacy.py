@@ -33,6 +33,11 @@ def home(monkeypatch) -> None:
         ("postgresql://h/db?password=x&y=1", "postgresql://h/db?password=…&y=1"),
         ("https://h/?Token=abc&secret=d", "https://h/?Token=…&secret=…"),
         ("seed=1", "seed=1"),
+        ("data.path=/data/secret/mine.csv", "data.path=mine.csv"),
+        ("data=csv 'data.path=/a b/mine.csv' results_dir=/x/y", "data=csv 'data.path=mine.csv' results_dir=/x/y"),
+        ("data.path='/a/b/c'", "data.path='c'"),
+        ("data.path=~/x/mine.csv seed=1", "data.path=mine.csv seed=1"),
+        ("data.path=x/mine.csv", "data.path=x/mine.csv"),
     ],
 )
 def test_what_is_kept_of_a_text(home, text: str, expected: str) -> None:
