@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import logging
 import sys
+import threading
 from collections.abc import Sequence
 from signal import SIGINT, SIGTERM
 from typing import Any
@@ -29,6 +30,7 @@ def run(
     overrides: Sequence[str] = (),
     folder: RunFolder | None = None,
     watch: Watch | None = None,
+    children: "Children | None" = None,
 ) -> RunRecord:
     """Train the run of a configuration, unless it already exists.
 
@@ -38,6 +40,7 @@ def run(
         overrides: the overrides that gave the configuration, for the record.
         folder: the folder of the run. Default: the one among the results that belongs to its id.
         watch: is called after each epoch, and may end the run by a PrunedError; see `train`.
+        children: if given, a child process among these trains the run, whatever its numerics are.
 
     Returns:
         The result of the run.
@@ -50,20 +53,18 @@ def run(
     folder = folder or RunFolder.of(config.results_dir, identity.run_id)
     if existing := existing_run(folder, config.force):
         return existing
-    check_machine(identity)
+    numerics.demand(identity.numerics)
+    backends.check_installed(identity.backend["name"])
     # The numerics of a process are fixed when NumPy is imported. And a user-defined module may have changed on disk
     # since it was imported here, or may keep values of another run in its variables.
     # Other libraries read the number of their threads when they are imported.
-    here = identity.backend["name"] == "numpy" == backends.chosen()[0]
+    here = children is None and identity.backend["name"] == "numpy" == backends.chosen()[0]
     if here and numerics.pinned() == identity.numerics and not config.imports:
         return train(config, identity, overrides, folder, watch=watch)
-    return ChildRun(config, identity, overrides, folder, watch).result()
-
-
-def check_machine(identity: Identity) -> None:
-    """Raise a NervaError if this machine does not support the numerics of a run, or lacks its library."""
-    numerics.demand(identity.numerics)
-    backends.check_installed(identity.backend["name"])
+    child = ChildRun(config, identity, overrides, folder, watch)
+    if children:
+        children.add(child)
+    return child.result()
 
 
 class ChildRun:
@@ -135,3 +136,26 @@ class ChildRun:
         except PrunedError as error:
             self._pruned = error
         return self._pruned is None
+
+
+class Children:
+    """The runs that child processes train for several threads. The main thread can interrupt them all."""
+
+    def __init__(self) -> None:
+        self._runs: list[ChildRun] = []
+        self._interrupted = False
+        self._lock = threading.Lock()
+
+    def add(self, run: ChildRun) -> None:
+        """Add a run. It is interrupted at once, if the others have been."""
+        with self._lock:
+            self._runs.append(run)
+            if self._interrupted:
+                run.interrupt()
+
+    def interrupt(self) -> None:
+        """Ask all children to end in an orderly way."""
+        with self._lock:
+            self._interrupted = True
+            for run in self._runs:
+                run.interrupt()

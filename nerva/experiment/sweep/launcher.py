@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from nerva.errors import DamagedRunsError, NervaError, RunFailedError
+from nerva.errors import DamagedRunsError, NervaError, PrunedError, RunFailedError
 from nerva.experiment.identity.identify import identify
 from nerva.experiment.records.privacy import private
 from nerva.experiment.records.run_record import RunRecord
 from nerva.experiment.records.sweep_record import record_sweep
 from nerva.experiment.report.text import plural
-from nerva.experiment.run.run import run
+from nerva.experiment.run.run import Children, run
 from nerva.experiment.run.signals import Interrupted
+from nerva.experiment.run.train import Watch
 from nerva.experiment.sweep.plan import Point
 from nerva.experiment.tracking import track
 from nerva.experiment.tracking.follower import Follower, followed, not_logged
@@ -63,9 +64,9 @@ class Launcher:
                 raises a KeyboardInterrupt instead.
         """
         try:
-            return self._train(point)
+            return self.train(point)
         finally:
-            self._log_waiting()
+            self.log()
 
     def launch_job(self, point: Point) -> None:
         """Train the run of a point.
@@ -95,10 +96,10 @@ class Launcher:
             for number, point in enumerate(points, 1):
                 log.info("%d of %d: %s", number, len(points), private(" ".join(point.asked)))
                 try:
-                    record = self._train(point)
+                    record = self.train(point)
                     # Logging several runs at once costs less than one after another.
                     if time.monotonic() - logged > _SECONDS_BETWEEN_LOGS:
-                        self._log_waiting()
+                        self.log()
                         logged = time.monotonic()
                 except Exception as error:
                     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -112,7 +113,7 @@ class Launcher:
                     if record.failed:
                         diverged.append(point.run_id)
         finally:
-            self._log_waiting()
+            self.log()
         of_all = f"of {plural(len(points), 'run')}"
         if not_trained:
             raise NervaError(f"{len(not_trained)} {of_all} could not be trained: {', '.join(not_trained)}")
@@ -131,16 +132,24 @@ class Launcher:
             return  # it has been reported when the store refused the first time
         print("nerva: the store is available again, and all of these runs are logged now", file=sys.stderr)
 
-    def _train(self, point: Point) -> RunRecord:
-        """Train the run of a point. Once it is not being trained any more, it waits for being logged."""
+    def train(self, point: Point, watch: Watch | None = None, children: Children | None = None) -> RunRecord:
+        """Train the run of a point, unless it already exists. Then it waits for being logged by `log`.
+
+        Args:
+            point: the point.
+            watch: is called after each epoch, and may end the run by a PrunedError; see `run`.
+            children: if given, a child process among these trains the run.
+
+        The result and the errors are those of `run`.
+        """
         config = point.config
         overrides = [override for override in point.overrides if not override.startswith("sweep.")]
         follower = Follower()
         watched = config.tracking.enabled and not self._refused
         try:
             with followed(config, point.folder) if watched else nullcontext(follower) as follower:
-                record = run(config, point.identity, overrides)
-        except (Interrupted, KeyboardInterrupt):
+                record = run(config, point.identity, overrides, watch=watch, children=children)
+        except (Interrupted, KeyboardInterrupt, PrunedError):
             # If another process trains the run, this one has only waited for it.
             trained_here = point.folder.metrics.exists() and not point.folder.is_training()
             if watched and not follower.refused and trained_here:
@@ -152,7 +161,8 @@ class Launcher:
             self._waiting.append(point)
         return record
 
-    def _log_waiting(self) -> None:
+    def log(self) -> None:
+        """Log the runs that are waiting. If the store refuses, that is said once, and they go on waiting."""
         if not self._waiting or self._refused:
             return
         try:
