@@ -66,6 +66,13 @@ class SearchRecord:
         sign = 1 if self.maximize else -1
         return max(complete, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
+    @property
+    def counts(self) -> str:
+        """How many trials there are in each state, such as `20 trials: 12 complete, 8 pruned`."""
+        states: tuple[State, ...] = ("complete", "pruned", "failed", "running")
+        counts = [f"{count} {state}" for state in states if (count := self.count(state))]
+        return f"{len(self.trials)} trial{'' if len(self.trials) == 1 else 's'}: {', '.join(counts)}"
+
     def count(self, state: State) -> int:
         """The number of trials in a state."""
         return sum(trial.state == state for trial in self.trials)

@@ -5,9 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from nerva.experiment.records.search_record import SearchRecord, State, Trial, Value
+from nerva.experiment.records.search_record import SearchRecord, Trial, Value
 from nerva.experiment.report.plotly_charts import importance_chart, trials_chart
-from nerva.experiment.report.text import plural
 
 TRIALS = 60  # that the report shows; trials.csv has all
 
@@ -28,7 +27,7 @@ def search_section(record: SearchRecord) -> dict[str, Any]:
     metric = record.metric.replace("_", " ")
     return {
         "record": record,
-        "described": described_trials(record),
+        "described": record.counts,
         "proposed": _SAMPLERS[record.sampler],
         "pruned": _PRUNERS.get(record.pruner, "").format(metric=metric),
         "best": record.best,
@@ -55,13 +54,6 @@ def trials_table(record: SearchRecord) -> pd.DataFrame:
         for trial in record.trials
     ]
     return pd.DataFrame(rows)
-
-
-def described_trials(record: SearchRecord) -> str:
-    """How many trials there are in each state, such as `20 trials: 12 complete, 8 pruned`."""
-    states: tuple[State, ...] = ("complete", "pruned", "failed", "running")
-    counts = [f"{count} {state}" for state in states if (count := record.count(state))]
-    return f"{plural(len(record.trials), 'trial')}: {', '.join(counts)}"
 
 
 def value_text(record: SearchRecord, value: float) -> str:

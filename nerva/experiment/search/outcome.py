@@ -9,7 +9,7 @@ from nerva.experiment.records.search_record import SearchRecord, Trial
 from nerva.experiment.report.commands import ui_command
 from nerva.experiment.report.files import write_comparison
 from nerva.experiment.report.ranking import load
-from nerva.experiment.report.search import described_trials, value_text
+from nerva.experiment.report.search import value_text
 from nerva.experiment.report.text import plural
 from nerva.experiment.search.search import Search
 
@@ -53,7 +53,7 @@ def write_report(search: Search, record: SearchRecord) -> str:
 def summary(search: Search, record: SearchRecord) -> str:
     """What was searched, the best trial, and how to go on."""
     config = search.config
-    lines = [f"{record.title}, search {record.sweep.id}: {described_trials(record)}"]
+    lines = [f"{record.title}, search {record.sweep.id}: {record.counts}"]
     best = record.best
     if best is None:
         lines.append(f"  best         none: {_reasons(record)}")
