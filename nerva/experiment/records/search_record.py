@@ -73,6 +73,15 @@ class SearchRecord:
         counts = [f"{count} {state}" for state in states if (count := self.count(state))]
         return f"{len(self.trials)} trial{'' if len(self.trials) == 1 else 's'}: {', '.join(counts)}"
 
+    @property
+    def failures(self) -> str:
+        """How many trials failed, with the most frequent reason; "" if none did."""
+        reasons = [trial.reason for trial in self.trials if trial.state == "failed"]
+        if not reasons:
+            return ""
+        most = max(reasons, key=reasons.count)
+        return f"{len(reasons)} of {len(self.trials)} trials failed, {reasons.count(most)} of them because {most}"
+
     def count(self, state: State) -> int:
         """The number of trials in a state."""
         return sum(trial.state == state for trial in self.trials)

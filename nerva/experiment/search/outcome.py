@@ -2,16 +2,14 @@
 
 import shlex
 
-from nerva.errors import NervaError
 from nerva.experiment.records.privacy import private
-from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.search_record import SearchRecord, Trial
 from nerva.experiment.report.commands import ui_command
 from nerva.experiment.report.files import write_comparison
 from nerva.experiment.report.ranking import load
 from nerva.experiment.report.search import value_text
-from nerva.experiment.report.text import plural
 from nerva.experiment.search.search import Search
+from nerva.experiment.sweep.recorded import ended_runs
 
 
 def trial_line(trial: Trial, record: SearchRecord) -> str:
@@ -36,12 +34,7 @@ def write_report(search: Search, record: SearchRecord) -> str:
         NervaError: if no run has ended, or all are damaged.
     """
     config = search.config
-    # Several trials may have the same values.
-    run_ids = dict.fromkeys(trial.run_id for trial in record.trials if trial.run_id and trial.state != "running")
-    folders = [RunFolder.of(config.results_dir, run_id) for run_id in run_ids]
-    folders = [folder for folder in folders if folder.record.exists()]
-    if not folders:
-        raise NervaError(f"no trial of {record.sweep.name} has trained a run to its end: {_reasons(record)}")
+    folders = ended_runs(record, config.results_dir)
     comparison = load(folders, config.title, config.data.note)
     write_comparison(
         comparison, search.results, config.data_dir, sweep_id=record.sweep.id, question=config.question,
@@ -56,7 +49,7 @@ def summary(search: Search, record: SearchRecord) -> str:
     lines = [f"{record.title}, search {record.sweep.id}: {record.counts}"]
     best = record.best
     if best is None:
-        lines.append(f"  best         none: {_reasons(record)}")
+        lines.append(f"  best         none: {record.failures}")
     else:
         overrides = search.space.overrides(best.values)
         lines += [
@@ -79,12 +72,3 @@ def summary(search: Search, record: SearchRecord) -> str:
 
 def _is_elsewhere(search: Search) -> bool:
     return any(override.startswith("results_dir=") for override in search.space.fixed)
-
-
-def _reasons(record: SearchRecord) -> str:
-    """Why trials failed, the most frequent reasons first."""
-    reasons = [trial.reason for trial in record.trials if trial.reason]
-    if not reasons:
-        return "none has ended"
-    most = max(reasons, key=reasons.count)
-    return f"{plural(len(reasons), 'trial')} failed, {reasons.count(most)} of them because {most}"
