@@ -1,8 +1,6 @@
 # `snakemake search` searches for good values, in rounds of as many trials as there are cores. It is not part of `all`.
 if SEARCHING and not SPACE:
-    raise WorkflowError(
-        "a search needs its space, such as --config search='learning_rate.lr=interval(0.001,1)'"
-    )
+    raise WorkflowError("a search needs its space, such as --config search='learning_rate.lr=interval(0.001,1)'")
 
 
 rule search:
@@ -17,7 +15,8 @@ rule search:
     params:
         arguments=shlex.join(
             [
-                f"+experiment={config['experiment']}",
+                # In two parts: Snakemake's lint takes a plus sign after a quote for the composition of a path.
+                "+" f"experiment={config['experiment']}",
                 *map(without_credentials, OVERRIDES),
                 *SPACE,
             ]

@@ -309,7 +309,7 @@ def trials_chart(record: SearchRecord, text: Callable[[SearchRecord, float], str
     )  # fmt: skip
     traces = [
         line,
-        dots("pruned", "pruned", "x-thin-open", "#999999", 8),
+        dots("pruned", "pruned", "x-thin-open", "#777777", 8),
         dots("failed", "failed", "triangle-down", COLOURS[5], 9),
         dots("complete", "complete", "circle", COLOURS[0], 8),
     ]
@@ -317,7 +317,11 @@ def trials_chart(record: SearchRecord, text: Callable[[SearchRecord, float], str
     if record.objective.endswith("accuracy"):
         scale["tickformat"] = _PERCENT
     return _chart(
-        "search-history", traces, 360, xaxis={"title": "trial", "tickformat": "d", "rangemode": "tozero"}, yaxis=scale
+        "search-history",
+        traces,
+        360,
+        yaxis=scale,
+        xaxis={"title": "trial", "tickformat": "d", "range": [-0.5, len(record.trials) - 0.5]},
     )
 
 
