@@ -1,5 +1,6 @@
 """What a search shows: a line for each trial, a summary at the end, and the report."""
 
+import dataclasses
 import shlex
 
 from nerva.experiment.records.privacy import private
@@ -18,7 +19,8 @@ def trial_line(trial: Trial, record: SearchRecord) -> str:
         result = value_text(record, trial.value)
     else:
         result = trial.state + (f" after epoch {len(trial.metrics)}" if trial.state == "pruned" else "")
-    best = record.best
+    # The trials of a round end together.
+    best = dataclasses.replace(record, trials=record.trials[: trial.number + 1]).best
     so_far = f"best {value_text(record, best.value or 0.0)}, trial {best.number}" if best else "none complete yet"
     line = f"trial {trial.number:>3}  {result:<22} ({so_far})  {' '.join(trial.overrides)}"
     return f"{line}: {trial.reason}" if trial.reason else line

@@ -13,6 +13,7 @@ from filelock import Timeout
 from nerva.data.locks import locked
 from nerva.errors import NervaError
 from nerva.experiment.config.composition import Composer
+from nerva.experiment.config.hydra_errors import translated
 from nerva.experiment.config.metrics import metric_of
 from nerva.experiment.config.overrides import check_overrides
 from nerva.experiment.config.schema import Config, Sweep
@@ -67,7 +68,11 @@ class Search:
         size = self.space.grid_size if request.sampler == "grid" else None
         self.trials = min(request.trials or size or _TRIALS, size or request.trials or _TRIALS)
         # Every value is checked before the first trial is trained.
-        examples = [self._point(values) for values in self.space.examples()]
+        try:
+            examples = [self._point(values) for values in self.space.examples()]
+        except NervaError as error:
+            hint = "; an interval of whole numbers is int(interval(…))" if "to Integer" in str(error) else ""
+            raise NervaError(f"{error}{hint}") from None
         self.config = _shared_config(examples)
         objective, metric = objective_of(self.config), metric_of(self.config)
         definition = {
@@ -204,7 +209,8 @@ class Search:
 
     def _point(self, values: Mapping[str, Value]) -> Point:
         overrides = self.space.overrides(values)
-        config, settled = self._composer.configuration(overrides)
+        with translated():
+            config, settled = self._composer.configuration(overrides)
         return Point(config, identify(config), tuple(settled), tuple(overrides))
 
     def _record_sweep(self, record: SearchRecord) -> None:
