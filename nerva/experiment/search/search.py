@@ -147,26 +147,23 @@ class Search:
         launcher = Launcher()
         logged = time.monotonic()
         shown = {trial.number for trial in record.trials if trial.ended}
+
+        def show() -> None:
+            for trial in record.trials:
+                if trial.ended and trial.number not in shown:
+                    shown.add(trial.number)
+                    ended(trial)
+
         try:
             while runs := self._next_round(record):
-                errors: dict[int, BaseException] = {}
-                if self._jobs == 1:
-                    runs[0].train(launcher)
-                else:
-                    errors = train_together(runs, launcher)
-                for run in runs:
-                    if run.trial.number not in errors:
-                        record.trials[run.trial.number] = run.ended()
-                write_search(record, self._path)
-                for trial in record.trials:
-                    if trial.ended and trial.number not in shown:
-                        shown.add(trial.number)
-                        ended(trial)
-                for error in errors.values():
+                errors = self._train(runs, record, launcher)
+                show()
+                for error in errors:
                     raise error
                 if time.monotonic() - logged > _SECONDS_BETWEEN_LOGS:
                     launcher.log()
                     logged = time.monotonic()
+            show()  # trials whose values do not go together were not trained
             shares, unknown = importance(record, self.space)
             record = dataclasses.replace(record, importance=shares, unknown_importance=unknown)
             write_search(record, self._path)
@@ -174,6 +171,19 @@ class Search:
             launcher.log()
         launcher.finish()
         return record
+
+    def _train(self, runs: Sequence[TrialRun], record: SearchRecord, launcher: Launcher) -> list[BaseException]:
+        """Train the trials of a round, and record those that have ended; returns the errors of the others."""
+        errors: dict[int, BaseException] = {}
+        if self._jobs == 1:
+            runs[0].train(launcher)
+        else:
+            errors = train_together(runs, launcher)
+        for run in runs:
+            if run.trial.number not in errors:
+                record.trials[run.trial.number] = run.ended()
+        write_search(record, self._path)
+        return [*errors.values()]
 
     def _next_round(self, record: SearchRecord) -> list[TrialRun]:
         """The trials to train next: those that were interrupted first, and new ones only together with them.
