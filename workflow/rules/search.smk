@@ -1,8 +1,5 @@
 # `snakemake search` searches for good values, in rounds of as many trials as there are cores. It is not part of `all`.
-if SEARCHING and not SPACE:
-    raise WorkflowError("a search needs its space, such as --config search='learning_rate.lr=interval(0.001,1)'")
-
-
+# The space is what `search` names, together with the sweep of the experiment.
 rule search:
     input:
         # ancient: the id of a run depends on the checksum of the data, so the time of the file does not matter.

@@ -54,6 +54,7 @@ def summary(search: Search, record: SearchRecord) -> str:
         lines.append(f"  best         none: {record.failures}")
     else:
         overrides = search.space.overrides(best.values)
+        without_seed = [override for override in overrides if not override.startswith("seed=")]
         lines += [
             f"  best         trial {best.number}, {record.objective} {value_text(record, best.value or 0.0)}",
             f"               {' '.join(best.overrides)}",
@@ -64,6 +65,7 @@ def summary(search: Search, record: SearchRecord) -> str:
         where = [f"results_dir={config.results_dir}"] if _is_elsewhere(search) else []
         lines += [
             f"  train it     {private(shlex.join(['nerva', 'train', *overrides]))}",
+            f"  more seeds   {private(shlex.join(['nerva', 'train', '-m', *without_seed, 'seed=range(1,6)']))}",
             f"  replay it    {private(shlex.join(['nerva', 'replay', best.run_id, *where]))}",
         ]
     lines.append(f"  results      {search.results}/: report.html, trials.csv, leaderboard.csv")
