@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from nerva.experiment.config.metrics import number, percent
 from nerva.experiment.records.search_record import SearchRecord, Trial, Value
 from nerva.experiment.report.plotly_charts import importance_chart, trials_chart
 
@@ -58,9 +59,7 @@ def trials_table(record: SearchRecord) -> pd.DataFrame:
 
 def value_text(record: SearchRecord, value: float) -> str:
     """A value of the objective for people."""
-    if record.objective.endswith("accuracy"):
-        return f"{value:.2%}"
-    return f"{value:.4f}" if 0.1 <= abs(value) < 1000 else f"{value:.4g}"
+    return percent(value) if record.objective.endswith("accuracy") else number(value)
 
 
 def _rank(record: SearchRecord, trial: Trial) -> tuple[bool, float]:

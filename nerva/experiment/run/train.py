@@ -61,7 +61,8 @@ def train(
         overrides: the overrides that gave the configuration, for the record.
         folder: the folder of the run.
         note: a remark for the log.
-        watch: is called after each epoch, also for those before an interruption; not if training diverges.
+        watch: is called after each epoch, also for those before an interruption; not if training diverges or stops
+            early.
 
     Returns:
         The result of the run.
@@ -192,8 +193,8 @@ def _train(
 
 
 def _show(record: EpochRecord, t: Training, watch: Watch | None) -> None:
-    """Show an epoch to the watcher, but not the network before training, nor an epoch with which training diverged."""
-    if watch and record.epoch > 0 and not t.diverged:
+    """Show an epoch to the watcher, but not the network before training, nor anything if training ends anyway."""
+    if watch and record.epoch > 0 and not t.has_ended:
         watch(record)
 
 

@@ -15,11 +15,11 @@ from nerva.errors import NervaError
 from nerva.experiment.config.composition import Composer
 from nerva.experiment.config.hydra_errors import translated
 from nerva.experiment.config.metrics import metric_of
+from nerva.experiment.config.objective import objective_of
 from nerva.experiment.config.overrides import check_overrides
 from nerva.experiment.config.schema import Config, Sweep
 from nerva.experiment.identity.fingerprint import digest
 from nerva.experiment.identity.identify import identify
-from nerva.experiment.records.objective import objective_of
 from nerva.experiment.records.privacy import private
 from nerva.experiment.records.search_record import (
     SearchRecord,

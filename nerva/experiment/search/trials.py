@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
 from nerva.errors import PrunedError
-from nerva.experiment.records.objective import objective_of
+from nerva.experiment.config.objective import objective_of
 from nerva.experiment.records.run_record import RunRecord
 from nerva.experiment.records.search_record import SearchRecord, Trial
 from nerva.experiment.run.run import Children
@@ -40,10 +40,9 @@ class TrialRun:
         if isinstance(self._result, PrunedError):
             return dataclasses.replace(self.trial, state="pruned", metrics=self._metrics, rungs=self._rungs())
         assert self._result is not None
-        epochs = self.point.folder.read_metrics()[1:]
-        metrics = [row[self._metric] for row in epochs if math.isfinite(row[self._metric])]
+        metrics = [row[self._metric] for row in self.point.folder.read_metrics()[1:]]
         objective = objective_of(self.point.config)
-        value = objective.value(self._result)
+        value = self._result.value(objective.name)
         if not math.isfinite(value):
             reason = self._result.reason or f"the run has no finite {objective.name}"
             return dataclasses.replace(self.trial, state="failed", metrics=metrics, reason=reason)

@@ -65,7 +65,7 @@ def test_a_search_that_minimizes() -> None:
     section = search_section(record)
     assert section["best"].number == 0
     assert "less is better" in html(record)
-    assert value_text(record, 0.01234567) == "0.01235"
+    assert value_text(record, 0.01234567) == "0.0123"
 
 
 def test_without_complete_trials_or_importance() -> None:
