@@ -20,6 +20,7 @@ from nerva.experiment.report.text import cut
 
 # How many values of a key have a place of their own in the chart of its effect.
 MOST_VALUES = 40
+_FEW_VALUES = 6  # so many have places of their own even if each has only one run
 _MOST_DOTS = 2000  # samples in the chart of predictions
 _TICKS = 20  # labels on an axis of parallel coordinates
 _LEGEND = 38  # characters per line of a legend: as many as a phone shows
@@ -69,12 +70,14 @@ def curves_chart(learning_curves: LearningCurves) -> str:
 def effect_chart(key: str, values: Sequence[Any], runs: pd.DataFrame, metric: Metric) -> str:
     """The metric of every finished run by the value of a key, and the mean of each value.
 
-    Numbers are at equal distances, if there are few. If there are many, they are on a scale. Of many texts, those with
-    the best means are shown.
+    Numbers are at equal distances, if there are few. If there are many, or each has one run, they are on a scale. Of
+    many texts, those with the best means are shown.
     """
     finished = runs.assign(value=[_plain(value) for value in values])[(runs["status"] == "finished").to_numpy()]
     many = len(set(values)) > MOST_VALUES
-    if many and all(isinstance(value, int | float) for value in values):
+    # A search proposes each number of an interval once.
+    scattered = many or _FEW_VALUES < len(set(values)) == len(values)
+    if scattered and all(isinstance(value, int | float) for value in values):
         return _scatter_chart(key, values, runs, metric)
     order = [_plain(value) for value in ordered(values)]
     means = finished.groupby("value")[metric.name].mean().reindex(order).dropna()
