@@ -3,6 +3,7 @@
 #   snakemake --cores 4
 #   snakemake --cores 4 --config experiment=flagship data=mnist overrides="train.epochs=2 model=small"
 #   snakemake --cores 4 replay
+#   snakemake --cores 4 search --config search="learning_rate.lr=interval(0.001,1) optimizer=momentum,nesterov" trials=40
 #
 # `experiment` names a file in conf/experiment, and `data` one in conf/data. `overrides` are Hydra's, separated by spaces.
 from snakemake.utils import min_version
@@ -17,6 +18,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/track.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/replay.smk"
+include: "workflow/rules/search.smk"
 include: "workflow/rules/progress.smk"
 
 
@@ -28,6 +30,7 @@ localrules:
     track,
     compare,
     replay,
+    search,
 
 
 rule all:

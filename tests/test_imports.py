@@ -18,9 +18,21 @@ import nerva
 PACKAGE = Path(nerva.__file__).parent
 ENGINE = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem not in ("__init__", "__main__"))
 # The engine imports none of these.
-HEAVY = {"hydra", "mlflow", "sympy", "omegaconf", "pandas", "matplotlib", "sklearn", "scipy", "requests", "click"}
+HEAVY = {
+    "optuna",
+    "hydra",
+    "mlflow",
+    "sympy",
+    "omegaconf",
+    "pandas",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "requests",
+    "click",
+}
 # The order of the flow. A room imports from those before it, and from the engine.
-ROOMS = ("paths", "config", "identity", "records", "run", "report", "tracking", "sweep")
+ROOMS = ("paths", "config", "identity", "records", "run", "report", "tracking", "sweep", "search")
 
 
 def name_of(path: Path) -> str:
@@ -94,7 +106,10 @@ def test_rooms_import_from_the_rooms_before_them() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize(("library", "rooms"), [("hydra", {"config", "sweep"}), ("mlflow", {"tracking"})])
+@pytest.mark.parametrize(
+    ("library", "rooms"),
+    [("hydra", {"config", "sweep", "search"}), ("mlflow", {"tracking"}), ("optuna", {"search"})],
+)
 def test_few_rooms_import_a_library(library: str, rooms: set[str]) -> None:
     users = {name for name, found in IMPORTS.items() if any(module.split(".")[0] == library for module in found)}
     assert {room(name) for name in users} == rooms, users
@@ -114,6 +129,12 @@ def test_the_engine_imports_numpy_only(module: str) -> None:
 
 def test_the_help_imports_nothing_heavy() -> None:
     assert not loaded("import nerva.cli") & (HEAVY - {"click"})
+
+
+def test_other_commands_do_not_import_optuna() -> None:
+    modules = "nerva.cli.train, nerva.cli.compare, nerva.experiment.sweep.application, nerva.experiment.report.files"
+    assert "optuna" not in loaded(f"import {modules}")
+    assert "optuna" in loaded("import nerva.experiment.search.command")
 
 
 def test_the_functions_for_python_import_numpy_when_they_are_called() -> None:

@@ -17,6 +17,7 @@ DISK_FULL = 28  # exit code; the pipeline stops at the first one
 VERBS = {
     "train": "Train one run, or a sweep of runs (-m): a Hydra application.",
     "replay": "Train recorded runs again, and compare every metric and every weight.",
+    "search": "Search for good values with Optuna, and prune runs that are not promising.",
     "id": "Show the ids of runs without training them.",
     "data": "List the datasets, or add one from a file.",
     "prepare": "Prepare a dataset.",

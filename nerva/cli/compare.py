@@ -53,10 +53,11 @@ def command(
         # These import matplotlib and plotly, which a table does not need.
         from nerva.experiment.report.files import write_comparison
 
+        searched = [runs.search.command] if runs.search else []
         summary = write_comparison(
             comparison, runs.results, config.data_dir, sweep_id=runs.sweep_id, question=config.question,
-            ui=commands.ui_command(config), commands=commands.sweep_commands(experiment, overrides, config),
-            trusted_imports=frozenset(config.imports),
+            ui=commands.ui_command(config), commands=searched or commands.sweep_commands(experiment, overrides, config),
+            trusted_imports=frozenset(config.imports), search=runs.search,
         )  # fmt: skip
         click.echo(f"\n{summary}", nl=False)
     comparison.require_whole()

@@ -13,6 +13,7 @@ run         training a run: processes, checkpoints, provenance, replay
 report      ranking, statistics, plots and the HTML report
 tracking    MLflow: a view of the records
 sweep       the points of a sweep, and the launcher that trains them
+search      points that Optuna proposes
 """
 
 from typing import TYPE_CHECKING, Any

@@ -26,7 +26,7 @@ from nerva.experiment.sweep.batches import (
     split_into_batches,
 )
 from nerva.experiment.sweep.plan import Plan, read_plan, write_plan
-from nerva.experiment.sweep.planning import load_or_write_plan, plan_experiment
+from nerva.experiment.sweep.planning import load_or_write_plan, plan_experiment, plan_shared
 
 # Jobs use the `nerva` and the Python of this process, even if no environment is activated. Snakemake's own prefix, which
 # stops at the first error, has to be repeated.
@@ -78,15 +78,21 @@ try:
 except WorkflowError as error:
     reason = str(error).partition("\n\n")[0]  # the whole schema follows
     raise WorkflowError(
-        f"--config takes experiment, data, overrides, batch (auto or a number of runs) and sample: {reason}"
+        "--config takes experiment, data, overrides, batch (auto or a number of runs), sample, search, trials, sampler "
+        f"and pruner: {reason}"
     )
 config["overrides"] = restore_quote(config["overrides"])
+# `snakemake search` trains no sweep.
+SEARCHING = "search" in sys.argv
 try:
+    SPACE = split_overrides(restore_quote(config["search"]))
     OVERRIDES = [f"data={config['data']}", *split_overrides(config["overrides"])]
     if not workflow.is_main_process:
         # The process of a job expands no sweep. It needs only the points of its batch, which it reads from another file.
         PLAN_FILE = Path(config["plan"])
         PLAN = read_plan(PLAN_FILE, all_points=False)
+    elif SEARCHING:
+        PLAN, PLAN_FILE = plan_shared(config["experiment"], OVERRIDES, settle=EXECUTING), None
     elif LOOKING:
         PLAN, PLAN_FILE = plan_experiment(config["experiment"], OVERRIDES), None
     else:
@@ -169,6 +175,8 @@ def check_cluster():
         raise WorkflowError(
             "there is no Slurm here: sbatch is not in PATH; call snakemake on a login node of the cluster"
         )
+    if SEARCHING and not workflow.local_exec:
+        raise WorkflowError("a search trains on one machine; call snakemake without the profile of a cluster")
     if not workflow.local_exec and SharedFSUsage.INPUT_OUTPUT not in workflow.storage_settings.shared_fs_usage:
         raise WorkflowError(
             "nerva needs a file system that all nodes share, because the folders of runs are not declared as outputs of "

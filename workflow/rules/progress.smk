@@ -12,13 +12,14 @@ say = partial(logger.info, extra=ON_TERMINAL)
 TERMINAL = ExitStack()
 if EXECUTING and not workflow.output_settings.verbose:
     TERMINAL.enter_context(terse(logger))
-if workflow.is_main_process:
+if workflow.is_main_process and not SEARCHING:
     say(describe(CONFIG.title, len(PLAN.points), KEPT.values(), PLAN.rules))
 
 
 onstart:
     if workflow.is_main_process:
         check_cluster()
+    if workflow.is_main_process and not SEARCHING:
         PLAN.record()
         TERMINAL.enter_context(Progress([(point.folder, point.config) for point in PLAN.points], say))
 
@@ -39,7 +40,9 @@ def end():
 
 onsuccess:
     end()
-    if REPLAYING:
+    if SEARCHING:
+        pass  # the search has printed its results
+    elif REPLAYING:
         print(VERDICTS.read_text(), end="")
     elif workflow.is_main_process and COMPARED["marker"].exists():
         print(COMPARED["summary"].read_text(), end="")

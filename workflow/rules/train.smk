@@ -8,7 +8,7 @@ KEPT = {
 MISSING = [point for point in PLAN.points if point.run_id not in KEPT]
 # Only the main process creates batches. A job of a cluster gets the name of its batch as a wildcard.
 TRAIN_BATCHES = []
-if workflow.is_main_process:
+if workflow.is_main_process and not SEARCHING:
     SIZE = None if config["batch"] == "auto" else config["batch"]
     TRAIN_BATCHES = name_batches(split_into_batches(MISSING, WORKERS, SIZE, ON_CLUSTER), LOGS / "train")
 # The rules that follow take these as inputs, so that they run again if the record of a run changes.

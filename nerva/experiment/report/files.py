@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Literal
 
 from nerva.data.locks import locked
+from nerva.experiment.records.search_record import SearchRecord
 from nerva.experiment.report import plots
 from nerva.experiment.report.curves import curves_table
 from nerva.experiment.report.html import report_html
 from nerva.experiment.report.importance import importance
 from nerva.experiment.report.predictions import Analyst
 from nerva.experiment.report.ranking import Comparison
+from nerva.experiment.report.search import trials_table
 from nerva.experiment.report.statistics import compare_to_best
 from nerva.experiment.report.summary import summary
 from nerva.experiment.report.tables import leaderboard_table, leaderboard_with_runs, write_table
@@ -29,6 +31,7 @@ def write_comparison(
     commands: Sequence[str] = (),
     ui: str = "",
     trusted_imports: frozenset[str] = frozenset(),
+    search: SearchRecord | None = None,
 ) -> str:
     """Write the files of a comparison, each whole or not at all.
 
@@ -45,6 +48,7 @@ def write_comparison(
         commands: the commands that train and compare the sweep.
         ui: how to open the MLflow UI, if the runs are logged.
         trusted_imports: the user-defined modules that may be imported to compute predictions.
+        search: the search that proposed the runs, if there was one. Its trials are written to trials.csv.
 
     Returns:
         The summary.
@@ -62,6 +66,8 @@ def write_comparison(
             write_table(leaderboard_table(comparison, compared), folder / f"leaderboard.{suffix}")
         write_table(curves_table(comparison.curves), folder / "learning_curves.csv")
         write_table(explained.table(), folder / "importance.csv")
+        if search:
+            write_table(trials_table(search), folder / "trials.csv")
         for name, draw in (("learning_curves", plots.comparison_curves), ("leaderboard", plots.ranking)):
             figure = draw(comparison)
             for image in _SUFFIXES:
@@ -69,7 +75,8 @@ def write_comparison(
                     plots.save(figure, temporary, image)
         _write_text(folder / "summary.txt", summed_up)
         analyst = Analyst(data_dir, trusted_imports)
-        _write_text(folder / "report.html", report_html(comparison, analyst, commands, question, compared, explained))
+        report = report_html(comparison, analyst, commands, question, compared, explained, search)
+        _write_text(folder / "report.html", report)
         if sweep_id:
             _write_text(folder / f"compared-{sweep_id}.txt", "".join(f"{x}\n" for x in comparison.runs["run_id"]))
     return summed_up

@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 from nerva.errors import NervaError
 from nerva.experiment.config.metrics import Metric
 from nerva.experiment.records.provenance import Provenance
+from nerva.experiment.records.search_record import SearchRecord
 from nerva.experiment.report import plots
 from nerva.experiment.report.curves import MOST_CURVES
 from nerva.experiment.report.factors import swept_values
@@ -27,6 +28,7 @@ from nerva.experiment.report.plotly_charts import (
 )
 from nerva.experiment.report.predictions import Analyst, RegressionAnalysis
 from nerva.experiment.report.ranking import Comparison
+from nerva.experiment.report.search import search_section
 from nerva.experiment.report.statistics import MOST_TESTED, SIGNIFICANCE, compare_to_best, verdict
 from nerva.experiment.report.text import cut, plural
 
@@ -50,6 +52,7 @@ def report_html(
     question: str = "",
     compared: "pd.DataFrame | None" = None,
     explained: Importance | None = None,
+    search: SearchRecord | None = None,
 ) -> str:
     """The report as the text of an HTML file.
 
@@ -60,6 +63,7 @@ def report_html(
         question: the question that the experiment asks.
         compared: the result of `compare_to_best`, if it was computed before.
         explained: the importance of what was swept, if it was computed before.
+        search: the search that proposed the runs, if there was one.
     """
     # Everything that a user or a record may have written is escaped by the template.
     templates = Environment(loader=PackageLoader("nerva.experiment.report", "."), autoescape=True)
@@ -76,6 +80,7 @@ def report_html(
     return templates.get_template("report.html.j2").render(
         comparison=comparison,
         metric=comparison.metric,
+        search=search_section(search) if search else None,
         question=question or f"A sweep of {plural(len(comparison.runs), 'run')}",
         verdict=verdict(compared, comparison.metric),
         board=compared.head(CONFIGURATIONS).to_dict("records"),

@@ -2,7 +2,7 @@
 
 import html
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from nerva.experiment.config.metrics import Metric
 from nerva.experiment.identity.fingerprint import digest
+from nerva.experiment.records.search_record import SearchRecord, Trial
 from nerva.experiment.report.colours import COLOURS, HIGHLIGHTED, colour_of
 from nerva.experiment.report.curves import Curve, LearningCurves, log_ticks, plotted
 from nerva.experiment.report.factors import ordered
@@ -19,6 +20,7 @@ from nerva.experiment.report.text import cut
 
 # How many values of a key have a place of their own in the chart of its effect.
 MOST_VALUES = 40
+_FEW_VALUES = 6  # so many have places of their own even if each has only one run
 _MOST_DOTS = 2000  # samples in the chart of predictions
 _TICKS = 20  # labels on an axis of parallel coordinates
 _LEGEND = 38  # characters per line of a legend: as many as a phone shows
@@ -68,12 +70,14 @@ def curves_chart(learning_curves: LearningCurves) -> str:
 def effect_chart(key: str, values: Sequence[Any], runs: pd.DataFrame, metric: Metric) -> str:
     """The metric of every finished run by the value of a key, and the mean of each value.
 
-    Numbers are at equal distances, if there are few. If there are many, they are on a scale. Of many texts, those with
-    the best means are shown.
+    Numbers are at equal distances, if there are few. If there are many, or each has one run, they are on a scale. Of
+    many texts, those with the best means are shown.
     """
     finished = runs.assign(value=[_plain(value) for value in values])[(runs["status"] == "finished").to_numpy()]
     many = len(set(values)) > MOST_VALUES
-    if many and all(isinstance(value, int | float) for value in values):
+    # A search proposes each number of an interval once.
+    scattered = many or _FEW_VALUES < len(set(values)) == len(values)
+    if scattered and all(isinstance(value, int | float) for value in values):
         return _scatter_chart(key, values, runs, metric)
     order = [_plain(value) for value in ordered(values)]
     means = finished.groupby("value")[metric.name].mean().reindex(order).dropna()
@@ -264,3 +268,75 @@ def _plain(value: Any) -> str:
 def _wrapped(text: str, width: int) -> str:
     """A text for plotly, in lines of at most `width` characters."""
     return "<br>".join(map(_plain, textwrap.wrap(text, width)))
+
+
+def trials_chart(record: SearchRecord, text: Callable[[SearchRecord, float], str]) -> str:
+    """The value of each trial of a search, in the order of the trials, and the best value so far.
+
+    A pruned trial has no value. It is drawn at its best metric if the objective is that metric, and otherwise at the
+    edge, as failed ones are.
+
+    Args:
+        record: the search, which has a complete trial.
+        text: a value of its objective for people.
+    """
+    complete = [trial for trial in record.trials if trial.state == "complete" and trial.value is not None]
+    best_of = max if record.maximize else min
+    values = [trial.value or 0.0 for trial in complete]
+    edge = min(values) if record.maximize else max(values)
+    comparable = record.objective.endswith(f".{record.metric}")
+
+    def height(trial: Trial) -> float:
+        if trial.value is not None:
+            return trial.value
+        return best_of(trial.metrics) if comparable and trial.metrics else edge
+
+    def dots(name: str, state: str, symbol: str, colour: str, size: int) -> go.Scatter:
+        trials = [trial for trial in record.trials if trial.state == state]
+        hover = [
+            f"trial {trial.number}: "
+            + (text(record, trial.value) if trial.value is not None else f"{state}, {len(trial.metrics)} epochs")
+            + f"<br>{_wrapped(' '.join(trial.overrides), _HOVER)}"
+            for trial in trials
+        ]
+        return go.Scatter(
+            x=[trial.number for trial in trials], y=[height(trial) for trial in trials], mode="markers", name=name,
+            marker={"color": colour, "size": size, "symbol": symbol, "opacity": 0.85}, text=hover,
+            hovertemplate="%{text}<extra></extra>", showlegend=bool(trials),
+        )  # fmt: skip
+
+    so_far = [best_of(values[: index + 1]) for index in range(len(values))]
+    line = go.Scatter(
+        x=[*(trial.number for trial in complete), len(record.trials) - 1], y=[*so_far, so_far[-1]], mode="lines",
+        name="best so far", line={"shape": "hv", "color": COLOURS[1], "width": 2}, hoverinfo="skip",
+    )  # fmt: skip
+    traces = [
+        line,
+        dots("pruned", "pruned", "x-thin-open", "#777777", 8),
+        dots("failed", "failed", "triangle-down", COLOURS[5], 9),
+        dots("complete", "complete", "circle", COLOURS[0], 8),
+    ]
+    scale = {"title": _plain(record.objective)}
+    if record.objective.endswith("accuracy"):
+        scale["tickformat"] = _PERCENT
+    return _chart(
+        "search-history",
+        traces,
+        360,
+        yaxis=scale,
+        xaxis={"title": "trial", "tickformat": "d", "range": [-0.5, len(record.trials) - 0.5]},
+    )
+
+
+def importance_chart(shares: dict[str, float]) -> str:
+    """The importance of each key of a search, as bars."""
+    names = sorted(shares, key=lambda name: shares[name])
+    trace = go.Bar(
+        x=[shares[name] for name in names], y=[_wrapped(name, 26) for name in names], orientation="h",
+        marker={"color": COLOURS[0]}, text=[f"{shares[name]:.0%}" for name in names], textposition="outside",
+        cliponaxis=False, hoverinfo="skip", width=0.6,
+    )  # fmt: skip
+    return _chart(
+        "search-importance", [trace], 90 + 44 * len(names), xaxis={"tickformat": ".0%", "range": [0, 1.08]},
+        yaxis={"type": "category", "showgrid": False},
+    )  # fmt: skip

@@ -6,7 +6,7 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from nerva.data import load_prepared, prepare
 from nerva.data.locks import locked
 from nerva.datasets import checksum
-from nerva.errors import NervaError
+from nerva.errors import NervaError, PrunedError
 from nerva.experiment.config import numerics
 from nerva.experiment.config.schema import Config
 from nerva.experiment.identity import user_modules
@@ -38,8 +38,18 @@ from nerva.utilities import save_dict_to_npz
 
 log = logging.getLogger("nerva.run")
 
+# Sees the metrics of each epoch after the first measurement, and may raise a PrunedError to end the run.
+Watch = Callable[[EpochRecord], None]
 
-def train(config: Config, identity: Identity, overrides: Sequence[str], folder: RunFolder, note: str = "") -> RunRecord:
+
+def train(
+    config: Config,
+    identity: Identity,
+    overrides: Sequence[str],
+    folder: RunFolder,
+    note: str = "",
+    watch: Watch | None = None,
+) -> RunRecord:
     """Train a run in this process, unless it already exists.
 
     A run that was interrupted resumes after its last epoch. A run whose loss stops being finite ends as failed: with
@@ -51,12 +61,15 @@ def train(config: Config, identity: Identity, overrides: Sequence[str], folder: 
         overrides: the overrides that gave the configuration, for the record.
         folder: the folder of the run.
         note: a remark for the log.
+        watch: is called after each epoch, also for those before an interruption; not if training diverges or stops
+            early.
 
     Returns:
         The result of the run.
 
     Raises:
         NervaError: if the data are damaged or can't be obtained.
+        PrunedError: if `watch` raises it. The run then counts as interrupted after its last epoch.
         Interrupted: if a signal ends the run.
     """
     folder.path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +90,7 @@ def train(config: Config, identity: Identity, overrides: Sequence[str], folder: 
             user_modules.texts(config.imports),
         )
         with _logged_to(folder):
-            record = _train(config, identity, arrays, folder, note)
+            record = _train(config, identity, arrays, folder, note, watch)
         folder.write_record(record)
         folder.checkpoint.unlink(missing_ok=True)
     return record
@@ -95,7 +108,14 @@ def existing_run(folder: RunFolder, force: bool) -> RunRecord | None:
     return record
 
 
-def _train(config: Config, identity: Identity, arrays: dict[str, Matrix], folder: RunFolder, note: str) -> RunRecord:
+def _train(
+    config: Config,
+    identity: Identity,
+    arrays: dict[str, Matrix],
+    folder: RunFolder,
+    note: str,
+    watch: Watch | None,
+) -> RunRecord:
     """Train, and write the metrics and the weights."""
     data, t = config.data, build(config, arrays)
     progress, unusable = _Progress(t, folder, config, identity.run_id), ""
@@ -125,9 +145,16 @@ def _train(config: Config, identity: Identity, arrays: dict[str, Matrix], folder
     # loaded every BLAS, so that the limit holds for all. Overflow shows in the metrics of the epoch.
     with threadpool_limits(1), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         try:
+            for record in t.records:
+                _show(record, t, watch)
             for record in t.epochs(config.train.epochs):
                 progress.save()
                 log.info(table_row(record))
+                _show(record, t, watch)
+        except PrunedError:
+            progress.write()
+            log.info("pruned after epoch %d; a command that asks for this run resumes it", t.records[-1].epoch)
+            raise
         except (Interrupted, KeyboardInterrupt):
             then = "resumes there" if progress.saved else "restarts from scratch"
             log.info("interrupted after %s; the same command %s", progress.saved or "no epoch", then)
@@ -165,6 +192,12 @@ def _train(config: Config, identity: Identity, arrays: dict[str, Matrix], folder
     )
 
 
+def _show(record: EpochRecord, t: Training, watch: Watch | None) -> None:
+    """Show an epoch to the watcher, but not the network before training, nor anything if training ends anyway."""
+    if watch and record.epoch > 0 and not t.has_ended:
+        watch(record)
+
+
 # Between two writes of the progress, this many times the duration of the first one passes.
 _PAUSE = 10.0
 
@@ -197,11 +230,12 @@ class _Progress:
         start = time.perf_counter()
         if start < self._next_save:
             return
-        self._write()
+        self.write()
         end = time.perf_counter()
         self._next_save = end + _PAUSE * (end - start)
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Write the checkpoint and the metrics now."""
         if self.resumable:
             try:
                 self.checkpoint.save(self.started, self.times, [vars(resumption) for resumption in self.continued])

@@ -8,17 +8,18 @@ import sys
 from pathlib import Path
 
 from nerva import backends
-from nerva.errors import NervaError
+from nerva.errors import NervaError, PrunedError
 from nerva.experiment.config import numerics
-from nerva.experiment.run.processes import receive_order, when_released
+from nerva.experiment.run.processes import Parent
 from nerva.experiment.run.signals import Interrupted, end_by, interruptible
 
 
 def main() -> None:
     """Carry out the order on standard input."""
-    order, answer = receive_order()
+    parent = Parent()
+    order = parent.order
     numerics.pin(order["mode"], backends.chosen()[0])
-    when_released(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    parent.when_released(lambda: os.kill(os.getpid(), signal.SIGKILL))
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
     logging.getLogger("nerva").setLevel(logging.INFO)
     # The log file of the run has everything; the terminal has what the parent would show.
@@ -31,6 +32,7 @@ def main() -> None:
         from nerva.experiment.records.run_config import from_yaml
         from nerva.experiment.records.run_folder import RunFolder
         from nerva.experiment.run.train import train
+        from nerva.training import EpochRecord
 
         with interruptible():
             config = from_yaml(order["config"])
@@ -44,9 +46,17 @@ def main() -> None:
             if identity.run_id != order["run_id"]:
                 code = " or ".join(["nerva", *config.imports])
                 raise NervaError(f"the code of {code} changed after the run was planned; run the command again")
-            train(config, identity, order["overrides"], RunFolder(Path(order["folder"])), order["note"])
+
+            def watch(epoch: EpochRecord) -> None:
+                if not parent.report(vars(epoch)):
+                    raise PrunedError
+
+            folder, watched = RunFolder(Path(order["folder"])), watch if order["watched"] else None
+            train(config, identity, order["overrides"], folder, order["note"], watched)
+    except PrunedError:
+        pass  # the parent knows
     except (NervaError, OSError) as error:
-        answer(str(error))
+        parent.answer(str(error))
         sys.exit(error.errno if isinstance(error, OSError) and error.errno == errno.ENOSPC else 1)
     except Interrupted as interruption:
         end_by(interruption.signum)

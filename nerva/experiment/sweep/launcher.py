@@ -13,13 +13,14 @@ from contextlib import nullcontext
 
 from tqdm import tqdm
 
-from nerva.errors import DamagedRunsError, NervaError, RunFailedError
+from nerva.errors import DamagedRunsError, NervaError, PrunedError, RunFailedError
 from nerva.experiment.records.privacy import private
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.run_record import RunRecord
 from nerva.experiment.report.text import plural
-from nerva.experiment.run.run import run
+from nerva.experiment.run.run import Children, run
 from nerva.experiment.run.signals import Interrupted
+from nerva.experiment.run.train import Watch
 from nerva.experiment.sweep.plan import Point
 from nerva.experiment.tracking import create_database, track
 from nerva.experiment.tracking.follower import Follower, followed, not_logged
@@ -54,9 +55,9 @@ class Launcher:
                 raises a KeyboardInterrupt instead.
         """
         try:
-            return self._train(point)
+            return self.train(point)
         finally:
-            self._log_waiting()
+            self.log()
 
     def launch_job(self, point: Point) -> RunRecord:
         """Train the run of a point, and return its result.
@@ -88,10 +89,10 @@ class Launcher:
             for number, point in enumerate(points, 1):
                 log.info("%d of %d: %s", number, len(points), private(" ".join(point.asked)))
                 try:
-                    record = self._train(point)
+                    record = self.train(point)
                     # Logging several runs at once costs less than one after another.
                     if time.monotonic() - logged > _SECONDS_BETWEEN_LOGS:
-                        self._log_waiting()
+                        self.log()
                         logged = time.monotonic()
                 except Exception as error:
                     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -105,7 +106,7 @@ class Launcher:
                     if record.failed:
                         diverged.append(point.folder)
         finally:
-            self._log_waiting()
+            self.log()
         raise_if_any(not_trained, diverged, len(points))
 
     def prepare(self, points: Sequence[Point]) -> bool:
@@ -119,11 +120,6 @@ class Launcher:
             tqdm.write(not_logged(str(error)), file=sys.stderr)
         return not self._refused
 
-    def log(self, points: Sequence[Point]) -> None:
-        """Log the runs of points that other processes have trained."""
-        self._waiting += [point for point in points if point.config.tracking.enabled]
-        self._log_waiting()
-
     def finish(self) -> None:
         """Log the runs that the store refused, if it accepts them now."""
         if not self._refused:
@@ -136,16 +132,24 @@ class Launcher:
             return  # it has been reported when the store refused the first time
         print("nerva: the store is available again, and all of these runs are logged now", file=sys.stderr)
 
-    def _train(self, point: Point) -> RunRecord:
-        """Train the run of a point. Once it is not being trained any more, it waits for being logged."""
+    def train(self, point: Point, watch: Watch | None = None, children: Children | None = None) -> RunRecord:
+        """Train the run of a point, unless it already exists. Then it waits for being logged by `log`.
+
+        Args:
+            point: the point.
+            watch: is called after each epoch, and may end the run by a PrunedError; see `run`.
+            children: if given, a child process among these trains the run.
+
+        The result and the errors are those of `run`.
+        """
         config = point.config
         overrides = [override for override in point.overrides if not override.startswith("sweep.")]
         follower = Follower()
         watched = config.tracking.enabled and not self._refused
         try:
             with followed(config, point.folder) if watched else nullcontext(follower) as follower:
-                record = run(config, point.identity, overrides)
-        except (Interrupted, KeyboardInterrupt):
+                record = run(config, point.identity, overrides, watch=watch, children=children)
+        except (Interrupted, KeyboardInterrupt, PrunedError):
             # If another process trains the run, this one has only waited for it.
             trained_here = point.folder.metrics.exists() and not point.folder.is_training()
             if watched and not follower.refused and trained_here:
@@ -157,7 +161,12 @@ class Launcher:
             self._waiting.append(point)
         return record
 
-    def _log_waiting(self) -> None:
+    def log(self, points: Sequence[Point] = ()) -> None:
+        """Log the runs that are waiting, and those of points that other processes have trained.
+
+        If the store refuses, that is said once, and they go on waiting.
+        """
+        self._waiting += [point for point in points if point.config.tracking.enabled]
         if not self._waiting or self._refused:
             return
         try:

@@ -160,6 +160,21 @@ def plan_sweep(overrides: Sequence[str]) -> Plan:
         return _plan(_points(composer, master, expand(master, overrides)), overrides, rules(master))
 
 
+def plan_shared(experiment: str, overrides: Sequence[str], settle: bool) -> Plan:
+    """The plan of what the points of an experiment share: one point, without the sweep.
+
+    Args:
+        experiment: a file of `conf/experiment/`, without its suffix.
+        overrides: Hydra's overrides, none of which is a sweep.
+        settle: as for `plan_command`.
+
+    Raises:
+        NervaError: as `plan_command`.
+    """
+    without_sweep = ["hydra.mode=RUN", "hydra.sweeper.params=null"]
+    return plan_command([f"+experiment={experiment}", *overrides, *without_sweep], multirun=False, settle=settle)
+
+
 def plan_command(overrides: Sequence[str], multirun: bool | None, settle: bool = True) -> Plan:
     """The plan of a call of `nerva train`: that of a sweep if the call is a multirun, and otherwise of one run.
 

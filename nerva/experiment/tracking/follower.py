@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from nerva.errors import NervaError
 from nerva.experiment.paths import python_path
-from nerva.experiment.run.processes import Child, receive_order, when_released
+from nerva.experiment.run.processes import Child, Parent
 from nerva.experiment.tracking import track
 
 if TYPE_CHECKING:
@@ -82,9 +82,10 @@ def followed(config: "Config", folder: "RunFolder") -> Iterator[Follower]:
 
 def main() -> None:
     """In the child process: follow a run until the parent releases this process or ends."""
-    order, answer = receive_order()
+    parent = Parent()
+    order = parent.order
     ended = threading.Event()
-    when_released(ended.set)
+    parent.when_released(ended.set)
     sys.path[:] = order["path"]
 
     from nerva.experiment.config.schema import Sweep
@@ -107,7 +108,7 @@ def main() -> None:
     except (NervaError, OSError) as error:
         # The process that trains the run makes sure that the run is logged later.
         print(not_logged(str(error)), file=sys.stderr)
-        answer(str(error))
+        parent.answer(str(error))
 
 
 if __name__ == "__main__":

@@ -4,18 +4,22 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from nerva.experiment.config.metrics import Metric
 from nerva.experiment.config.schema import Sweep
+from nerva.experiment.records.run_folder import RunFolder
+from nerva.experiment.records.search_record import SearchRecord, read_search, search_path
 from nerva.experiment.records.sweep_record import SweepRecord
 from nerva.experiment.tracking import entities
 from nerva.experiment.tracking.decision import Status
 from nerva.experiment.tracking.store import search_runs
 
 SWEEP_ID = r"[0-9A-Za-z_-]{1,64}"  # it is part of names of files and of MLflow's filters
+PRUNED = "nerva.pruned"  # the tag of a run that a search has given up
 
 
 class SweepParents:
@@ -33,6 +37,7 @@ class SweepParents:
         current: Sweep,
         records: Iterable[SweepRecord],
         metric: Metric,
+        results_dir: Path,
     ) -> None:
         """
         Args:
@@ -42,6 +47,7 @@ class SweepParents:
             current: the sweep whose runs are being logged. Its id is "" if there is none.
             records: the records of the sweeps of the experiment, including the current one.
             metric: the metric by which runs are compared.
+            results_dir: the folder of all results. It has the records of sweeps that are searches.
         """
         self._client = client
         self._experiment_id = experiment_id
@@ -49,6 +55,12 @@ class SweepParents:
         self._current = current
         self._metric = metric
         self._records = {record.sweep.id: record for record in records}
+        self._results_dir = results_dir
+        self._searches = {
+            sweep_id: search
+            for sweep_id in self._records
+            if sweep_id and (search := read_search(search_path(results_dir, title, sweep_id)))
+        }
         self._parents: dict[str, Run] = {}  # by the ids of the sweeps
         for parent in search_runs(client, [experiment_id], "tags.`nerva.sweep.id` != ''"):
             if re.fullmatch(SWEEP_ID, sweep_id := parent.data.tags["nerva.sweep.id"]):
@@ -68,15 +80,30 @@ class SweepParents:
         sweep_ids = {sweep_id for sweep_id, record in self._records.items() if run_id in record.runs}
         if named := sorted({*sweep_ids, self._current.id} - {""}):
             tags["nerva.sweeps"] = entities.short(" ".join(named))
+        return tags | self._search_tags(run_id)
+
+    def _search_tags(self, run_id: str) -> dict[str, str]:
+        """The tags of a run that is a trial: its first number in a search, and whether it was pruned."""
+        trials = [trial for search in self._searches.values() for trial in search.trials if trial.run_id == run_id]
+        if not trials:
+            return {}
+        tags = {"nerva.trial": str(trials[0].number)}
+        # Something else may have completed the run since.
+        ended = RunFolder.of(self._results_dir, run_id).record.exists()
+        if not ended and any(trial.state == "pruned" for trial in trials):
+            tags[PRUNED] = "true"
         return tags
 
     def adopt(self, run: Run) -> None:
         """Let a run that has been logged before belong to the current sweep as well."""
         if not self._current.id:
             return
-        for key, value in self.tags(run.data.tags["nerva.run_id"], run.data.tags.get("mlflow.parentRunId")).items():
+        tags = self.tags(run.data.tags["nerva.run_id"], run.data.tags.get("mlflow.parentRunId"))
+        for key, value in tags.items():
             if run.data.tags.get(key) != value:
                 self._client.set_tag(run.info.run_id, key, value)
+        if PRUNED in run.data.tags and PRUNED not in tags:
+            self._client.delete_tag(run.info.run_id, PRUNED)
 
     def current_parent(self) -> str | None:
         """The id in MLflow of the current sweep's parent, which is created if necessary; None if there is no sweep."""
@@ -106,10 +133,13 @@ class SweepParents:
             for run in search_runs(self._client, [self._experiment_id], f"tags.`nerva.sweeps` LIKE '%{sweep_id}%'")
             if sweep_id in run.data.tags["nerva.sweeps"].split()
         ]
-        self._client.set_tag(run_id, "mlflow.note.content", _description(record, points, run_id, self._metric))
+        search = self._searches.get(sweep_id)
+        description = _description(record, points, run_id, self._metric, search)
+        self._client.set_tag(run_id, "mlflow.note.content", description)
         if record.sweep.name and parent.info.run_name != self._name(record.sweep):
             self._client.update_run(run_id, name=self._name(record.sweep))
-        statuses = {point.info.status for point in points}
+        # A pruned run was ended on purpose.
+        statuses = {point.info.status for point in points if PRUNED not in point.data.tags}
         if Status.RUNNING in statuses:
             self._client.update_run(run_id, Status.RUNNING.value)
             return
@@ -125,7 +155,9 @@ class SweepParents:
         return parent in {run.info.run_id for run in self._parents.values()}
 
 
-def _description(record: SweepRecord, points: list[Run], parent: str, metric: Metric) -> str:
+def _description(
+    record: SweepRecord, points: list[Run], parent: str, metric: Metric, search: SearchRecord | None
+) -> str:
     """The question of a sweep, and its results so far."""
     failed = sum(point.info.status == Status.FAILED for point in points)
     lines = [
@@ -136,6 +168,10 @@ def _description(record: SweepRecord, points: list[Run], parent: str, metric: Me
     if measured:
         value, best = (max if metric.maximize else min)(measured, key=lambda pair: pair[0])
         lines.append(f"best: {best.info.run_name}, {metric.label} {metric.text(value)}")
+    if search:
+        lines.append(entities.short(f"a search by {search.sampler}: {search.counts}"))
+        if search.best:
+            lines.append(entities.short(f"best trial: {search.best.number}, {' '.join(search.best.overrides)}"))
     if elsewhere := sum(point.data.tags.get("mlflow.parentRunId") != parent for point in points):
         lines.append(f"{_count(elsewhere, 'run')} listed under other sweeps, to which they belong as well")
     return "  \n".join(line for line in lines if line)

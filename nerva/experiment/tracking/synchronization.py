@@ -55,7 +55,7 @@ def synchronize(
         records |= {record.sweep.id: record for record in read_sweeps(results_dir, folders) if record.title == title}
         begun = [folder for folder in folders if folder.metrics.exists()]
         metric = _compared_by(begun)
-        sweeps = SweepParents(client, experiment_id, title, sweep, records.values(), metric)
+        sweeps = SweepParents(client, experiment_id, title, sweep, records.values(), metric, results_dir)
         analyst = Analyst(results_dir / "data", frozenset(trusted_imports))
         every = models == "all" or (models == "best" and not sweep.id)
         logger = RunLogger(client, experiment_id, sweeps, analyst, every)

@@ -10,8 +10,9 @@ from nerva.experiment.run.processes import Child
 
 PROGRAM = """
 import os, signal, sys, time
-from nerva.experiment.run.processes import receive_order, when_released
-order, answer = receive_order()
+from nerva.experiment.run.processes import Parent
+parent = Parent()
+order, answer = parent.order, parent.answer
 exec(order["program"])
 """
 
@@ -44,17 +45,31 @@ def test_a_long_order_and_a_long_answer(start) -> None:
 
 
 def test_a_child_is_interrupted(start) -> None:
-    child = start("answer('ready'); os.close(int(sys.argv[1])); time.sleep(1800)")
+    child = start("answer('ready'); time.sleep(1800)")
     assert child.answer() == "ready"
     child.interrupt()
     assert child.wait() == -signal.SIGTERM
 
 
 def test_a_child_notices_that_it_is_released(start) -> None:
-    child = start("when_released(lambda: os._exit(5)); answer('ready'); os.close(int(sys.argv[1])); time.sleep(1800)")
+    child = start("parent.when_released(lambda: os._exit(5)); answer('ready'); time.sleep(1800)")
     assert child.answer() == "ready"
     child.release()
     assert child.wait() == 5
+
+
+def test_a_child_reports_and_gets_replies(start) -> None:
+    program = "parent.when_released(os._exit); answer(str([parent.report(i) for i in range(3)]))"
+    child = start(program)
+    assert child.answer(lambda report: {"twice": 2 * report}) == "[{'twice': 0}, {'twice': 2}, {'twice': 4}]"
+    child.interrupt()
+    child.wait()
+
+
+def test_a_report_of_a_child_that_was_killed_is_not_read(start) -> None:
+    child = start("os.write(int(sys.argv[1]), b'{\"report\": 1'); os.kill(os.getpid(), signal.SIGKILL)")
+    assert child.answer(lambda report: pytest.fail("half of a report")) == ""
+    assert child.wait() == -signal.SIGKILL
 
 
 def test_a_child_that_has_died_before_its_order(start, tmp_path, monkeypatch) -> None:

@@ -12,7 +12,7 @@ from nerva.experiment.config import numerics
 from nerva.experiment.identity.identify import identify
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.run import processes
-from nerva.experiment.run.run import _run_in_child, run
+from nerva.experiment.run.run import ChildRun, run
 from nerva.experiment.run.signals import Interrupted
 from tests.helpers import DIGITS, MINE, USER_DEFINED, Command, configured, failed_plainly, trained
 
@@ -87,7 +87,7 @@ def test_files_in_the_current_folder_are_not_imported(run_command: Command, tmp_
 
 def in_child(*overrides: str) -> None:
     config = configured("numerics=native", *overrides)
-    _run_in_child(config, identify(config), [], RunFolder.of(config.results_dir, "0123456789ab"))
+    ChildRun(config, identify(config), [], RunFolder.of(config.results_dir, "0123456789ab")).result()
 
 
 def test_errors_come_back_from_the_child(results) -> None:
@@ -114,7 +114,7 @@ def test_a_signal_that_ends_the_child_interrupts_the_run(tmp_path, monkeypatch, 
     if early:
         monkeypatch.setattr(processes.subprocess, "Popen", late)
     with pytest.raises(Interrupted, match="SIGTERM"):
-        _run_in_child(config, identity, [], RunFolder.of(config.results_dir, identity.run_id))
+        ChildRun(config, identity, [], RunFolder.of(config.results_dir, identity.run_id)).result()
 
 
 def test_a_child_that_ends_with_an_exit_code(tmp_path, monkeypatch) -> None:
@@ -125,7 +125,7 @@ def test_a_child_that_ends_with_an_exit_code(tmp_path, monkeypatch) -> None:
     identity = identify(config)
     monkeypatch.setattr(sys, "executable", str(failing))
     with pytest.raises(NervaError, match=f"the process that trained {identity.run_id} ended with exit code 7"):
-        _run_in_child(config, identity, [], RunFolder.of(config.results_dir, identity.run_id))
+        ChildRun(config, identity, [], RunFolder.of(config.results_dir, identity.run_id)).result()
 
 
 def test_a_machine_without_portable_numerics(unsupported) -> None:

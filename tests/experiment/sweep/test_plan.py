@@ -11,7 +11,7 @@ import pytest
 from nerva.errors import NervaError
 from nerva.experiment.identity import identify as identify_module
 from nerva.experiment.records.sweep_record import read_sweeps
-from nerva.experiment.sweep.planning import plan_command, plan_experiment, plan_sweep
+from nerva.experiment.sweep.planning import plan_command, plan_experiment, plan_shared, plan_sweep
 from tests.helpers import DIGITS
 
 QUICK = ["+experiment=quick", "data=digits"]
@@ -253,3 +253,10 @@ def test_what_modifies_an_experiment(override: str, modified: bool) -> None:
     plan = plan_experiment("quick", ["data=digits", "optimizer=momentum", "learning_rate.lr=0.1", override])
     assert plan.modified  # by the optimizer
     assert (override in plan.sweep.name) == modified
+
+
+def test_what_the_points_of_an_experiment_share_is_one_point() -> None:
+    shared = plan_shared("quick", ["data=digits", "train.epochs=3"], settle=False)
+    (point,) = shared.points
+    assert (shared.config.title, shared.config.train.epochs, shared.config.seed) == ("digits-quick", 3, 1)
+    assert point.run_id == plan_sweep(["data=digits", "train.epochs=3", "train.batch_size=50"]).points[0].run_id
