@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 
-_SMALLEST_IMAGE = 64  # features; a row of a table with 4 columns is no image
 _SAMPLES = 25
 
 
@@ -143,11 +142,12 @@ def add(
         f"training, {dataset.validation:,} for validation, {dataset.test:,} for testing"
     )
     X = content.arrays["Xtrain"][:_SAMPLES]
-    if X.shape[1] >= _SMALLEST_IMAGE and dataset.task != "regression":
+    if dataset.task != "regression":
         from nerva.experiment.report import plots
+        from nerva.experiment.report.text import cut
 
         names = dataset.class_names or [str(number) for number in range(dataset.classes)]
-        if figure := plots.samples(X, [names[label] for label in content.arrays["Ttrain"][:_SAMPLES]]):
+        if figure := plots.samples(X, [cut(names[label], 14) for label in content.arrays["Ttrain"][:_SAMPLES]]):
             picture = data_dir / f"{dataset.name}-samples.png"
             with whole_or_absent(picture) as temporary:
                 plots.save(figure, temporary, "png")

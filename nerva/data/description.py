@@ -52,6 +52,11 @@ class Dataset:
     target_steps: list[str] = field(default_factory=list)  # what is done with the targets of a regression
     before_steps: list[int] = field(default_factory=list)  # the numbers of training samples and features; nerva sets it
 
+    def stated(self) -> dict[str, Any]:
+        """The values that are not defaults, as nested dictionaries: most keys belong to some sources only."""
+        default = asdict(Dataset())
+        return {key: value for key, value in asdict(self).items() if value != default[key]}
+
     @property
     def outputs(self) -> int:
         """The number of outputs of a network: one for each class or target."""

@@ -14,7 +14,6 @@ from nerva.experiment.config.composition import compose
 from nerva.experiment.config.validation import validate
 from nerva.experiment.identity.canonical import canonical_form
 from nerva.experiment.identity.identify import identify
-from nerva.experiment.report.plots import as_images
 from tests.data.raw_files import put
 
 RNG = np.random.default_rng(1)
@@ -78,6 +77,11 @@ def test_one_hot_columns() -> None:
     arrays["Xtest"][0, 1] = 7
     with pytest.raises(NervaError, match="OneHotEncoder: Found unknown categories"):
         apply_steps(dataset, arrays)
+
+
+def as_images(X: np.ndarray) -> np.ndarray:
+    """Rows with 16 pixels, or with three planes of 16 pixels, as images: N×4×4 or N×4×4×3."""
+    return X.reshape(-1, 4, 4) if X.shape[1] == 16 else X.reshape(-1, 3, 4, 4).transpose(0, 2, 3, 1)
 
 
 def test_augmentation() -> None:

@@ -33,9 +33,9 @@ def to_yaml(config: Config, numerics: str, device: str = "cpu") -> str:
     container = dataclasses.asdict(config)
     container["numerics"]["mode"] = numerics
     container["backend"]["device"] = device
-    del container["data"]["note"]
-    container["data"]["path"] = public_path(config.data.path)
-    container["data"]["mirrors"] = [private(mirror) for mirror in container["data"]["mirrors"]]
+    mirrors = [private(mirror) for mirror in config.data.mirrors]
+    data = dataclasses.replace(config.data, note="", path=public_path(config.data.path), mirrors=mirrors)
+    container["data"] = data.stated()
     return OmegaConf.to_yaml({key: value for key, value in container.items() if key not in _NOT_RECORDED})
 
 

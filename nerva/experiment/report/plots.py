@@ -17,7 +17,6 @@ from nerva.experiment.report.colours import COLOURS, HIGHLIGHTED, colour_of
 from nerva.experiment.report.curves import MOST_CURVES, log_ticks, plotted
 from nerva.experiment.report.predictions import Analysis, RegressionAnalysis
 from nerva.experiment.report.ranking import Comparison
-from nerva.experiment.report.text import cut
 from nerva.matrix_operations import Matrix
 from nerva.utilities import load_dict_from_npz
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 SHOWN = 25
 # How many configurations the plot of the leaderboard shows.
 RANKED = 40
+_SMALLEST_IMAGE = 64  # features
 _LABEL = 45  # characters per line of a configuration's label
 
 
@@ -172,14 +172,10 @@ def predictions(analysis: RegressionAnalysis) -> Figure:
 
 def worst_images(analysis: Analysis) -> Figure | None:
     """The test images that were predicted wrongly by the largest margin; None if there are none."""
-    worst = analysis.worst(SHOWN)
-    images = as_images(analysis.X[worst])
-    if images is None or not len(worst):
-        return None
-    names = [*map(_plain, analysis.names)]
+    worst, names = analysis.worst(SHOWN), analysis.names
     between = " → " if _has_short_names(analysis) else "\n→ "
     labels = [f"{names[analysis.T[n]]}{between}{names[analysis.predicted[n]]}" for n in worst]
-    return _tiles(images, labels, "gray_r", (0.0, 1.0))
+    return samples(analysis.X[worst], labels)
 
 
 def samples(X: Matrix, labels: list[str]) -> Figure | None:
@@ -187,15 +183,16 @@ def samples(X: Matrix, labels: list[str]) -> Figure | None:
 
     Args:
         X: the inputs, one row per sample.
-        labels: the label of each sample.
+        labels: the label of each sample; it may have several lines.
     """
     images = as_images(X)
     if images is None or not len(X):
         return None
-    low, high = float(X.min()), float(X.max())
-    if images.ndim == 4 and high > low:
+    # Pixels are in [0, 1], unless a step of preparation has changed that.
+    low, high = min(0.0, float(X.min())), max(1.0, float(X.max()))
+    if images.ndim == 4:
         images = (images - low) / (high - low)
-    return _tiles(images, [cut(_plain(label), 14) for label in labels], "gray_r", (low, max(high, low + 1e-6)))
+    return _tiles(images, [*map(_plain, labels)], "gray_r", (low, high))
 
 
 def first_layer(folder: RunFolder) -> Figure | None:
@@ -218,8 +215,13 @@ def first_layer(folder: RunFolder) -> Figure | None:
 
 
 def as_images(X: Matrix) -> Matrix | None:
-    """Rows as square images, N×side×side or N×side×side×3; None if they are not."""
+    """Rows as square images, N×side×side or N×side×side×3; None if they are not.
+
+    Rows with fewer than 64 features are taken for those of a table.
+    """
     n, D = X.shape
+    if D < _SMALLEST_IMAGE:
+        return None
     side = math.isqrt(D)
     if side * side == D:
         return X.reshape(n, side, side)

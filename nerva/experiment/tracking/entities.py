@@ -41,7 +41,7 @@ _OF_TRAINING_SET = ("train_loss", *(f"train_{score}" for score in SCORES.values(
 
 def parameters(config: Config) -> list[Param]:
     """The parameters of a configuration, by their dotted names."""
-    values = flat(dataclasses.asdict(config)).items()
+    values = flat(dataclasses.asdict(config) | {"data": config.data.stated()}).items()
     return [Param(name, short(str(value))) for name, value in values if not name.startswith(_NOT_PARAMETERS)]
 
 

@@ -117,7 +117,7 @@ def test_the_same_figure_gives_the_same_file_and_settings_stay() -> None:
 def test_dollar_signs_are_no_mathematics(text) -> None:
     comparison = dataclasses.replace(example_comparison(**{text: [0.9]}), data=text)
     assert svg(plots.ranking(comparison)).endswith(b"</svg>\n")
-    analysis = Analysis(np.zeros((2, 4)), np.array([0, 1]), np.array([[0, 1], [0, 1]]), [text, "b"])
+    analysis = Analysis(np.zeros((2, 64)), np.array([0, 1]), np.array([[0, 1], [0, 1]]), [text, "b"])
     assert svg(plots.confusion(analysis)).endswith(b"</svg>\n")
     images = plots.worst_images(analysis)
     assert images is not None
@@ -148,13 +148,14 @@ def test_the_confusion_matrix_has_its_counts(sweep, sweep_results) -> None:
 
 
 def test_images() -> None:
-    X = np.arange(24).reshape(2, 12)
+    X = np.arange(150).reshape(2, 75)
     images = plots.as_images(X)
     assert images is not None
-    assert images.shape == (2, 2, 2, 3)
-    assert list(images[0, 0, 0]) == [0, 4, 8]  # planes of red, green and blue
-    assert plots.as_images(np.zeros((2, 16))).shape == (2, 4, 4)
-    assert plots.as_images(np.zeros((2, 7))) is None
+    assert images.shape == (2, 5, 5, 3)
+    assert list(images[0, 0, 0]) == [0, 25, 50]  # planes of red, green and blue
+    assert plots.as_images(np.zeros((2, 64))).shape == (2, 8, 8)
+    assert plots.as_images(np.zeros((2, 65))) is None
+    assert plots.as_images(np.zeros((2, 49))) is None, "a row of a table"
 
 
 def test_a_network_without_errors_has_no_worst_images() -> None:
