@@ -8,11 +8,12 @@ import copy
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from typing import Any, cast
 
 import hydra
+import hydra.utils
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
@@ -32,8 +33,11 @@ from nerva.experiment.config.overrides import check_overrides
 from nerva.experiment.config.schema import Config, Request, Sweep
 from nerva.experiment.paths import conf_dir
 
-# Hydra 1.4 has no other behaviour to choose, and warns if it is chosen.
-VERSION_BASE = {"version_base": "1.3"} if version("hydra-core").startswith("1.3") else {}
+# Hydra 1.3 has to be told that it need not behave as earlier versions, and Hydra 1.4 warns if it is told. That version
+# lets a configuration name only those classes, of handlers of log messages and of callbacks, that the program allows.
+_OLD = version("hydra-core").startswith("1.3.")
+VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if _OLD else {}
+WHITELIST: dict[str, Any] = {} if _OLD else {"execution_whitelist": ["nerva.*", "hydra_plugins.*"]}
 
 ConfigStore.instance().store(name="schema", node=Request)
 
@@ -66,7 +70,9 @@ def compose(overrides: Sequence[str], settle: bool = False) -> Config:
 def initialized() -> Iterator[None]:
     """Hydra, initialized with `conf/`; its errors become NervaErrors."""
     folder = str(conf_dir())
-    with translated(), hydra.initialize_config_dir(folder, job_name="nerva", **VERSION_BASE):
+    utils: Any = hydra.utils  # what Hydra 1.3 does not have, has no type there
+    allowed = nullcontext() if _OLD else utils.execution_whitelist(**WHITELIST)
+    with translated(), allowed, hydra.initialize_config_dir(folder, job_name="nerva", **VERSION_BASE):
         yield
 
 

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from nerva.errors import NervaError
 from nerva.experiment.config import numerics
-from nerva.experiment.config.composition import VERSION_BASE, Composer, initialized
+from nerva.experiment.config.composition import VERSION_BASE, WHITELIST, Composer, initialized
 from nerva.experiment.config.objective import objective_of
 from nerva.experiment.config.schema import Sweep
 from nerva.experiment.identity.identify import identify
@@ -86,7 +86,7 @@ def _launched(points: Sequence[Point], overrides: Sequence[str], task: "PointTas
         config = application.compose_config("config", list(overrides), RunMode.MULTIRUN, with_log_configuration=True)
         callbacks = Callbacks(config)
         callbacks.on_multirun_start(config=config, config_name="config")
-        context = HydraContext(config_loader=application.config_loader, callbacks=callbacks)
+        context = HydraContext(config_loader=application.config_loader, callbacks=callbacks, **WHITELIST)
         hydra_launcher = Plugins.instance().instantiate_launcher(context, task, config)
         size = config.hydra.sweeper.max_batch_size or -1  # -1: all at once
         for start in range(0, len(points), size if size > 0 else len(points)):
@@ -179,7 +179,7 @@ def run_hydra(task: RunTask) -> None:
         NervaError: if a key or an option is unknown, or a value is wrong.
         RunFailedError: if a run diverges.
     """
-    hydra.main(config_path=str(conf_dir()), config_name="config", **VERSION_BASE)(task)()
+    hydra.main(config_path=str(conf_dir()), config_name="config", **VERSION_BASE, **WHITELIST)(task)()
     if task.error:
         raise task.error
 
