@@ -7,5 +7,5 @@ statistics.py     intervals, p-values, the verdict    html.py           the repo
 factors.py        what was swept                      tables.py         the leaderboard for files and terminals
 importance.py     what explains the accuracies        summary.py        a few lines of text
 predictions.py    a network on the test set           files.py          all files of a comparison
-commands.py       how to reproduce a sweep
+commands.py       how to reproduce a sweep            search.py         the section about a search
 """

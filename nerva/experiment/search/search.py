@@ -66,7 +66,8 @@ class Search:
         self._jobs = request.jobs
         self.space = read_space(request.overrides)
         size = self.space.grid_size if request.sampler == "grid" else None
-        self.trials = min(request.trials or size or _TRIALS, size or request.trials or _TRIALS)
+        asked = request.trials or size or _TRIALS
+        self.trials = min(asked, size or asked)
         # Every value is checked before the first trial is trained.
         try:
             examples = [self._point(values) for values in self.space.examples()]
@@ -77,7 +78,7 @@ class Search:
         objective, metric = objective_of(self.config), metric_of(self.config)
         definition = {
             "space": {
-                dimension.key: [*dimension.values] or [*(dimension.interval or ())] + ["log"] * dimension.log
+                dimension.key: [dimension.values, dimension.interval, dimension.log]
                 for dimension in self.space.dimensions
             },
             # They determine the configuration, the data and the code.

@@ -22,9 +22,6 @@ from optuna.trial import TrialState, create_trial
 from nerva.experiment.records.search_record import SearchRecord, Trial, Value
 from nerva.experiment.search.space import Dimension, Space
 
-SAMPLERS = ("tpe", "random", "grid")
-PRUNERS = ("none", "median", "halving")
-
 _STATES = {
     "running": TrialState.RUNNING,
     "complete": TrialState.COMPLETE,

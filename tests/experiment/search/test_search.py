@@ -148,6 +148,9 @@ def test_other_definitions_are_other_searches(results) -> None:
         definitions = [
             Request((*FIXED, LR)),
             Request((*FIXED, "learning_rate.lr=interval(0.001,1)")),
+            Request((*FIXED, "train.batch_size=range(10,20)")),
+            Request((*FIXED, "train.batch_size=tag(log,range(10,20))")),
+            Request((*FIXED, "train.batch_size=int(interval(10,19))")),
             Request((*FIXED, LR), sampler="random"),
             Request((*FIXED, LR), pruner="median"),
             Request((*FIXED, LR), seed=2),

@@ -8,7 +8,7 @@ import pytest
 from nerva.experiment.config.schema import Sweep
 from nerva.experiment.records.search_record import SearchRecord, Trial
 from nerva.experiment.search.space import Dimension, Space
-from nerva.experiment.search.study import PRUNERS, SAMPLERS, Judge, importance, propose
+from nerva.experiment.search.study import Judge, importance, propose
 
 SPACE = Space(
     [
@@ -49,7 +49,7 @@ def searched(search: SearchRecord, trials: int, space: Space = SPACE) -> SearchR
     return search
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
 def test_a_search_that_goes_on_proposes_the_same_trials(sampler, tmp_path) -> None:
     from nerva.experiment.records.search_record import read_search, write_search
 
@@ -139,7 +139,6 @@ def test_successive_halving_remembers_its_rungs() -> None:
 
 
 def test_without_a_pruner_nothing_is_pruned() -> None:
-    assert set(PRUNERS) == {"none", "median", "halving"}
     search = record(pruner="none")
     search.trials.extend([complete(number, VALUES, 0.9, (0.9,)) for number in range(9)])
     assert judged(search, [0.0, 0.0]) == [False, False]
