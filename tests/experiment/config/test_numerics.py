@@ -90,7 +90,10 @@ def test_a_command_pins_the_mode_that_it_asks_for(arguments: tuple[str, ...], mo
 def test_a_mode_can_no_longer_be_pinned_after_numpy_is_imported() -> None:
     program = "import numpy; from nerva.experiment.config import numerics as n; n.pin('native'); print(n.pinned())"
     environment = {key: value for key, value in os.environ.items() if key not in numerics._VARIABLES}
-    for changes, mode in (({}, ""), ({"OPENBLAS_NUM_THREADS": "1"}, "native")):
+    one = {"OPENBLAS_NUM_THREADS": "1"}
+    # joblib sets the variables of all libraries in its workers.
+    workers = [(one | {"OMP_NUM_THREADS": "1"}, "native"), (one | {"OMP_NUM_THREADS": "2"}, "")]
+    for changes, mode in (({}, ""), (one, "native"), *workers, (one | {"MKL_CBWR": "1"}, "")):
         result = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment | changes
         )
