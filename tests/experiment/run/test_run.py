@@ -7,14 +7,24 @@ import sys
 
 import pytest
 
-from nerva.errors import NervaError
+from nerva.errors import NervaError, PrunedError
 from nerva.experiment.config import numerics
 from nerva.experiment.identity.identify import identify
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.run import processes
-from nerva.experiment.run.run import ChildRun, run
+from nerva.experiment.run.run import Children, ChildRun, run
 from nerva.experiment.run.signals import Interrupted
-from tests.helpers import DIGITS, MINE, USER_DEFINED, Command, configured, failed_plainly, trained
+from nerva.training import EpochRecord
+from tests.helpers import (
+    DIGITS,
+    MINE,
+    USER_DEFINED,
+    Command,
+    assert_same_results,
+    configured,
+    failed_plainly,
+    trained,
+)
 
 SUPPORTED = pytest.mark.skipif(
     bool(numerics.obstacle()), reason=f"portable numerics are not supported: {numerics.obstacle()}"
@@ -152,3 +162,29 @@ def test_each_run_with_user_defined_modules_has_a_process_of_its_own(run_command
             if json.loads((path.parent / "provenance.json").read_text())["determined_by"]["seed"] == 2
         }
     assert len(weights) == 1
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_run_that_is_pruned_resumes_when_it_is_asked_for(results, apart) -> None:
+    config = configured("train.epochs=4", "model.hidden=[8]")
+    identity, seen = identify(config), []
+
+    def watch(epoch: EpochRecord) -> None:
+        seen.append(epoch)
+        if epoch.epoch == 2:
+            raise PrunedError
+
+    with pytest.raises(PrunedError):
+        run(config, identity, watch=watch, children=Children() if apart else None)
+    folder = RunFolder.of(config.results_dir, identity.run_id)
+    assert [epoch.epoch for epoch in seen] == [1, 2]
+    assert [row["validation_loss"] for row in folder.read_metrics()[1:]] == [epoch.validation_loss for epoch in seen]
+    assert folder.checkpoint.exists()
+    assert not folder.record.exists()
+    # A second watcher sees the epochs before the interruption as well.
+    seen.clear()
+    with pytest.raises(PrunedError):
+        run(config, identity, watch=watch)
+    assert [epoch.epoch for epoch in seen] == [1, 2]
+    assert_same_results(trained(config), trained(config, folder=RunFolder(results / "runs" / "whole")))
+    assert len(folder.read_metrics()) == 5
