@@ -127,6 +127,8 @@ class Composer:
 
     def _with_data(self, config: Config) -> Config:
         """A configuration with the description of its dataset, which may have to be read."""
+        if config.data.source not in READERS and not config.data.steps:
+            return config
         key = repr((config.data, config.results_dir))
         if key not in self._described:
             self._described[key] = settled(describe(config.data, config.data_dir, self._settle))
