@@ -14,6 +14,7 @@ from nerva.data.json_files import read_json
 from nerva.data.locks import locked
 from nerva.data.prepare import Prepared
 from nerva.data.raw import HASTY, fetch, folders, locate, read_checked
+from nerva.data.steps import without_steps
 from nerva.errors import NervaError
 from nerva.utilities import whole_or_absent
 
@@ -90,7 +91,7 @@ def choose(preferred: Dataset, otherwise: str, data_dir: Path) -> AutoChoice:
 
 
 def _choose(preferred: Dataset, otherwise: str, data_dir: Path) -> AutoChoice:
-    if not Prepared.of(preferred, data_dir).exists():
+    if not Prepared.of(without_steps(preferred), data_dir).exists():
         for name, path in locate(preferred, data_dir).items():
             read_checked(path, preferred.files[name])
     if choice := _on_disk(preferred, data_dir):
@@ -106,7 +107,7 @@ def _choose(preferred: Dataset, otherwise: str, data_dir: Path) -> AutoChoice:
 
 def _on_disk(dataset: Dataset, data_dir: Path) -> AutoChoice | None:
     """The choice of a dataset that is on this disk, prepared or as raw files; None if it is not."""
-    prepared = Prepared.of(dataset, data_dir)
+    prepared = Prepared.of(without_steps(dataset), data_dir)
     if prepared.exists():
         return AutoChoice(dataset.name, f"it is prepared in {_relative(prepared.npz)}")
     located = locate(dataset, data_dir)

@@ -74,7 +74,8 @@ def read_provenance(prepared: Prepared) -> Provenance:
 def prepare(dataset: Dataset, data_dir: Path) -> Prepared:
     """Prepare a dataset, unless it is prepared already.
 
-    Inputs become float32 in [0, 1], with one image per row. Labels become int64.
+    Inputs become float32, with one sample per row; pixels are in [0, 1]. Labels become int64, and the targets of a
+    regression float32. A dataset with steps is prepared from the prepared file of the one without.
 
     Args:
         dataset: the dataset.

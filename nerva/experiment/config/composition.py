@@ -138,11 +138,12 @@ class Composer:
 
     def _completed(self, config: Config) -> Config:
         """A configuration with the description of its dataset, which may have to be read, and the loss of its task."""
-        key = repr((config.data, config.results_dir))
-        if key not in self._described:
-            self._described[key] = settled(describe(config.data, config.data_dir, self._settle))
-        # A copy, because the configuration may be changed.
-        config.data = copy.deepcopy(self._described[key])
+        if config.data.source in READERS or config.data.steps:
+            key = repr((config.data, config.results_dir))
+            if key not in self._described:
+                self._described[key] = settled(describe(config.data, config.data_dir, self._settle))
+            # A copy, because the configuration may be changed.
+            config.data = copy.deepcopy(self._described[key])
         if config.loss.get("name") == "auto":
             config.loss = {"name": LOSSES.get(config.data.task, "")}
         return config
