@@ -109,10 +109,10 @@ def test_a_run_that_diverges_does_not_end_the_others(results) -> None:
 def test_a_run_that_can_not_be_trained_does_not_end_the_others(results, monkeypatch, capsys) -> None:
     original = launcher_module.run
 
-    def refuse(config, *arguments):
+    def refuse(config, *arguments, **options):
         if config.seed == 1:
             raise NervaError("there is no memory for it")
-        return original(config, *arguments)
+        return original(config, *arguments, **options)
 
     monkeypatch.setattr(launcher_module, "run", refuse)
     with pytest.raises(NervaError, match="1 of 2 runs could not be trained"):
