@@ -1,9 +1,15 @@
 """`nerva data`."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from nerva.data import Dataset
+    from nerva.data.sources import Content
 
 _SAMPLES = 25
 
@@ -22,10 +28,9 @@ def _list() -> None:
     from nerva.data import Prepared
     from nerva.data.adding import read_description
     from nerva.data.sources import READERS
-    from nerva.experiment.config.composition import compose
     from nerva.experiment.paths import conf_dir, options
 
-    data_dir = compose(["data=digits"]).data_dir
+    data_dir = _data_dir()
     datasets = {name: read_description(conf_dir() / "data" / f"{name}.yaml") for name in options("data")}
     described = {name: d for name, d in datasets.items() if d.features}
     rows = [
@@ -35,7 +40,7 @@ def _list() -> None:
             "task": dataset.task,
             "samples": f"{dataset.train + dataset.test:,}",
             "features": f"{dataset.features:,}",
-            "outputs": f"{dataset.outputs} {'targets' if dataset.targets else 'classes'}",
+            "outputs": dataset.outputs_text,
             "prepared": "yes" if Prepared.of(dataset, data_dir).exists() else "",
         }
         for name, dataset in described.items()
@@ -50,11 +55,11 @@ def _list() -> None:
 @click.option("--name", help="The name of the dataset. Default: that of the file.")
 @click.option("--label", multiple=True, help="The column of a table that is predicted; several for a regression.")
 @click.option("--task", type=click.Choice(["classification", "regression"]), help="Default: by the labels.")
-@click.option("--categorical", multiple=True, help="A column with categories. Columns with texts have them anyway.")
+@click.option("--categorical", multiple=True, help="A column with categories. Columns of texts always are.")
 @click.option("--ignore", multiple=True, help="A column that is not used.")
 @click.option("--missing", multiple=True, help="A text that stands for a missing value, in addition to the usual ones.")
 @click.option("--impute", type=click.Choice(["mean", "median", "most_frequent"]), help="What replaces missing values.")
-@click.option("--size", type=int, default=0, help="Images are resized to so many pixels in both directions.")
+@click.option("--size", type=int, default=0, help="The width and the height to which images are resized.")
 @click.option("--colour", type=click.Choice(["grey", "rgb"]), default="grey", help="Of images.", show_default=True)
 @click.option("--split-seed", type=int, default=0, help="The seed of the choice of test and validation samples.")
 @click.option("--force", is_flag=True, help="Replace the description of a dataset that was added before.")
@@ -78,26 +83,13 @@ def add(
     """
     from dataclasses import replace
 
-    from nerva.data.adding import (
-        as_text,
-        balance,
-        description_file,
-        detected,
-        overview,
-        read_description,
-        source_of,
-    )
-    from nerva.data.describing import describe, file_name
-    from nerva.data.sources import READERS, read
-    from nerva.errors import NervaError
-    from nerva.experiment.config.composition import compose
-    from nerva.experiment.config.validation import check_file_name
+    from nerva.data.adding import add_dataset, as_text, class_counts, overview, read_description, source_of
+    from nerva.data.describing import default_name
     from nerva.experiment.paths import PACKAGE, conf_dir
-    from nerva.whole_files import whole_or_absent
 
     conf, source = conf_dir() / "data", source_of(Path(path).expanduser())
     template = read_description(conf / f"{source}.yaml")
-    chosen = replace(
+    asked = replace(
         template,
         path=path,
         label=list(label) if len(label) > 1 else "".join(label),
@@ -109,50 +101,72 @@ def add(
         colour=colour if source == "images" else "",
         split_seed=split_seed,
     )
-    chosen = replace(chosen, name=name or file_name(chosen))
-    check_file_name("--name", chosen.name)
-    file = conf / f"{chosen.name}.yaml"
-    if file.exists():
-        known = read_description(file)
-        if known.source not in READERS or not known.sha256:
-            raise NervaError(f"{chosen.name} is a dataset, or a kind of data, of nerva itself; choose another --name")
-        if not force:
-            raise NervaError(f"{file} exists already; --force replaces it, or choose another --name")
-    data_dir = compose(["data=digits"]).data_dir
-    chosen = detected(chosen, task or "")
-    if chosen.task != "regression":
-        chosen = replace(chosen, target_steps=[])
-    dataset = describe(chosen, data_dir)
-    content = read(chosen, data_dir)
-    arguments = {"--name": [dataset.name], "--label": label, "--task": [dataset.task], "--categorical": categorical}
-    arguments |= {"--ignore": ignore, "--missing": missing, "--impute": [impute] if impute else []}
-    words = [word for option, values in arguments.items() for value in values for word in (option, value)]
-    if source == "images":
-        words += ["--size", str(size), "--colour", colour]
-    if split_seed:
-        words += ["--split-seed", str(split_seed)]
-    with whole_or_absent(file) as temporary:
-        again = shlex.join(["nerva", "data", "add", path, *words, "--force"])
-        temporary.write_text(description_file(dataset, again), encoding="utf-8")
+    asked = replace(asked, name=name or default_name(asked))
+    file, data_dir = conf / f"{asked.name}.yaml", _data_dir()
+    _check_name(asked.name, file, force)
+    options: dict[str, Sequence[str]] = {
+        "--name": [asked.name],
+        "--label": label,
+        "--task": [task] if task else [],
+        "--categorical": categorical,
+        "--ignore": ignore,
+        "--missing": missing,
+        "--impute": [impute] if impute else [],
+        "--size": [str(size)] if size else [],
+        "--colour": [colour] if source == "images" else [],
+        "--split-seed": [str(split_seed)] if split_seed else [],
+    }
+    words = [word for option, values in options.items() for value in values for word in (option, value)]
+    command_again = shlex.join(["nerva", "data", "add", path, *words, "--force"])
+    dataset, content = add_dataset(asked, task or "", file, data_dir, command_again)
     click.echo(as_text(overview(dataset, content)))
-    click.echo("\n".join(["", *balance(dataset, content)]))
-    kind = f"{dataset.targets} targets" if dataset.task == "regression" else f"{dataset.classes} classes"
+    click.echo("\n".join(["", *class_counts(dataset, content)]))
     click.echo(
-        f"{dataset.task}: {dataset.features:,} features, {kind}; {dataset.train - dataset.validation:,} samples for "
-        f"training, {dataset.validation:,} for validation, {dataset.test:,} for testing"
+        f"{dataset.task}: {dataset.features:,} features, {dataset.outputs_text}; "
+        f"{dataset.train - dataset.validation:,} samples for training, {dataset.validation:,} for validation, "
+        f"{dataset.test:,} for testing"
     )
-    X = content.arrays["Xtrain"][:_SAMPLES]
-    if dataset.task != "regression":
-        from nerva.experiment.report import plots
-        from nerva.experiment.report.text import cut
-
-        names = dataset.class_names or [str(number) for number in range(dataset.classes)]
-        if figure := plots.samples(X, [cut(names[label], 14) for label in content.arrays["Ttrain"][:_SAMPLES]]):
-            picture = data_dir / f"{dataset.name}-samples.png"
-            with whole_or_absent(picture) as temporary:
-                plots.save(figure, temporary, "png")
-            click.echo(f"samples: {picture}")
+    _draw_samples(dataset, content, data_dir / f"{dataset.name}-samples.png")
     click.echo(f"description: {file}")
     if file.is_relative_to(PACKAGE):
         click.echo("It belongs to the installed package: keep a copy, because another version of nerva replaces it.")
     click.echo(f"next: nerva train data={dataset.name}")
+
+
+def _check_name(name: str, file: Path, force: bool) -> None:
+    from nerva.data.adding import read_description
+    from nerva.data.sources import FILES
+    from nerva.errors import NervaError
+    from nerva.experiment.config.validation import check_file_name
+
+    check_file_name("--name", name)
+    if not file.exists():
+        return
+    known = read_description(file)
+    if known.source not in FILES or not known.sha256:
+        raise NervaError(f"{name} is a built-in name; choose another --name")
+    if not force:
+        raise NervaError(f"{file} already exists; --force replaces it, or choose another --name")
+
+
+def _draw_samples(dataset: "Dataset", content: "Content", picture: Path) -> None:
+    """Draw the first samples, if they are images, and say where the picture is."""
+    from nerva.experiment.report import plots
+    from nerva.experiment.report.text import cut
+    from nerva.whole_files import whole_or_absent
+
+    if dataset.task == "regression":
+        return
+    X, T = (content.arrays[name][:_SAMPLES] for name in ("Xtrain", "Ttrain"))
+    names = dataset.class_names or [str(number) for number in range(dataset.classes)]
+    if figure := plots.samples(X, [cut(names[label], 14) for label in T]):
+        with whole_or_absent(picture) as temporary:
+            plots.save(figure, temporary, "png")
+        click.echo(f"samples: {picture}")
+
+
+def _data_dir() -> Path:
+    """The folder of the prepared datasets, as the configuration says. The dataset does not matter."""
+    from nerva.experiment.config.composition import compose
+
+    return compose(["data=digits"]).data_dir

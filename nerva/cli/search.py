@@ -18,7 +18,7 @@ from nerva.experiment.config import numerics
 )  # fmt: skip
 @click.option(
     "--pruner", type=click.Choice(["none", "median", "halving"]), default="none", show_default=True,
-    help="Which runs end early: those below the median, or all but the best quarter (successive halving).",
+    help="Which runs end early: those worse than the median, or all but the best quarter (successive halving).",
 )  # fmt: skip
 @click.option(
     "--sampler-seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True, metavar="N",
@@ -30,7 +30,7 @@ from nerva.experiment.config import numerics
 def command(
     overrides: tuple[str, ...], trials: int | None, sampler: str, pruner: str, sampler_seed: int, jobs: int
 ) -> None:
-    """Search for good values with Optuna. Each trial is a run as any other.
+    """Search for good values with Optuna. Each trial is a run like any other.
 
     OVERRIDES are those of `nerva train`. At least one is a sweep, which is the space of the search:
     optimizer=momentum,nesterov, learning_rate.lr=interval(0.001,1), "train.epochs=range(5,30,5)",

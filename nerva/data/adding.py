@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nerva.data.describing import described
 from nerva.data.description import Dataset
 from nerva.data.json_files import parse_json
-from nerva.data.sources import Content
+from nerva.data.sources import Content, read
 from nerva.data.tables import label_columns, read_frame
 from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix
 from nerva.npz_files import load_dict_from_npz
+from nerva.whole_files import whole_or_absent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +56,32 @@ def source_of(path: Path) -> str:
             return source
     known = ", ".join(suffix for suffixes in kinds.values() for suffix in suffixes)
     raise NervaError(f"{path} has none of the suffixes {known}, and is not a folder of images")
+
+
+def add_dataset(asked: Dataset, task: str, file: Path, data_dir: Path, command_again: str) -> tuple[Dataset, Content]:
+    """Describe a user's data in a file of `conf/data/`, which is written whole or not at all.
+
+    Args:
+        asked: what the user says about the data, and the defaults of their kind.
+        task: the task; "" if it is to be detected.
+        file: the file to write.
+        data_dir: the folder of the prepared datasets.
+        command_again: the command that describes the data again.
+
+    Returns:
+        The description, and what was read.
+
+    Raises:
+        NervaError: if the data can't be read or used; the message says what is wrong where.
+    """
+    asked = detected(asked, task)
+    if asked.task != "regression":
+        asked = replace(asked, target_steps=[])
+    content = read(asked, data_dir)
+    dataset = described(asked, content)
+    with whole_or_absent(file) as temporary:
+        temporary.write_text(description_file(dataset, command_again), encoding="utf-8")
+    return dataset, content
 
 
 def detected(dataset: Dataset, task: str = "") -> Dataset:
@@ -138,7 +166,7 @@ def as_text(table: "pd.DataFrame") -> str:
     return text + (f"\n… and {more:,} more" if more > 0 else "")
 
 
-def balance(dataset: Dataset, content: Content) -> list[str]:
+def class_counts(dataset: Dataset, content: Content) -> list[str]:
     """A bar for each class, by the number of its samples; empty for a regression."""
     if dataset.task == "regression":
         return []
@@ -155,7 +183,7 @@ def balance(dataset: Dataset, content: Content) -> list[str]:
 
 _FIRST = ("name", "title", "source", "path", "task", "label", "categorical", "ignore", "missing", "impute")
 _COMMENTS = {
-    "path": "relative to the folder in which nerva is called, unless it begins with a slash",
+    "path": "relative to the current folder, unless it begins with / or ~",
     "categorical": "columns that become one input per value",
     "missing": "the texts that stand for a missing value",
     "impute": "what replaces missing values: mean, median or most_frequent of the training samples",
@@ -176,9 +204,9 @@ def description_file(dataset: Dataset, command: str) -> str:
     """
     import yaml
 
-    kind = f"{dataset.targets} targets" if dataset.task == "regression" else f"{dataset.classes} classes"
+    samples = f"{dataset.train + dataset.test:,} samples"
     lines = [
-        f"# {dataset.title}: {dataset.train + dataset.test:,} samples with {dataset.features:,} features and {kind}.",
+        f"# {dataset.title}: {samples} with {dataset.features:,} features and {dataset.outputs_text}.",
         f"#   nerva train data={dataset.name}",
         "# If the file changes, it has another checksum, and is refused. Then describe it again:",
         f"#   {command}",

@@ -8,7 +8,7 @@ import numpy as np
 
 from nerva.data.description import Dataset
 from nerva.data.prepare import Prepared, check_unchanged
-from nerva.data.sources import FILES, READERS, read
+from nerva.data.sources import FILES, READERS, Content, read
 from nerva.data.steps import without_steps
 from nerva.datasets import checksum
 
@@ -38,13 +38,17 @@ def describe(dataset: Dataset, data_dir: Path, download: bool = False) -> Datase
         ):
             check_unchanged(dataset, read(dataset, data_dir))
         return dataset
-    content = read(dataset, data_dir, download)
+    return described(dataset, read(dataset, data_dir, download))
+
+
+def described(dataset: Dataset, content: Content) -> Dataset:
+    """A dataset with the description of what was read."""
     X, T = content.arrays["Xtrain"], content.arrays["Ttrain"]
     regression = dataset.task == "regression"
     samples = np.concatenate([T, content.arrays["Ttest"]])
     return replace(
         dataset,
-        name=dataset.name or file_name(dataset),
+        name=dataset.name or default_name(dataset),
         title=dataset.title or Path(dataset.path).name,
         features=X.shape[1],
         classes=0 if regression else int(samples.max()) + 1,
@@ -57,8 +61,8 @@ def describe(dataset: Dataset, data_dir: Path, download: bool = False) -> Datase
     )
 
 
-def file_name(dataset: Dataset) -> str:
-    """A name for a dataset that is a valid name of a file: that of its path, without folders and suffix."""
+def default_name(dataset: Dataset) -> str:
+    """A name for a dataset: that of its file or folder, without characters that a name of a file should not have."""
     stem = Path(dataset.path.rstrip("/")).name
     if dataset.source in ("npz", "csv"):
         stem = Path(stem).stem

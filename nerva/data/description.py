@@ -63,6 +63,12 @@ class Dataset:
         return self.targets if self.task == "regression" else self.classes
 
     @property
+    def outputs_text(self) -> str:
+        """The number of outputs for people, such as `10 classes`."""
+        unit = ("target", "targets") if self.task == "regression" else ("class", "classes")
+        return f"{self.outputs:,} {unit[self.outputs != 1]}"
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of the prepared arrays."""
         targets = (self.targets,) if self.task == "regression" else ()

@@ -60,9 +60,9 @@ def read(dataset: Dataset, data_dir: Path, download: bool = False) -> Content:
     if found.test:
         train, test = rows[: -found.test], rows[-found.test :]
     else:
-        train, test = _split(rows, dataset.test or dataset.test_fraction, stratify, dataset, where, "test")
+        train, test = _split(rows, dataset.test, dataset.test_fraction, stratify, dataset.split_seed, where, "test")
     fitted, validation = _split(
-        train, dataset.validation or dataset.validation_fraction, stratify, dataset, where, "validation"
+        train, dataset.validation, dataset.validation_fraction, stratify, dataset.split_seed, where, "validation"
     )
     X = found.inputs(fitted)
     if X.shape[1] == 0:
@@ -75,25 +75,29 @@ def read(dataset: Dataset, data_dir: Path, download: bool = False) -> Content:
 
 
 def _split(
-    rows: Matrix, part: float, stratify: Matrix | None, dataset: Dataset, where: str, what: str
+    rows: Matrix, number: int, fraction: float, stratify: Matrix | None, seed: int, where: str, what: str
 ) -> tuple[Matrix, Matrix]:
-    """Rows, and those that are split off them at random: a fraction of them, or a number."""
+    """Rows, and those that are split off them at random: a number of them or, if that is 0, a fraction."""
     from sklearn.model_selection import train_test_split
 
-    if not (0 < part < 1 or (part >= 1 and part == int(part))):
-        raise NervaError(f"data.{what}_fraction should be more than 0 and less than 1, not {part:g}")
+    if number < 0:
+        raise NervaError(f"data.{what} should be 0 or more, not {number}")
+    if not (number or 0 < fraction < 1):
+        raise NervaError(f"data.{what}_fraction should be more than 0 and less than 1, not {fraction:g}")
+    if not 0 <= seed < 2**32:
+        raise NervaError(f"data.split_seed should be 0 to {2**32 - 1}, not {seed}")
     try:
         rest, off = train_test_split(
             rows,
-            test_size=part if part < 1 else int(part),
-            random_state=dataset.split_seed,
+            test_size=number or fraction,
+            random_state=seed,
             stratify=None if stratify is None else stratify[rows],
         )
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise NervaError(
             f"{where}: the {what} samples can't be split off {len(rows)} samples: {reason}; "
-            f"data.{what} sets how many there are"
+            f"data.{what} is how many there should be, and data.{what}_fraction which part of them"
         ) from None
     return rest, off
 
@@ -172,10 +176,13 @@ def _read_npz(dataset: Dataset, data_dir: Path, download: bool) -> Unsplit:
     if parts and data["Xtrain"].shape[1:] != data["Xtest"].shape[1:]:
         raise NervaError(f"{path}: the samples of Xtrain and of Xtest have different shapes")
     X, T = (np.concatenate([data[name] for name in names]) for names in zip(*pairs, strict=True))
-    return Unsplit(where, T, _flattened(X), test=len(data["Xtest"]) if parts else 0, origin=f"{where}: arrays of NumPy")
+    return Unsplit(
+        where, T, _flat_inputs(X), test=len(data["Xtest"]) if parts else 0, origin=f"{where}: arrays of NumPy"
+    )
 
 
-def _flattened(X: Matrix) -> Callable[[Matrix], Matrix]:
+def _flat_inputs(X: Matrix) -> Callable[[Matrix], Matrix]:
+    """The inputs of an array, one row per sample. Nothing is fitted."""
     if X.ndim == 4 and X.shape[3] == 3:
         X = X.transpose(0, 3, 1, 2)  # planes of red, green and blue, as in all datasets of nerva
     flat = X.reshape(len(X), -1)
@@ -201,7 +208,7 @@ def _read_sklearn(dataset: Dataset, data_dir: Path, download: bool) -> Unsplit:
         return _bunch(function(), where, origin)
     if not file.exists():
         if not download:
-            raise NervaError(f"{where} is not here yet; `nerva prepare sklearn data.path={name}` downloads it")
+            raise NervaError(f"{where} has not been downloaded; `nerva prepare sklearn data.path={name}` downloads it")
         # scikit-learn keeps its downloads as pickles, which nerva does not open.
         with tempfile.TemporaryDirectory(prefix="nerva-sklearn-") as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of a download that is tried again
@@ -212,7 +219,7 @@ def _read_sklearn(dataset: Dataset, data_dir: Path, download: bool) -> Unsplit:
         found = _bunch(bunch, where, origin)
         save_dict_to_npz(file, {"X": bunch.data, "T": found.T, "names": np.array(found.class_names, dtype=str)})
     data = load_dict_from_npz(file, max_bytes=2**33)
-    return Unsplit(where, data["T"], _flattened(data["X"]), class_names=data["names"].tolist(), origin=origin)
+    return Unsplit(where, data["T"], _flat_inputs(data["X"]), class_names=data["names"].tolist(), origin=origin)
 
 
 def _bunch(bunch: Any, where: str, origin: str) -> Unsplit:
@@ -220,7 +227,7 @@ def _bunch(bunch: Any, where: str, origin: str) -> Unsplit:
     if not (isinstance(X, np.ndarray) and isinstance(T, np.ndarray) and X.dtype.kind in "biuf" and T.dtype.kind != "O"):
         raise NervaError(f"{where} has no matrix of numbers with a target for each sample, so it can't be used")
     names = [str(name) for name in bunch.get("target_names", [])] if T.dtype.kind in "iu" else []
-    return Unsplit(where, T, _flattened(X), class_names=names, origin=origin)
+    return Unsplit(where, T, _flat_inputs(X), class_names=names, origin=origin)
 
 
 # Functions of scikit-learn whose names look like those of datasets.
@@ -247,5 +254,5 @@ FILES = ("npz", "csv", "images")
 
 
 def public_path(path: str) -> str:
-    """A path for a record: one that is relative stays, and of any other only the last name."""
+    """A path for a record: a relative path as it is, and only the last part of an absolute path."""
     return path if not path.startswith(("/", "~")) else Path(path).name

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,10 +18,12 @@ from nerva.errors import NervaError
 from nerva.matrix_operations import Matrix
 from nerva.specifications import Registry
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Step:
-    """A step: what it does with the arrays, and with their numbers of training samples and features."""
+    """A step of preparation: how it changes the arrays, and their numbers of training samples and features."""
 
     # The arrays after the step, given those before it and the number of validation samples.
     apply: Callable[[dict[str, Matrix], int], dict[str, Matrix]]
@@ -155,7 +157,7 @@ def augment(copies: int = 1, shift: int = 0, flip: float = 0.0, seed: int = 1) -
 
     Args:
         copies: how many copies of each image are added.
-        shift: the most pixels by which a copy is shifted in each direction. What becomes free is 0.
+        shift: the largest shift in pixels, in each direction. Pixels without a value become 0.
         flip: the probability that a copy is mirrored, left to right.
         seed: that of the random choices.
     """
@@ -175,7 +177,7 @@ def augment(copies: int = 1, shift: int = 0, flip: float = 0.0, seed: int = 1) -
         X, T = arrays["Xtrain"], arrays["Ttrain"]
         split = len(X) - validation
         rng = np.random.default_rng(seed)
-        changed = [_changed(X[:split], shift, flip, rng) for _ in range(copies)]
+        changed = [_augmented(X[:split], shift, flip, rng) for _ in range(copies)]
         return arrays | {
             "Xtrain": np.concatenate([X[:split], *changed, X[split:]]),
             "Ttrain": np.concatenate([T[:split]] * (1 + copies) + [T[split:]]),
@@ -195,7 +197,7 @@ def _planes(features: int) -> tuple[int, int]:
     )
 
 
-def _changed(X: Matrix, shift: int, flip: float, rng: np.random.Generator) -> Matrix:
+def _augmented(X: Matrix, shift: int, flip: float, rng: np.random.Generator) -> Matrix:
     planes, side = _planes(X.shape[1])
     images = X.reshape(len(X), planes, side, side)
     padded = np.pad(images, ((0, 0), (0, 0), (shift, shift), (shift, shift)))
@@ -219,14 +221,11 @@ def used(dataset: Dataset) -> tuple[list[str], list[str]]:
 
 
 def _canonical(key: str, steps: Sequence[str]) -> list[str]:
-    try:
-        return [STEPS.canonical(step) for step in steps]
-    except NervaError as error:
-        raise NervaError(f"{key}: {error}") from None
+    return _each(key, steps, STEPS.canonical)
 
 
-def settled(dataset: Dataset) -> Dataset:
-    """A dataset with the numbers of training samples and features that its steps give.
+def with_steps(dataset: Dataset) -> Dataset:
+    """A dataset with the numbers of training samples and features as they are after its steps.
 
     Raises:
         NervaError: if a step is unknown or can't be used; the message names the key.
@@ -255,8 +254,13 @@ def without_steps(dataset: Dataset) -> Dataset:
 
 
 def _parsed(key: str, steps: Sequence[str]) -> list[Step]:
+    return _each(key, steps, STEPS.parse)
+
+
+def _each(key: str, steps: Sequence[str], read: Callable[[str], T]) -> list[T]:
+    """What a function reads in the specifications of steps; its errors name the key."""
     try:
-        return [STEPS.parse(step) for step in steps]
+        return [read(step) for step in steps]
     except NervaError as error:
         raise NervaError(f"{key}: {error}") from None
 
@@ -270,8 +274,8 @@ def apply_steps(dataset: Dataset, arrays: dict[str, Matrix]) -> dict[str, Matrix
     for step in _parsed("data.steps", dataset.steps):
         arrays = step.apply(arrays, dataset.validation)
     if used(dataset)[1]:
+        # A step changes X, so the targets take its place. Augmented samples count as training samples.
         targets = {f"X{part}": arrays[f"T{part}"] for part in ("train", "test")}
-        # Augmented samples count as training samples.
         for step in _parsed("data.target_steps", dataset.target_steps):
             targets = step.apply(targets, dataset.validation)
         arrays = arrays | {f"T{part}": targets[f"X{part}"] for part in ("train", "test")}

@@ -4,6 +4,7 @@ import csv
 import difflib
 import math
 import warnings
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,8 +97,7 @@ def _check_names(names: list[str], path: Path) -> None:
             f"{path} has {len(names):,} columns; at most {_MOST_COLUMNS:,} are read from a table. "
             "A matrix of that size belongs in an .npz file, for data=npz"
         )
-    seen: set[str] = set()
-    if duplicates := list(dict.fromkeys(name for name in names if name in seen or seen.add(name))):  # type: ignore[func-returns-value]
+    if duplicates := [name for name, count in Counter(names).items() if count > 1]:
         raise NervaError(f"{path} has several columns with the name {_listed(duplicates)}; rename them")
 
 
@@ -110,7 +110,7 @@ def label_columns(dataset: Dataset, frame: "pd.DataFrame", where: str) -> list[s
     """The names of the columns that are predicted.
 
     Raises:
-        NervaError: if there are none in the table.
+        NervaError: if `data.label` is empty, or names several columns for a classification.
     """
     labels = dataset.label if isinstance(dataset.label, list) else [dataset.label]
     labels = [str(label) for label in labels if str(label)]
@@ -148,8 +148,8 @@ def as_samples(frame: "pd.DataFrame", dataset: Dataset, where: str) -> Unsplit:
         if missing := int(frame[name].isna().sum()):
             row = int(np.argmax(frame[name].isna().to_numpy())) + 1
             raise NervaError(
-                f'{where}: the label "{name}" is missing in {missing:,} of {len(frame):,} rows, first in row {row}; '
-                "remove these rows"
+                f'{where}: the label "{name}" is missing in {missing:,} of {len(frame):,} rows, first in row {row} '
+                "below the names of the columns; remove these rows"
             )
     if unnamed := [name for name in features.columns if not name or name.startswith("Unnamed: ")]:
         raise NervaError(
@@ -163,9 +163,9 @@ def as_samples(frame: "pd.DataFrame", dataset: Dataset, where: str) -> Unsplit:
     if texts := [name for name in numeric if not is_numeric_dtype(features[name])]:
         example = next((value for value in features[texts[0]] if not _is_number(str(value))), "")
         raise NervaError(
-            f'{where}: {_listed(texts)} {"do" if texts[1:] else "does"} not hold numbers (but "{str(example)[:40]}"); '
-            "name such columns in data.categorical for one input per value, in data.ignore to leave them out, "
-            "or the text in data.missing if it stands for a missing value"
+            f"{where}: {_listed(texts)} {'have' if texts[1:] else 'has'} values that are not numbers, such as "
+            f'"{str(example)[:40]}"; name such columns in data.categorical for one input per value, in '
+            "data.ignore to leave them out, or the text in data.missing if it stands for a missing value"
         )
     _check_missing(features, dataset, where)
     for name in categorical:
@@ -270,7 +270,8 @@ def read_openml(dataset: Dataset, data_dir: Path, download: bool) -> Unsplit:
     if not file.exists():
         if not download:
             raise NervaError(
-                f"{where}, is not here yet; `nerva prepare openml data.path={name} data.version={version}` downloads it"
+                f"{where}, has not been downloaded; "
+                f"`nerva prepare openml data.path={name} data.version={version}` downloads it"
             )
         frame = _fetched(name, version, where)
         file.parent.mkdir(parents=True, exist_ok=True)

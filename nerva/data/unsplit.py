@@ -12,7 +12,7 @@ class Unsplit:
 
     where: str  # the name of the source, for messages
     T: Matrix  # labels or targets: numbers or texts, one row per sample
-    inputs: Callable[[Matrix], Matrix]  # the matrix of the inputs, given the rows by which steps are fitted
+    inputs: Callable[[Matrix], Matrix]  # the matrix of the inputs; encodings are fitted on the rows that it is given
     test: int = 0  # how many samples at the end are for testing; 0 if the source does not say
     class_names: Sequence[str] = ()  # in the order of the labels, if the source has them
     origin: str = ""  # in words, for the record

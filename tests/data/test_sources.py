@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nerva.data import Dataset, Prepared, load_prepared, prepare
-from nerva.data.describing import describe, file_name
+from nerva.data.describing import default_name, describe
 from nerva.data.sources import public_path, read
 from nerva.datasets import checksum
 from nerva.errors import NervaError
@@ -171,7 +171,7 @@ def test_paths_in_records(path: str, public: str) -> None:
     ("path", "name"), [("x/a b.npz", "a_b"), ("x/.hidden.npz", "hidden"), ("ä.npz", "npz"), ("x/a.b.npz", "a.b")]
 )
 def test_names_of_files_become_names_of_datasets(path: str, name: str) -> None:
-    assert file_name(npz(Path(path))) == name
+    assert default_name(npz(Path(path))) == name
 
 
 def ragged() -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nerva.data import Dataset, Prepared, load_prepared, prepare
-from nerva.data.steps import STEPS, Step, apply_steps, settled, used, without_steps
+from nerva.data.steps import STEPS, Step, apply_steps, used, with_steps, without_steps
 from nerva.datasets import checksum
 from nerva.errors import NervaError
 from nerva.experiment.config.composition import compose
@@ -29,7 +29,7 @@ def some(train: int = 20, features: int = 16) -> dict[str, np.ndarray]:
 def described(*steps: str, **changes: object) -> Dataset:
     """A dataset with 20 training samples, 5 of them for validation, and 16 features."""
     known = {"name": "a", "features": 16, "classes": 2, "train": 20, "test": 8, "validation": 5, **changes}
-    return settled(Dataset(steps=list(steps), **known))  # type: ignore[arg-type]
+    return with_steps(Dataset(steps=list(steps), **known))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_numbers_that_are_not_finite_are_refused() -> None:
 def test_a_dataset_with_steps_is_prepared_once(dataset, tmp_path) -> None:
     raw = put(tmp_path / "raw" / "tiny")
     plain = prepare(dataset, tmp_path)
-    stepped = settled(replace(dataset, steps=["StandardScaler", "OneHotEncoder([0], [1])"][:1]))
+    stepped = with_steps(replace(dataset, steps=["StandardScaler", "OneHotEncoder([0], [1])"][:1]))
     prepared = prepare(stepped, tmp_path)
     assert prepared != plain
     provenance = json.loads(prepared.provenance.read_text())
@@ -189,7 +189,7 @@ def test_a_dataset_with_steps_is_prepared_once(dataset, tmp_path) -> None:
 
 def test_a_changed_file_with_steps_is_refused(dataset, tmp_path) -> None:
     put(tmp_path / "raw" / "tiny")
-    stepped = settled(replace(dataset, steps=["StandardScaler"]))
+    stepped = with_steps(replace(dataset, steps=["StandardScaler"]))
     prepared = prepare(stepped, tmp_path)
     arrays, _ = load_prepared(stepped, tmp_path)
     np.savez(prepared.npz, **{name: x + (name == "Xtest") for name, x in arrays.items()})

@@ -18,11 +18,11 @@ rule search:
                 *SPACE,
             ]
         ),
-        trials=config["trials"],
+        trials=f"--trials {config['trials']}" if config["trials"] else "",
         sampler=config["sampler"],
         pruner=config["pruner"],
     message:
         f"Searching with {CONFIG.title}"
     shell:
-        "nerva search {params.arguments} --trials {params.trials} --sampler {params.sampler} --pruner {params.pruner}"
+        "nerva search {params.arguments} {params.trials} --sampler {params.sampler} --pruner {params.pruner}"
         " --jobs {threads} 2>&1 | tee {log:q}"

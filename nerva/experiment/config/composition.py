@@ -25,7 +25,7 @@ from nerva.data.auto import AutoChoice, choose, predict
 from nerva.data.describing import describe
 from nerva.data.description import Dataset
 from nerva.data.sources import READERS
-from nerva.data.steps import settled
+from nerva.data.steps import with_steps
 from nerva.errors import NervaError
 from nerva.experiment.config.hydra_errors import did_you_mean, translated
 from nerva.experiment.config.metrics import LOSSES
@@ -141,7 +141,7 @@ class Composer:
         if config.data.source in READERS or config.data.steps:
             key = repr((config.data, config.results_dir))
             if key not in self._described:
-                self._described[key] = settled(describe(config.data, config.data_dir, self._settle))
+                self._described[key] = with_steps(describe(config.data, config.data_dir, self._settle))
             # A copy, because the configuration may be changed.
             config.data = copy.deepcopy(self._described[key])
         if config.loss.get("name") == "auto":

@@ -57,9 +57,9 @@ class Metric:
         """The smallest and the largest possible value."""
         return {"accuracy": (0.0, 1.0), "r2": (-math.inf, 1.0), "loss": (-math.inf, math.inf)}[self.quantity]
 
-    def is_better(self, value: float, other: float, by: float = 0.0) -> bool:
-        """Whether a value is better than another one by more than a difference."""
-        return value > other + by if self.maximize else value < other - by
+    def is_better(self, value: float, other: float, margin: float = 0.0) -> bool:
+        """Whether a value is better than another one by more than a margin."""
+        return value > other + margin if self.maximize else value < other - margin
 
     def text(self, value: float) -> str:
         """A value for people: an accuracy in percent, and others as numbers."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from nerva import backends
 from nerva.data.description import Dataset
-from nerva.data.steps import settled
+from nerva.data.steps import with_steps
 from nerva.errors import NervaError
 from nerva.experiment.config.metrics import SCORES, metric_of, stop_metric_of
 from nerva.experiment.config.numerics import resolve_mode
@@ -133,7 +133,7 @@ def validate_data(data: Dataset) -> None:
             f"data.validation should be 1 to {data.train - 1}, not {data.validation}: "
             f"it is split off the {data.train} training samples, and models are chosen by it"
         )
-    if data.steps and (len(data.before_steps) != 2 or settled(data) != data):
+    if data.steps and (len(data.before_steps) != 2 or with_steps(data) != data):
         raise NervaError(
             f"data.steps do not give data.train={data.train} and data.features={data.features} from "
             f"data.before_steps={data.before_steps}, the numbers of training samples and features before them"

@@ -1,7 +1,7 @@
 """A search and its trials: `results/searches/`, one file per search.
 
-The file is all that a search needs to go on. It is written before the trials of a round are trained, and when they have
-ended, each time whole or not at all. Optuna's study is made of it.
+The file is all that is needed to continue a search. It is written before the trials of a round are trained, and when
+they have ended, each time whole or not at all. Optuna's study is built from it.
 """
 
 from dataclasses import dataclass, field
@@ -30,8 +30,8 @@ class Trial:
     reason: str = ""  # why the trial failed
 
     @property
-    def ended(self) -> bool:
-        """Whether the trial has a result."""
+    def has_ended(self) -> bool:
+        """Whether the trial is complete, pruned or failed."""
         return self.state != "running"
 
     @property

@@ -18,7 +18,7 @@ _SAMPLERS = {
 }
 _PRUNERS = {
     "median": "when its best {metric} so far was worse than the median of the complete trials at the same epoch",
-    "halving": "by successive halving of the {metric}: at each of some epochs, a quarter of the trials goes on",
+    "halving": "by successive halving of the {metric}: at a few epochs, only the best quarter of the trials continues",
 }
 
 

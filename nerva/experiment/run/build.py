@@ -46,7 +46,7 @@ class Training:
         Training ends before that if it diverges, or if the rule of early stopping says so.
         """
         if self.records and self.has_ended:
-            return  # it was interrupted after that
+            return  # it was interrupted before its result was written
         for record in training_epochs(
             self.M, epochs, self.loss, self.learning_rate,
             self.train_loader, self.test_loader, self.validation_loader, self.evaluation_loader,
@@ -64,7 +64,7 @@ class Training:
 
     @property
     def has_ended(self) -> bool:
-        """Whether training ends after the last epoch, however many were asked for."""
+        """Whether training has diverged or stopped early, so that no epoch follows."""
         return self.diverged or self.stopped_early
 
     @property
@@ -85,9 +85,9 @@ class Training:
         return self.records[-1].epoch - best.epoch >= self.stop.patience
 
 
-def _is_better(metric: Metric, record: EpochRecord, other: EpochRecord, by: float = 0.0) -> bool:
-    """Whether an epoch is better than another one by more than a difference."""
-    return metric.is_better(getattr(record, metric.name), getattr(other, metric.name), by)
+def _is_better(metric: Metric, record: EpochRecord, other: EpochRecord, margin: float = 0.0) -> bool:
+    """Whether an epoch is better than another one by more than a margin."""
+    return metric.is_better(getattr(record, metric.name), getattr(other, metric.name), margin)
 
 
 def build(config: Config, arrays: dict[str, Matrix]) -> Training:

@@ -68,12 +68,12 @@ class Child:
             self._stdin.flush()
 
     def interrupt(self) -> None:
-        """Ask the child to end in an orderly way."""
+        """Ask the child to end cleanly."""
         self._process.send_signal(signal.SIGTERM)
 
     def release(self) -> None:
         """Tell the child that this process is done with it."""
-        with suppress(BrokenPipeError):  # of what it did not read
+        with suppress(BrokenPipeError):  # the child ended without reading everything
             self._stdin.close()
 
     def wait(self) -> int:

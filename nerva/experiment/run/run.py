@@ -55,11 +55,11 @@ def run(
         return existing
     numerics.demand(identity.numerics)
     backends.check_installed(identity.backend["name"])
+    # Other libraries read the number of their threads when they are imported.
+    with_numpy = identity.backend["name"] == "numpy" and backends.chosen()[0] == "numpy"
     # The numerics of a process are fixed when NumPy is imported. And a user-defined module may have changed on disk
     # since it was imported here, or may keep values of another run in its variables.
-    # Other libraries read the number of their threads when they are imported.
-    here = children is None and identity.backend["name"] == "numpy" == backends.chosen()[0]
-    if here and numerics.pinned() == identity.numerics and not config.imports:
+    if children is None and with_numpy and numerics.pinned() == identity.numerics and not config.imports:
         return train(config, identity, overrides, folder, watch=watch)
     child = ChildRun(config, identity, overrides, folder, watch)
     if children:
@@ -104,13 +104,13 @@ class ChildRun:
         self._child = Child("nerva.experiment.run.worker", order, environment)
 
     def interrupt(self) -> None:
-        """Ask the child to end in an orderly way. `result` then raises Interrupted."""
+        """Ask the child to end cleanly. `result` then raises Interrupted."""
         self._child.interrupt()
 
     def result(self) -> RunRecord:
         """Wait for the end of the child, and return the result of the run. The errors are those of `run`."""
         try:
-            failure = self._child.answer(self._goes_on)
+            failure = self._child.answer(self._continues)
         except BaseException:
             self._child.interrupt()
             raise
@@ -128,8 +128,8 @@ class ChildRun:
             raise self._pruned
         return self._folder.read_record()
 
-    def _goes_on(self, epoch: dict[str, Any]) -> bool:
-        """Show an epoch that the child reports to the watcher; returns whether the run goes on."""
+    def _continues(self, epoch: dict[str, Any]) -> bool:
+        """Pass an epoch of the child to the watcher, and return whether the run continues."""
         assert self._watch is not None
         try:
             self._watch(EpochRecord(**epoch))
@@ -154,7 +154,7 @@ class Children:
                 run.interrupt()
 
     def interrupt(self) -> None:
-        """Ask all children to end in an orderly way."""
+        """Ask all children to end cleanly."""
         with self._lock:
             self._interrupted = True
             for run in self._runs:

@@ -34,18 +34,18 @@ def run_search(request: Request, say: Callable[[str], object]) -> None:
             say(f"{search.space.seed_left_out} of the experiment is left out: all trials have the seed {seed}")
         with search.opened() as record:
             prepare(search.config.data, search.config.data_dir)
-            done = sum(trial.ended for trial in record.trials)
+            done = sum(trial.has_ended for trial in record.trials)
             if record.trials:
                 say(f"search {record.sweep.id} continues after {done} trials")
             # In a terminal (None), a bar below the lines.
             with tqdm(total=search.trials, initial=done, unit="trial", leave=False, disable=None) as bar:
 
-                def ended(trial: Trial) -> None:
+                def report(trial: Trial) -> None:
                     tqdm.write(printable_line(trial_line(trial, record)), file=sys.stdout)
                     bar.update()
 
                 try:
-                    record = search.run(record, ended)
+                    record = search.run(record, report)
                 except Interrupted:
                     tqdm.write("the same command continues this search", file=sys.stdout)
                     raise

@@ -53,10 +53,10 @@ class Request:
 
 
 class Search:
-    """A search that goes on. Hydra has to be initialized."""
+    """A search that can be started or continued. Hydra has to be initialized."""
 
     def __init__(self, request: Request) -> None:
-        """Read the space, and find the search to which it belongs. Nothing is written.
+        """Read the space, and compute the id of the search. Nothing is written.
 
         Raises:
             NervaError: if the space is not valid, or one of its values is not.
@@ -129,12 +129,12 @@ class Search:
                 f"another process is working on this search, {self._path}; wait until it ends, or interrupt it"
             ) from None
 
-    def run(self, record: SearchRecord, ended: Callable[[Trial], object]) -> SearchRecord:
+    def run(self, record: SearchRecord, report: Callable[[Trial], object]) -> SearchRecord:
         """Train the trials that are missing, and write the record whenever trials begin or end.
 
         Args:
             record: the record so far. Trials are added to it.
-            ended: is called with each trial that has ended.
+            report: is called with each trial that has ended.
 
         Returns:
             The record with the importance of the keys.
@@ -147,24 +147,24 @@ class Search:
         """
         launcher = Launcher()
         logged = time.monotonic()
-        shown = {trial.number for trial in record.trials if trial.ended}
+        shown = {trial.number for trial in record.trials if trial.has_ended}
 
         def show() -> None:
             for trial in record.trials:
-                if trial.ended and trial.number not in shown:
+                if trial.has_ended and trial.number not in shown:
                     shown.add(trial.number)
-                    ended(trial)
+                    report(trial)
 
         try:
             while runs := self._next_round(record):
                 errors = self._train(runs, record, launcher)
                 show()
-                for error in errors:
-                    raise error
+                if errors:
+                    raise errors[0]
                 if time.monotonic() - logged > _SECONDS_BETWEEN_LOGS:
                     launcher.log()
                     logged = time.monotonic()
-            show()  # trials whose values do not go together were not trained
+            show()  # trials whose values give no valid configuration were not trained
             shares, unknown = importance(record, self.space)
             record = dataclasses.replace(record, importance=shares, unknown_importance=unknown)
             write_search(record, self._path)
@@ -182,26 +182,26 @@ class Search:
             errors = train_together(runs, launcher)
         for run in runs:
             if run.trial.number not in errors:
-                record.trials[run.trial.number] = run.ended()
+                record.trials[run.trial.number] = run.result()
         write_search(record, self._path)
         return [*errors.values()]
 
     def _next_round(self, record: SearchRecord) -> list[TrialRun]:
-        """The trials to train next: those that were interrupted first, and new ones only together with them.
+        """The trials to train next. Interrupted trials come first, and new ones are added only to fill their round.
 
-        The rounds are the same whether a search was interrupted or not.
+        The rounds are therefore those of a search that was not interrupted.
         """
         while True:
             known = len(record.trials)
-            first = next((trial.number for trial in record.trials if not trial.ended), known)
+            first = next((trial.number for trial in record.trials if not trial.has_ended), known)
             end = min((first // self._jobs + 1) * self._jobs, self.trials)
             for _ in range(known, end):
                 record.trials.append(self._new_trial(record))
-            running = [trial for trial in record.trials[first:end] if not trial.ended]
+            running = [trial for trial in record.trials[first:end] if not trial.has_ended]
             if len(record.trials) > known:
                 write_search(record, self._path)
                 self._record_sweep(record)
-            # All new trials may have failed already, because their values do not go together.
+            # All new trials may have failed already, because their values give no valid configuration.
             if running or end >= self.trials:
                 return [self._trial_run(trial, record) for trial in running]
 

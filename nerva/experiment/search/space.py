@@ -17,9 +17,10 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from nerva.errors import NervaError
 from nerva.experiment.records.search_record import Value
+from nerva.experiment.sweep.expansion import differences_from_grid
 
 _MOST_VALUES = 10_000  # of one key
-_DIGITS = 4  # to which a real number is rounded, so that people can read and type it
+_DIGITS = 4  # that a real number keeps, relative to the width of its interval: people can read and type it
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,19 @@ def read_space(overrides: Sequence[str]) -> Space:
     A sweep over seeds that the experiment has is left out: all trials have one seed.
 
     Raises:
-        NervaError: if nothing is swept, a seed is, or a sweep has no values or too many.
+        NervaError: if nothing is swept, a seed is, a sweep has no values or too many, or the configuration has seeds,
+            sweep.zip, sweep.where or sweep.grids.
     """
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())
     asked = parser.parse_overrides(list(overrides))
     single = [str(override.input_line) for override in asked if not override.is_sweep_override()]
     composed = hydra.compose("config", single, return_hydra_config=True)
     params = [f"{key}={value}" for key, value in (composed.hydra.sweeper.params or {}).items()]
+    if differences := differences_from_grid(composed):
+        raise NervaError(
+            f"{'; '.join(differences)}: seeds, sweep.zip, sweep.where and sweep.grids say which points a sweep has, "
+            "but a search proposes its points; leave them out"
+        )
     of_experiment = parser.parse_overrides(params)
     seed_left_out = ""
     for override in asked:
@@ -184,4 +191,4 @@ def _check_count(values: Sequence[object], text: str) -> None:
     if not values:
         raise NervaError(f"{text} has no values")
     if len(values) > _MOST_VALUES:
-        raise NervaError(f"{text} has more than {_MOST_VALUES:,} values, which is the most; use an interval")
+        raise NervaError(f"{text} has more values than the limit of {_MOST_VALUES:,}; use an interval")

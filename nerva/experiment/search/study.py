@@ -1,4 +1,4 @@
-"""Optuna's study of a search. It is made of the recorded trials whenever it is needed, and is never stored.
+"""Optuna's study of a search. It is built from the recorded trials whenever it is needed, and never stored.
 
 A proposal is therefore a function of the record: a search that was killed proposes what an uninterrupted one does. The
 same holds for pruning. It sees only trials that have ended and are recorded: which of the trials that run at the same
@@ -31,14 +31,14 @@ _STATES = {
 _RUNG = "completed_rung_"  # the beginning of the attributes by which Optuna notes the rungs of successive halving
 _FEWEST_TRIALS = 10  # with fewer, an estimate of the importance is mostly noise
 
-_LOCK = threading.RLock()  # Python's filters of warnings belong to all threads
+_LOCK = threading.RLock()  # the filters of warnings are global
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def _quiet(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function keep to itself what Optuna would tell a programmer."""
+    """Silence Optuna's log and its warnings, which are for programmers, during the calls of a function."""
 
     @functools.wraps(function)
     def quiet(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -75,7 +75,7 @@ class Judge:
             trial: the trial, which is running.
         """
         self._sign = _sign(record)
-        ended = [other for other in record.trials if other.ended]
+        ended = [other for other in record.trials if other.has_ended]
         self._study = _study(record, space, ended, RandomSampler(seed=0), _pruner(record.pruner))
         self._study.enqueue_trial(trial.values)
         self._trial = self._study.ask(_distributions(space))

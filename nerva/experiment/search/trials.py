@@ -35,8 +35,8 @@ class TrialRun:
         except PrunedError as error:
             self._result = error
 
-    def ended(self) -> Trial:
-        """The trial with its result."""
+    def result(self) -> Trial:
+        """The trial with its result. The run has been trained, or was pruned."""
         if isinstance(self._result, PrunedError):
             return dataclasses.replace(self.trial, state="pruned", metrics=self._metrics, rungs=self._rungs())
         assert self._result is not None
@@ -46,20 +46,19 @@ class TrialRun:
         if not math.isfinite(value):
             reason = self._result.reason or f"the run has no finite {objective.name}"
             return dataclasses.replace(self.trial, state="failed", metrics=metrics, reason=reason)
-        # The judge has not seen the epochs of a run that already existed.
+        # The judge has not seen the epochs of a run that already existed. It notes the rungs of successive halving.
         for metric in metrics[len(self._metrics) :]:
             self._prunes(metric)
-        return dataclasses.replace(
-            self.trial, state="complete", value=value, metrics=self._metrics or metrics, rungs=self._rungs()
-        )
+        return dataclasses.replace(self.trial, state="complete", value=value, metrics=metrics, rungs=self._rungs())
 
     def _watch(self, epoch: EpochRecord) -> None:
-        """Prune the run, if the judge says so. After the last epoch nothing is saved by that."""
+        """Prune the run, if the judge says so. After the last epoch, pruning would save no time."""
         prunes = self._prunes(getattr(epoch, self._metric))
         if prunes and epoch.epoch < self.point.config.train.epochs:
             raise PrunedError
 
     def _prunes(self, metric: float) -> bool:
+        """Show the metric of the next epoch to the judge, and return its decision."""
         if self._judge is None:
             return False
         self._metrics.append(metric)
@@ -70,13 +69,13 @@ class TrialRun:
 
 
 def train_together(runs: Sequence[TrialRun], launcher: Launcher) -> dict[int, BaseException]:
-    """Train trials at the same time, each in a process of its own.
+    """Train trials at the same time, each in a separate process.
 
     Returns:
         The errors of trials that could not be trained, by their numbers. The others have ended.
 
     Raises:
-        Interrupted: if a signal ends this process. All children have then ended in an orderly way.
+        Interrupted: if a signal ends this process. All children have then ended cleanly.
     """
     children = Children()
     with ThreadPoolExecutor(len(runs)) as pool:

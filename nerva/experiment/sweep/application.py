@@ -13,10 +13,10 @@ from nerva.errors import NervaError
 from nerva.experiment.config.hydra_errors import translated
 from nerva.experiment.config.overrides import check_overrides
 from nerva.experiment.run.signals import Interrupted
-from nerva.experiment.sweep.jobs import RunTask, launch_jobs, run_hydra, run_search
+from nerva.experiment.sweep.jobs import RunTask, launch_jobs, run_hydra, run_sweeper
 from nerva.experiment.sweep.launcher import Launcher
 from nerva.experiment.sweep.plan import Plan
-from nerva.experiment.sweep.planning import SearchError, plan_command
+from nerva.experiment.sweep.planning import SweeperError, plan_command
 from nerva.experiment.sweep.progress import Progress
 
 
@@ -36,8 +36,8 @@ def run_application(arguments: Sequence[str]) -> None:
     with translated():
         try:
             plan = _plan(arguments)
-        except SearchError as search:
-            run_search(search)
+        except SweeperError as chosen:
+            run_sweeper(chosen)
             return
         # A single run that needs more of Hydra than its configuration is a job of Hydra as well.
         if plan is None or not (plan.job_logging or plan.sweep.id):

@@ -35,7 +35,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(overrides))
 
 
-def rules(master: DictConfig) -> tuple[str, ...]:
+def differences_from_grid(master: DictConfig) -> tuple[str, ...]:
     """How a sweep differs from a grid, in words; nothing if it does not.
 
     Args:
@@ -149,7 +149,8 @@ def _effective(overrides: Sequence[Override], master: DictConfig) -> list[Overri
         if override.key_or_group == "seed":
             if override.is_sweep_override():
                 raise NervaError(
-                    f"{override.input_line} and seeds={master.seeds} are both seeds; seeds needs one first seed, seed=1"
+                    f"{override.input_line} and seeds={master.seeds} both set seeds; leave one out, or give one first "
+                    "seed, such as seed=1"
                 )
             first = override.value()
     if type(first) is not int:
@@ -168,10 +169,10 @@ def _axes(overrides: Sequence[Override], request: SweepRequest, most: int) -> li
     groups = _groups(request, {o.key_or_group: o.get_key_element() for o in overrides if o.is_sweep_override()}, sizes)
     size = 1
     for key, count in sizes.items():
-        # Values that go together count once. Without values there are no points, and the next key still counts.
+        # Values that go together count once. A key without values counts as one, so that the others are still limited.
         size *= max(1, count) if groups.get(key, [key])[0] == key else 1
         if size > most:
-            raise NervaError(f"with {key}, the sweep has more than {_MOST_POINTS:,} points, which is the most")
+            raise NervaError(f"with {key}, the sweep has more points than the limit of {_MOST_POINTS:,}")
     values = {override.get_key_element(): _values(override) for override in overrides}
     grouped = [groups.get(key, [key]) for key in values]
     return [
@@ -192,7 +193,7 @@ def _groups(request: SweepRequest, swept: dict[str, str], sizes: dict[str, int])
     groups: dict[str, list[str]] = {}
     for keys in request.zip:
         if unknown := [key for key in keys if key not in swept]:
-            raise NervaError(f"sweep.zip: {unknown[0]} is not swept, so that no values of it can go with others")
+            raise NervaError(f"sweep.zip: {unknown[0]} is not swept; give it a list of values")
         group = [swept[key] for key in keys]
         for key in group:
             if key in groups or group.count(key) > 1:
@@ -205,7 +206,7 @@ def _groups(request: SweepRequest, swept: dict[str, str], sizes: dict[str, int])
 
 
 def _count(override: Override) -> int:
-    """The number of values of a sweep, as far as it matters: Hydra would keep all of them in memory."""
+    """The number of values of a sweep, counted up to the limit: Hydra would keep all of them in memory."""
     sweep = override.value()
     choices: Iterable[Any] = ()
     if isinstance(sweep, RangeSweep):

@@ -33,11 +33,11 @@ from nerva.experiment.paths import conf_dir
 from nerva.experiment.records.privacy import private, without_credentials
 from nerva.experiment.records.run_folder import RunFolder
 from nerva.experiment.records.sweep_record import read_sweeps, record_sweep
-from nerva.experiment.sweep.expansion import rules
+from nerva.experiment.sweep.expansion import differences_from_grid
 from nerva.experiment.sweep.launcher import Launcher, raise_if_any
 from nerva.experiment.sweep.logged_sweeps import log_sweeps
 from nerva.experiment.sweep.plan import Plan, Point, with_credentials
-from nerva.experiment.sweep.planning import SearchError
+from nerva.experiment.sweep.planning import SweeperError
 from nerva.experiment.tracking import create_database
 from nerva.experiment.tracking.follower import not_logged
 
@@ -88,9 +88,9 @@ def _launched(points: Sequence[Point], overrides: Sequence[str], task: "PointTas
         callbacks.on_multirun_start(config=config, config_name="config")
         context = HydraContext(config_loader=application.config_loader, callbacks=callbacks, **WHITELIST)
         hydra_launcher = Plugins.instance().instantiate_launcher(context, task, config)
-        size = config.hydra.sweeper.max_batch_size or -1  # -1: all at once
-        for start in range(0, len(points), size if size > 0 else len(points)):
-            batch = points[start : start + size] if size > 0 else points
+        size = config.hydra.sweeper.max_batch_size or len(points)
+        for start in range(0, len(points), size):
+            batch = points[start : start + size]
             jobs = [[without_credentials(o) for o in point.asked if not is_hydra(o)] for point in batch]
             try:
                 returned = hydra_launcher.launch(jobs, initial_job_idx=start)
@@ -162,7 +162,7 @@ class RunTask:
 
     def _objective(self, cfg: DictConfig) -> float:
         point = _point(cfg, self.sweep)
-        if found := rules(cfg):
+        if found := differences_from_grid(cfg):
             raise NervaError(
                 f"{'; '.join(found)}: seeds, sweep.zip, sweep.where and sweep.grids need Hydra's basic sweeper, and "
                 "a configuration in conf/"
@@ -184,22 +184,22 @@ def run_hydra(task: RunTask) -> None:
         raise task.error
 
 
-def run_search(search: SearchError) -> None:
-    """Let a sweeper of Hydra choose points, and train them. The sweep is recorded as its trials come.
+def run_sweeper(chosen: SweeperError) -> None:
+    """Let a sweeper of Hydra choose points, and train them. The sweep is recorded while it runs.
 
     Raises:
         NervaError: if an override is wrong, a run can't be trained, or the sweeper gives up.
         RunFailedError: if runs diverged. The sweeper may have gone on without their objectives.
     """
-    task = RunTask(search.sweep, deferred=search.parallel)
-    config = search.config
+    task = RunTask(chosen.sweep, deferred=chosen.parallel)
+    config = chosen.config
     try:
-        if search.parallel and config.tracking.enabled:
+        if chosen.parallel and config.tracking.enabled:
             _report_refusal(lambda: create_database(config.tracking.uri, config.results_dir))
         run_hydra(task)
     finally:
-        records = [r for r in read_sweeps(config.results_dir, []) if r.sweep.id == search.sweep.id]
-        if search.parallel and config.tracking.enabled:
+        records = [r for r in read_sweeps(config.results_dir, []) if r.sweep.id == chosen.sweep.id]
+        if chosen.parallel and config.tracking.enabled:
             _report_refusal(lambda: log_sweeps(records, config, print))
     folders = [RunFolder.of(config.results_dir, run_id) for record in records for run_id in record.runs]
     diverged = [folder for folder in folders if folder.record.exists() and folder.read_record().failed]

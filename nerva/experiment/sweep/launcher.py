@@ -128,12 +128,13 @@ class Launcher:
             _track(self._waiting)
         except DamagedRunsError as error:
             print(f"nerva: {error}", file=sys.stderr)
+            return
         except (NervaError, OSError):
             return  # it has been reported when the store refused the first time
-        print("nerva: the store is available again, and all of these runs are logged now", file=sys.stderr)
+        print("nerva: the store accepts runs again; the runs that it refused are logged now", file=sys.stderr)
 
     def train(self, point: Point, watch: Watch | None = None, children: Children | None = None) -> RunRecord:
-        """Train the run of a point, unless it already exists. Then it waits for being logged by `log`.
+        """Train the run of a point, unless it already exists. `log` logs it later.
 
         Args:
             point: the point.
@@ -164,7 +165,7 @@ class Launcher:
     def log(self, points: Sequence[Point] = ()) -> None:
         """Log the runs that are waiting, and those of points that other processes have trained.
 
-        If the store refuses, that is said once, and they go on waiting.
+        If the store refuses, the error is reported once, and the runs go on waiting.
         """
         self._waiting += [point for point in points if point.config.tracking.enabled]
         if not self._waiting or self._refused:

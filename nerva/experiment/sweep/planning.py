@@ -32,13 +32,13 @@ from nerva.experiment.identity.identify import identify
 from nerva.experiment.paths import PACKAGE, conf_dir, options
 from nerva.experiment.records.privacy import private
 from nerva.experiment.report.text import plural
-from nerva.experiment.sweep.expansion import condition, expand, parse, rules
+from nerva.experiment.sweep.expansion import condition, differences_from_grid, expand, parse
 from nerva.experiment.sweep.plan import PLAN_FORMAT, Plan, Point, read_plan, write_plan
 
 log = logging.getLogger("nerva")
 
 
-class SearchError(NervaError):
+class SweeperError(NervaError):
     """Another sweeper than Hydra's basic one chooses the points while runs train, so that there is no plan of them."""
 
     def __init__(self, sweeper: str, sweep: Sweep, config: Config, parallel: bool) -> None:
@@ -109,7 +109,7 @@ def _kept_or_made(experiment: str, overrides: Sequence[str], settle: bool) -> tu
                 return read_plan(path), path, True
             except NervaError as error:
                 log.warning("nerva: %s. The sweep is planned again.", error)
-        plan = _plan(_points(composer, master, expanded), overrides, rules(master))
+        plan = _plan(_points(composer, master, expanded), overrides, differences_from_grid(master))
     for what in ("title", "results_dir", "tracking.uri", "tracking.enabled"):
         values = {str(operator.attrgetter(what)(point.config)) for point in plan.points}
         if len(values) > 1:
@@ -157,7 +157,7 @@ def plan_sweep(overrides: Sequence[str]) -> Plan:
     with initialized():
         master, composer = _compose_master(overrides), Composer()
         _check_sweeper(composer, master, overrides)
-        return _plan(_points(composer, master, expand(master, overrides)), overrides, rules(master))
+        return _plan(_points(composer, master, expand(master, overrides)), overrides, differences_from_grid(master))
 
 
 def plan_shared(experiment: str, overrides: Sequence[str], settle: bool) -> Plan:
@@ -186,14 +186,16 @@ def plan_command(overrides: Sequence[str], multirun: bool | None, settle: bool =
             predicted from the files on this disk.
 
     Raises:
-        SearchError: if a sweeper of Hydra chooses the points.
+        SweeperError: if a sweeper of Hydra chooses the points.
         NervaError: as `plan_sweep`.
     """
     check_overrides(overrides)
     with initialized():
         master = _compose_master(overrides)
         composer = Composer(settle)
-        swept = [str(o.input_line) for o in parse(overrides) if o.is_sweep_override()] + [*rules(master)]
+        swept = [str(o.input_line) for o in parse(overrides) if o.is_sweep_override()] + [
+            *differences_from_grid(master)
+        ]
         if multirun is None:
             multirun = bool(swept)
         job_logging = None
@@ -202,7 +204,7 @@ def plan_command(overrides: Sequence[str], multirun: bool | None, settle: bool =
         if multirun or master.hydra.mode == RunMode.MULTIRUN:
             _check_sweeper(composer, master, overrides)
             points = _points(composer, master, expand(master, overrides))
-            plan = _plan(points, overrides, rules(master))
+            plan = _plan(points, overrides, differences_from_grid(master))
             return dataclasses.replace(plan, job_logging=job_logging)
         if swept:
             raise NervaError(f"{' '.join(swept)} is a sweep; add --multirun (-m)")
@@ -224,7 +226,7 @@ _DIRECTIONS: dict[str, dict[Any, bool]] = {
 
 
 def _check_sweeper(composer: Composer, master: DictConfig, overrides: Sequence[str]) -> None:
-    """Raise a SearchError if another sweeper than Hydra's basic one chooses the points."""
+    """Raise a SweeperError if another sweeper than Hydra's basic one chooses the points."""
     settings = master.hydra
     if settings.sweeper._target_.startswith(_BASIC):
         return
@@ -238,7 +240,7 @@ def _check_sweeper(composer: Composer, master: DictConfig, overrides: Sequence[s
     sweep = Sweep(sweep_id, _name(config, changes))
     _check_direction(settings.sweeper, objective_of(config))
     parallel = not settings.launcher._target_.startswith(_BASIC)
-    raise SearchError(settings.runtime.choices["hydra/sweeper"], sweep, config, parallel)
+    raise SweeperError(settings.runtime.choices["hydra/sweeper"], sweep, config, parallel)
 
 
 def _check_direction(sweeper: DictConfig, objective: Objective) -> None:

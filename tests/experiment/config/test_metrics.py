@@ -48,9 +48,9 @@ def test_an_unsuitable_metric(name: str) -> None:
 def test_which_value_is_better() -> None:
     loss = Metric("validation", "loss")
     assert ACCURACY.is_better(0.9, 0.8)
-    assert not ACCURACY.is_better(0.9, 0.8, by=0.2)
+    assert not ACCURACY.is_better(0.9, 0.8, margin=0.2)
     assert loss.is_better(0.8, 0.9)
-    assert not loss.is_better(0.8, 0.9, by=0.2)
+    assert not loss.is_better(0.8, 0.9, margin=0.2)
     assert not ACCURACY.is_better(math.nan, 0.8)
     assert not ACCURACY.is_better(0.8, 0.8)
 
