@@ -151,7 +151,7 @@ def test_a_description_is_kept_until_force(nerva, tmp_path, checkout) -> None:
     assert nerva(*command).returncode == 0
     before = described(checkout, "flowers")
     assert nerva("prepare", "flowers").returncode == 0
-    failed_plainly(nerva(*command), "flowers.yaml exists already; --force replaces it, or choose another --name")
+    failed_plainly(nerva(*command), "flowers.yaml already exists; --force replaces it, or choose another --name")
     write_csv(file, flowers(seed=2))
     for changed in (nerva("id", "data=flowers"), nerva("train", "data=flowers")):
         failed_plainly(changed, "flowers.csv has changed: the sha256 of its arrays is", before["sha256"], "--force")
@@ -180,10 +180,10 @@ def test_mistakes(nerva, tmp_path, checkout) -> None:
         (["flowers.csv"], "data.label should name the column", '"species"'),
         (["flowers.csv", "--label", "colour"], 'has no column "colour"'),
         (["flowers.csv", "--label", "species", "--name", "../x"], "--name should be the name of a file"),
-        (["flowers.csv", "--label", "species", "--name", "mnist", "--force"], "mnist is a dataset", "another --name"),
+        (["flowers.csv", "--label", "species", "--name", "mnist", "--force"], "mnist is a built-in name", "another --name"),
         (
             ["flowers.csv", "--label", "species", "--name", "npz"],
-            "npz is a dataset, or a kind of data, of nerva itself",
+            "npz is a built-in name",
         ),
     ):
         failed_plainly(nerva("data", "add", *arguments), *words)

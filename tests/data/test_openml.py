@@ -81,7 +81,9 @@ def dataset(name: str = "flowers", **changes: object) -> Dataset:
 
 
 def test_a_dataset_is_downloaded_once(openml, tmp_path) -> None:
-    with pytest.raises(NervaError, match=r"is not here yet; `nerva prepare openml data.path=flowers data.version=1`"):
+    with pytest.raises(
+        NervaError, match=r"has not been downloaded; `nerva prepare openml data.path=flowers data.version=1`"
+    ):
         describe(dataset(), tmp_path)
     assert not openml.requested
     described = describe(dataset(), tmp_path, download=True)

@@ -293,7 +293,10 @@ def test_diabetes(tmp_path) -> None:
     [
         ("winee", r'scikit-learn has no dataset "winee"; data\.path should be one of .*diabetes.*wine'),
         ("files", 'scikit-learn has no dataset "files"'),
-        ("california_housing", "is not here yet; `nerva prepare sklearn data.path=california_housing` downloads it"),
+        (
+            "california_housing",
+            "has not been downloaded; `nerva prepare sklearn data.path=california_housing` downloads it",
+        ),
     ],
 )
 def test_bad_names_for_scikit_learn(tmp_path, name: str, message: str) -> None:

@@ -140,7 +140,11 @@ def with_column(name: str, values: object) -> pd.DataFrame:
         (flowers(), {"label": "xyz"}, r'no column "xyz"; it has the columns "length", "width"'),
         (flowers(), {"label": ["species", "soil"]}, r"data\.label has 2 columns; a classification predicts one"),
         (flowers(), {"ignore": ["colour"]}, r'data\.ignore: flowers\.csv has no column "colour"'),
-        (flowers(), {"categorical": []}, r'"soil" does not hold numbers \(but "(sand|clay)"\); name such columns in'),
+        (
+            flowers(),
+            {"categorical": []},
+            r'"soil" has values that are not numbers, such as "(sand|clay)"; name such columns in',
+        ),
         (flowers(), {"task": "regression"}, r'the targets "species" should be numbers for a regression'),
         (flowers(), {"impute": "zero"}, r"data\.impute should be mean, median, most_frequent"),
         (
@@ -152,7 +156,7 @@ def with_column(name: str, values: object) -> pd.DataFrame:
         (with_column("length", math.nan), {}, r'missing values in "length" \(60\)'),
         (with_column("length", math.nan), {"impute": "mean"}, r'"length" has no values in the training samples'),
         (with_column("length", math.inf), {}, r"the inputs have 60 values that are missing \(NaN\) or infinite"),
-        (with_column("name", [f"n{i}" for i in range(60)]), {}, r'"name" does not hold numbers'),
+        (with_column("name", [f"n{i}" for i in range(60)]), {}, r'"name" has values that are not numbers'),
         (flowers(1), {}, r"flowers\.csv has 1 sample;"),
         (flowers(0), {}, r"flowers\.csv has no rows below the names"),
         (flowers()[["species"]], {"categorical": []}, r"has no features: nothing but labels"),

@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nerva.errors import NervaError
 from nerva.experiment.config.schema import Config, SweepRequest
+from nerva.experiment.report.text import plural
 
 _MOST_POINTS = 100_000
 
@@ -43,8 +44,8 @@ def differences_from_grid(master: DictConfig) -> tuple[str, ...]:
     """
     request, seeds = _request(master), master.seeds
     found = [f"{' and '.join(keys)} go together" for keys in request.zip]
-    found += [f"{len(request.grids)} grids"] if request.grids else []
-    found += [f"{seeds} seeds"] if seeds else []
+    found += [plural(len(request.grids), "grid")] if request.grids else []
+    found += [plural(seeds, "seed")] if seeds else []
     found += [f"where {request.where}"] if request.where else []
     return tuple(found)
 

@@ -118,7 +118,7 @@ def test_a_changed_file_of_a_later_point_gives_another_plan(tmp_path) -> None:
         ([*CSV, "data.source=npz"], r"data\.source identifies the dataset and can't be overridden"),
         ([*CSV, "data.name=../x"], r"data\.name should be the name of a file"),
         ([*CSV, "data.steps=[Foo]"], r'data\.steps: unknown step "Foo"'),
-        (["data=openml", "data.path=iris"], "is not here yet; `nerva prepare openml data.path=iris"),
+        (["data=openml", "data.path=iris"], "has not been downloaded; `nerva prepare openml data.path=iris"),
         (["data=diabetes", "data.split_seed=3"], r"data\.split_seed can't be overridden, .* add data\.sha256=null"),
         (["data=digits", "data.name=x"], r"data\.name identifies the dataset"),
     ],

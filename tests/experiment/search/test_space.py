@@ -62,9 +62,13 @@ def test_intervals(override, interval, log) -> None:
         ("model.hidden=tag(log,choice([1],[2]))", "categories have no order"),
         ("train.epochs=range(5,5)", "has no values"),
         ("train.epochs=range(1,5,0)", "step of a range should not be 0"),
-        ("train.epochs=range(1,100000)", "more than 10,000 values"),
+        ("train.epochs=range(1,100000)", "more values than the limit of 10,000"),
         ("optimizer=glob(x*)", "has no values"),
         ("seed=1,2", "the luckiest one"),
+        ("seeds=3", "3 seeds: seeds, sweep.zip, sweep.where and sweep.grids say which points a sweep has"),
+        ("sweep.zip=[[optimizer,learning_rate.lr]]", "optimizer and learning_rate.lr go together: seeds, sweep.zip"),
+        ("sweep.where='seed > 1'", "where seed > 1: seeds, sweep.zip"),
+        ("sweep.grids=[{seed:1}]", "1 grid: seeds, sweep.zip"),
     ],
 )
 def test_what_is_wrong_with_a_space_is_said(override, words) -> None:

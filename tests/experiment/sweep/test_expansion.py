@@ -98,11 +98,11 @@ def test_several_seeds_of_each_point() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["seed=1,2", "seeds=2"], "seed=1,2 and seeds=2 are both seeds"),
-        (["+experiment=quick", "seeds=2"], "seed=1,2 and seeds=2 are both seeds"),
+        (["seed=1,2", "seeds=2"], "seed=1,2 and seeds=2 both set seeds; leave one out"),
+        (["+experiment=quick", "seeds=2"], "seed=1,2 and seeds=2 both set seeds; leave one out"),
         (["seeds=-1"], "seeds should be 0 or more, not -1"),
         (["seeds=1,2"], "seeds=1,2: seeds is for a whole sweep"),
-        (["seeds=100001"], "with seed, the sweep has more than 100,000 points"),
+        (["seeds=100001"], "with seed, the sweep has more points than the limit of 100,000"),
         (["sweep.grids=[{seed:x}]", "seeds=2"], 'seed should be a whole number, not "x"'),
     ],
 )
@@ -126,7 +126,7 @@ def test_grids_that_are_wrong() -> None:
         plan_sweep([*DIGITS, "sweep.grids=[seed]"])
     with pytest.raises(NervaError, match="seeds=2: seeds is for a whole sweep"):
         plan_sweep([*DIGITS, "sweep.grids=[{seeds:2}]"])
-    with pytest.raises(NervaError, match="more than 100,000 points"):
+    with pytest.raises(NervaError, match="more points than the limit of 100,000"):
         plan_sweep([*DIGITS, "sweep.grids=[{seed:'range(0,60000)'},{seed:'range(60000,120000)'}]"])
     with pytest.raises(NervaError, match='there is no "rate"'):
         plan_sweep([*DIGITS, "sweep.grids=[{rate:1}]"])
