@@ -180,7 +180,7 @@ def test_mistakes(nerva, tmp_path, checkout) -> None:
         (["flowers.csv"], "data.label should name the column", '"species"'),
         (["flowers.csv", "--label", "colour"], 'has no column "colour"'),
         (["flowers.csv", "--label", "species", "--name", "../x"], "--name should be the name of a file"),
-        (["flowers.csv", "--label", "species", "--name", "mnist", "--force"], "mnist is a built-in name", "another --name"),
+        (["flowers.csv", "--label", "species", "--name", "mnist", "--force"], "mnist is a built-in name"),
         (
             ["flowers.csv", "--label", "species", "--name", "npz"],
             "npz is a built-in name",
