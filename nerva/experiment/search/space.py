@@ -11,13 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from nerva.errors import NervaError
 from nerva.experiment.records.search_record import Value
-from nerva.experiment.sweep.expansion import differences_from_grid
+from nerva.experiment.sweep.expansion import as_overrides, differences_from_grid, parse
 
 _MOST_VALUES = 10_000  # of one key
 _DIGITS = 4  # that a real number keeps, relative to the width of its interval: people can read and type it
@@ -114,17 +112,15 @@ def read_space(overrides: Sequence[str]) -> Space:
         NervaError: if nothing is swept, a seed is, a sweep has no values or too many, or the configuration has seeds,
             sweep.zip, sweep.where or sweep.grids.
     """
-    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-    asked = parser.parse_overrides(list(overrides))
+    asked = parse(overrides)
     single = [str(override.input_line) for override in asked if not override.is_sweep_override()]
     composed = hydra.compose("config", single, return_hydra_config=True)
-    params = [f"{key}={value}" for key, value in (composed.hydra.sweeper.params or {}).items()]
     if differences := differences_from_grid(composed):
         raise NervaError(
             f"{'; '.join(differences)}: seeds, sweep.zip, sweep.where and sweep.grids say which points a sweep has, "
             "but a search proposes its points; leave them out"
         )
-    of_experiment = parser.parse_overrides(params)
+    of_experiment = parse(as_overrides(composed.hydra.sweeper.params or {}))
     seed_left_out = ""
     for override in asked:
         if _key(override) == "seed" and override.is_sweep_override():
@@ -136,7 +132,7 @@ def read_space(overrides: Sequence[str]) -> Space:
         if _key(override) == "seed" and override.is_sweep_override():
             of_experiment = [other for other in of_experiment if other is not override]
             if not any(_key(other) == "seed" for other in asked):
-                of_experiment += parser.parse_overrides([f"seed={composed.seed}"])
+                of_experiment += parse([f"seed={composed.seed}"])
                 seed_left_out = str(override.input_line)
     # The last override of a key counts.
     last = {_key(override): override for override in (*of_experiment, *asked)}

@@ -61,10 +61,10 @@ def expand(master: DictConfig, overrides: Sequence[str]) -> list[list[str]]:
         NervaError: if there are no points, or too many; or if values that go together differ in number.
     """
     request = _request(master)
-    params = _lines(master.hydra.sweeper.params or {})
+    params = as_overrides(master.hydra.sweeper.params or {})
     points: list[list[str]] = []
     for grid in request.grids or [{}]:
-        swept = parse([*params, *_lines(grid)])
+        swept = parse([*params, *as_overrides(grid)])
         asked = parse(overrides)
         for override in (*swept, *(override for override in asked if override.is_sweep_override())):
             if override.key_or_group in _REQUEST_KEYS:
@@ -125,7 +125,7 @@ def _request(master: DictConfig) -> SweepRequest:
     return request
 
 
-def _lines(values: Any) -> list[str]:
+def as_overrides(values: Any) -> list[str]:
     """Keys with their values as overrides, as Hydra reads `hydra.sweeper.params`."""
     return [f"{key}={value}" for key, value in values.items()]
 
