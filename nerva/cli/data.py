@@ -60,7 +60,7 @@ def _list() -> None:
 @click.option("--missing", multiple=True, help="A text that stands for a missing value, in addition to the usual ones.")
 @click.option("--impute", type=click.Choice(["mean", "median", "most_frequent"]), help="What replaces missing values.")
 @click.option("--size", type=int, default=0, help="The width and the height to which images are resized.")
-@click.option("--colour", type=click.Choice(["grey", "rgb"]), default="grey", help="Of images.", show_default=True)
+@click.option("--colour", type=click.Choice(["grey", "rgb"]), help="Of images. Default: grey.")
 @click.option("--split-seed", type=int, default=0, help="The seed of the choice of test and validation samples.")
 @click.option("--force", is_flag=True, help="Replace the description of a dataset that was added before.")
 def add(
@@ -73,7 +73,7 @@ def add(
     missing: tuple[str, ...],
     impute: str | None,
     size: int,
-    colour: str,
+    colour: str | None,
     split_seed: int,
     force: bool,
 ) -> None:
@@ -88,6 +88,14 @@ def add(
     from nerva.experiment.paths import PACKAGE, conf_dir
 
     conf, source = conf_dir() / "data", source_of(Path(path).expanduser())
+    of_tables = {"--label": label, "--categorical": categorical, "--ignore": ignore, "--missing": missing}
+    for option, given in (of_tables | {"--impute": impute}).items():
+        if given and source != "csv":
+            raise click.UsageError(f"{option} is for tables, and {path} is not one.")
+    if source != "images" and (size or colour):
+        raise click.UsageError(f"--size and --colour are for folders of images, and {path} is not one.")
+    if source == "images" and task == "regression":
+        raise click.UsageError("A folder of images by class is a classification.")
     template = read_description(conf / f"{source}.yaml")
     asked = replace(
         template,
@@ -97,8 +105,8 @@ def add(
         ignore=list(ignore),
         missing=[*template.missing, *missing],
         impute=impute or "",
-        size=size if source == "images" else 0,
-        colour=colour if source == "images" else "",
+        size=size,
+        colour=colour or template.colour,
         split_seed=split_seed,
     )
     asked = replace(asked, name=name or default_name(asked))
@@ -113,7 +121,7 @@ def add(
         "--missing": missing,
         "--impute": [impute] if impute else [],
         "--size": [str(size)] if size else [],
-        "--colour": [colour] if source == "images" else [],
+        "--colour": [colour] if colour else [],
         "--split-seed": [str(split_seed)] if split_seed else [],
     }
     words = [word for option, values in options.items() for value in values for word in (option, value)]

@@ -119,7 +119,8 @@ def _task(T: Matrix) -> str:
         return "classification"
     whole = bool((np.isfinite(T) & (np.round(T) == T)).all())
     few = len(np.unique(T)) <= _FEW
-    return "classification" if whole and few and (T.ndim == 1 or T.shape[1] == 1) else "regression"
+    one_per_sample = T.ndim < 2 or T.shape[1:] == (1,)
+    return "classification" if whole and few and one_per_sample else "regression"
 
 
 def overview(dataset: Dataset, content: Content) -> "pd.DataFrame":

@@ -70,6 +70,8 @@ def default_name(dataset: Dataset) -> str:
 
 
 def _changed_after(path: Path, prepared: Path) -> bool:
-    """Whether a file, or anything in a folder, was changed after a prepared file. A missing file was not."""
+    """Whether a file, or anything in a folder, is newer than a prepared file. A missing file is not."""
     files = [path, *path.rglob("*")] if path.is_dir() else [path] * path.exists()
-    return any(file.stat().st_mtime_ns > prepared.stat().st_mtime_ns for file in files)
+    # Moving or copying a file, and pointing a link elsewhere, may keep the time of the contents, but not the ctime.
+    states = [state for file in files for state in (file.stat(), file.lstat())]
+    return any(state.st_ctime_ns > prepared.stat().st_mtime_ns for state in states)

@@ -43,6 +43,9 @@ def read(dataset: Dataset, data_dir: Path, download: bool = False) -> Content:
     Raises:
         NervaError: if the source is missing, can't be read, or can't be used; the message says what is wrong where.
     """
+    for key, texts in (("categorical", dataset.categorical), ("ignore", dataset.ignore), ("missing", dataset.missing)):
+        if not all(isinstance(text, str) for text in texts):
+            raise NervaError(f"data.{key} should be a list of texts, not {str(texts)[:120]}")
     if not dataset.path:
         raise NervaError(f"data.path is missing: {_NEEDED[dataset.source]}")
     if dataset.task not in ("classification", "regression"):
@@ -136,7 +139,7 @@ def _labels(found: Unsplit) -> tuple[Matrix, list[str]]:
 def _numbers(found: Unsplit) -> Matrix:
     """The targets of a regression, as a float32 matrix with one row per sample."""
     T = found.T if found.T.ndim > 1 else found.T[:, None]
-    if T.ndim != 2 or T.dtype.kind not in "biuf":
+    if T.ndim != 2 or not T.shape[1] or T.dtype.kind not in "biuf":
         raise NervaError(f"{found.where}: the targets of a regression should be numbers, not {T.dtype} {T.shape}")
     T = converted(T, np.float32, f"{found.where}: the targets")
     _check_finite(T, f"{found.where}: the targets")
@@ -169,6 +172,8 @@ def _read_npz(dataset: Dataset, data_dir: Path, download: bool) -> Unsplit:
         )
     pairs = [("Xtrain", "Ttrain"), ("Xtest", "Ttest")] if parts else [("X", "T")]
     for x, t in pairs:
+        if data[x].ndim and not len(data[x]):
+            raise NervaError(f"{path}: {x} has no samples")
         if data[x].ndim < 1 or data[t].ndim < 1 or len(data[x]) != len(data[t]):
             raise NervaError(f"{path}: {x} {data[x].shape} and {t} {data[t].shape} should have one row per sample")
         if data[x].dtype.kind not in "biuf":
@@ -254,5 +259,6 @@ FILES = ("npz", "csv", "images")
 
 
 def public_path(path: str) -> str:
-    """A path for a record: a relative path as it is, and only the last part of an absolute path."""
-    return path if not path.startswith(("/", "~")) else Path(path).name
+    """A path for a record: one below the current folder as it is, and only the last part of any other."""
+    private = path.startswith(("/", "~")) or ".." in Path(path).parts
+    return Path(path).name if private else path

@@ -85,6 +85,10 @@ def robust_scaler(low: float = 25.0, high: float = 75.0) -> Step:
 @STEPS.register("QuantileTransformer")
 def quantile_transformer(quantiles: int = 1000, seed: int = 0) -> Step:
     """Each feature gets a uniform distribution on [0, 1]."""
+    if quantiles < 1 or not 0 <= seed < 2**32:
+        raise NervaError(
+            f"QuantileTransformer: quantiles should be 1 or more, and seed 0 to {2**32 - 1}, not {quantiles} and {seed}"
+        )
     return _fitted(lambda: _sklearn().QuantileTransformer(n_quantiles=quantiles, random_state=seed))
 
 
@@ -140,14 +144,14 @@ class _Reordered:
         try:
             self.transformer.fit(X)
         except ValueError as error:
-            raise NervaError(f"OneHotEncoder: {error}") from None
+            raise NervaError(f"OneHotEncoder: {str(error)[:200]}") from None
         return self
 
     def transform(self, X: Matrix) -> Matrix:
         try:
             Z = self.transformer.transform(X)
         except ValueError as error:
-            raise NervaError(f"OneHotEncoder: {error}") from None
+            raise NervaError(f"OneHotEncoder: {str(error)[:200]}") from None
         return np.hstack([Z[:, self.new :], Z[:, : self.new]])
 
 

@@ -54,7 +54,10 @@ def read_frame(dataset: Dataset) -> "pd.DataFrame":
             import pyarrow.parquet
 
             _check_names(pyarrow.parquet.read_schema(path).names, path)
-            return pd.read_parquet(path).replace(dict.fromkeys(dataset.missing, math.nan))
+            frame = pd.read_parquet(path).rename(columns=str)
+            plain = [name for name in frame.columns if not _holds_lists(frame[name])]
+            frame[plain] = frame[plain].replace(dict.fromkeys(dataset.missing, math.nan))
+            return frame
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = file.readline(_LONGEST_HEADER)
         delimiter = max(_DELIMITERS, key=header.count)
@@ -79,6 +82,11 @@ def read_frame(dataset: Dataset) -> "pd.DataFrame":
     except (OSError, ValueError, csv.Error, pd.errors.ParserWarning) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise NervaError(f"{path} can't be read as a table: {reason}") from None
+
+
+def _holds_lists(column: "pd.Series[Any]") -> bool:
+    """Whether values of a column are lists, dictionaries or arrays, which pandas can't compare."""
+    return column.dtype == object and any(isinstance(value, list | dict | np.ndarray) for value in column)
 
 
 def _is_number(text: str) -> bool:
@@ -116,6 +124,8 @@ def label_columns(dataset: Dataset, frame: "pd.DataFrame", where: str) -> list[s
     labels = [str(label) for label in labels if str(label)]
     if not labels:
         raise NervaError(f"data.label should name the column that is predicted; {where} has {_names_of(frame)}")
+    if len({*labels}) < len(labels):
+        raise NervaError(f"data.label names a column twice: {_listed(labels)}")
     if len(labels) > 1 and dataset.task != "regression":
         raise NervaError(f"data.label has {len(labels)} columns; a classification predicts one")
     return labels
@@ -135,7 +145,7 @@ def as_samples(frame: "pd.DataFrame", dataset: Dataset, where: str) -> Unsplit:
 
     if frame.empty:
         raise NervaError(f"{where} has no rows below the names of the columns")
-    frame.columns = [str(name) for name in frame.columns]
+    frame = frame.rename(columns=str)
     labels = label_columns(dataset, frame, where)
     for key, names in (("label", labels), ("categorical", dataset.categorical), ("ignore", dataset.ignore)):
         for name in names:
@@ -143,7 +153,13 @@ def as_samples(frame: "pd.DataFrame", dataset: Dataset, where: str) -> Unsplit:
                 near = difflib.get_close_matches(name, frame.columns, n=1)
                 suggestion = f'; did you mean "{near[0]}"?' if near else f"; it has {_names_of(frame)}"
                 raise NervaError(f'data.{key}: {where} has no column "{name}"{suggestion}')
-    features = frame.drop(columns=[*labels, *(name for name in dataset.ignore if name not in labels)])
+    for key, names in (("categorical", dataset.categorical), ("ignore", dataset.ignore)):
+        if both := [name for name in labels if name in names]:
+            raise NervaError(f"data.{key} and data.label both name {_listed(both)}, which is what is predicted")
+    for title, column in frame.drop(columns=[*dataset.ignore]).items():
+        if _holds_lists(column):
+            raise NervaError(f'{where}: "{title}" holds lists, which are no features; use data.ignore=[{title}]')
+    features = frame.drop(columns=[*labels, *dataset.ignore])
     for name in labels:
         if missing := int(frame[name].isna().sum()):
             row = int(np.argmax(frame[name].isna().to_numpy())) + 1

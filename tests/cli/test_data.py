@@ -181,11 +181,16 @@ def test_mistakes(nerva, tmp_path, checkout) -> None:
         (["flowers.csv", "--label", "colour"], 'has no column "colour"'),
         (["flowers.csv", "--label", "species", "--name", "../x"], "--name should be the name of a file"),
         (["flowers.csv", "--label", "species", "--name", "mnist", "--force"], "mnist is a built-in name"),
-        (
-            ["flowers.csv", "--label", "species", "--name", "npz"],
-            "npz is a built-in name",
-        ),
+        (["flowers.csv", "--label", "species", "--name", "npz"], "npz is a built-in name"),
+        (["flowers.csv", "--label", "species", "--ignore", "species"], "data.ignore and data.label both name"),
+        (["flowers.csv", "--label", "species", "--label", "species"], "data.label names a column twice"),
     ):
         failed_plainly(nerva("data", "add", *arguments), *words)
+    for arguments, *words in (
+        (["bad.npz", "--label", "species"], "--label is for tables"),
+        (["flowers.csv", "--label", "species", "--size", "8"], "--size and --colour are for folders of images"),
+        (["empty", "--task", "regression"], "A folder of images by class is a classification"),
+    ):
+        failed_plainly(nerva("data", "add", *arguments), *words, code=2)
     assert sorted((checkout / "conf").rglob("*")) == before
     assert not (tmp_path / "results").exists()

@@ -43,6 +43,7 @@ def test_mistakes_are_reported(run: Command) -> None:
     )
 
 
+@pytest.mark.long
 def test_missing_results_are_reported(run: Command, tmp_path) -> None:
     failed_plainly(run("nerva", "ui"), "sqlite:///results/mlflow.db")
     failed_plainly(run("nerva", "ui", "tracking=off"), "tracking is off")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,6 +145,12 @@ def test_a_file_that_changed_is_refused(file, tmp_path) -> None:
     write_npz(file, **changed)
     later = prepared.npz.stat().st_mtime + 10
     os.utime(file, (later, later))
+    with pytest.raises(NervaError, match="has changed"):
+        describe(described, tmp_path)
+    # So is one that was moved there, whatever the time of its contents is.
+    older = write_npz(tmp_path / "older.npz", **changed)
+    os.utime(older, (0, 0))
+    older.replace(file)
     with pytest.raises(NervaError, match="has changed"):
         describe(described, tmp_path)
     # Without the file, what is prepared remains usable.
@@ -314,3 +321,45 @@ def test_scikit_learn_without_a_network(tmp_path, no_network) -> None:
 
 def test_prepared_files_of_other_sources_keep_their_names(dataset, tmp_path) -> None:
     assert Prepared.of(dataset, tmp_path).npz == tmp_path / "tiny.npz"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"X": np.zeros((0, 4)), "T": np.zeros(0, int)}, r"a\.npz: X has no samples"),
+        ({"X": np.ones((5, 4)), "T": np.int64(3)}, r"X \(5, 4\) and T \(\) should have one row per sample"),
+        (
+            {
+                "Xtrain": np.ones((9, 2)),
+                "Ttrain": np.arange(9) % 2,
+                "Xtest": np.ones((0, 2)),
+                "Ttest": np.zeros(0, int),
+            },
+            r"a\.npz: Xtest has no samples",
+        ),
+    ],
+)
+def test_empty_arrays(tmp_path, content: dict[str, np.ndarray], message: str) -> None:
+    write_npz(tmp_path / "a.npz", **content)
+    with pytest.raises(NervaError, match=message):
+        describe(npz(tmp_path / "a.npz"), tmp_path)
+
+
+def test_a_regression_without_targets(tmp_path) -> None:
+    file = write_npz(tmp_path / "a.npz", X=np.ones((9, 2)), T=np.zeros((9, 0)))
+    with pytest.raises(NervaError, match=r"the targets of a regression should be numbers, not float64 \(9, 0\)"):
+        describe(npz(file, task="regression"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"split_seed": -1}, "data.split_seed should be 0 to 4294967295, not -1"),
+        ({"test": -5}, "data.test should be 0 or more, not -5"),
+        ({"test_fraction": 1.5}, "data.test_fraction should be more than 0 and less than 1, not 1.5"),
+        ({"missing": [["a"]]}, "data.missing should be a list of texts"),
+    ],
+)
+def test_values_of_the_wrong_kind(file, tmp_path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(NervaError, match=re.escape(message)):
+        describe(npz(file, **changes), tmp_path)

@@ -135,6 +135,8 @@ def test_targets_of_a_regression() -> None:
         (["MinMaxScaler(1, 0)"], r"data\.steps: MinMaxScaler: low should be less than high, not 1 and 0"),
         (["MinMaxScaler(a)"], r'data\.steps: .*"low" should be a number, not "a"'),
         (["RobustScaler(50, 10)"], "RobustScaler: 0 <= low < high <= 100"),
+        (["QuantileTransformer(0)"], "QuantileTransformer: quantiles should be 1 or more"),
+        (["QuantileTransformer(10, -1)"], "seed 0 to 4294967295, not 10 and -1"),
         (["Normalizer(l3)"], 'Normalizer: norm should be l1, l2 or max, not "l3"'),
         (["Divide(0)"], "Divide: by should be a number other than 0"),
         (["OneHotEncoder([16], [2])"], r"OneHotEncoder: columns should be 0 to 15, not \[16\]"),

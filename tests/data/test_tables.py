@@ -170,6 +170,16 @@ def test_bad_tables(tmp_path, frame: pd.DataFrame, changes: dict, message: str) 
     assert [path.name for path in tmp_path.iterdir()] == ["flowers.csv"]
 
 
+def test_a_column_with_lists_is_refused_unless_it_is_ignored(tmp_path) -> None:
+    file = tmp_path / "a.parquet"
+    flowers().assign(lists=[[1, 2]] * len(flowers())).to_parquet(file)
+    with pytest.raises(NervaError, match=r'"lists" holds lists, which are no features; use data\.ignore=\[lists\]'):
+        describe(table(file, categorical=["soil"]), tmp_path)
+    ignored = describe(table(file, categorical=["soil"], ignore=["lists"]), tmp_path)
+    flowers().to_parquet(file)
+    assert describe(table(file, categorical=["soil"]), tmp_path).sha256 == ignored.sha256
+
+
 def test_a_categorical_column_with_too_many_values(tmp_path) -> None:
     file = write_csv(tmp_path / "a.csv", flowers(2000).assign(name=[f"n{i}" for i in range(2000)]))
     with pytest.raises(NervaError, match=r'"name" has 2,000 different values.* data\.ignore=\[name\]'):

@@ -230,6 +230,7 @@ def test_a_missing_store_is_filled_again(prepared, run: Command, tmp_path) -> No
     assert "1 run logged" in markers[0].read_text()
 
 
+@pytest.mark.long
 def test_a_part_of_the_pipeline(run: Command, tmp_path) -> None:
     result = run(*SNAKEMAKE, "results/data/digits.npz", "--config", "data=digits")
     assert result.returncode == 0, result.stderr
@@ -416,6 +417,7 @@ def test_a_quote_at_the_end_of_the_overrides(run: Command, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("host", ["this", "another"])
+@pytest.mark.long
 def test_the_lock_of_a_dead_process(run: Command, tmp_path, host: str) -> None:
     """It is removed if the process ran on this host, and kept if nothing can be said about it."""
     locks, processes = tmp_path / ".snakemake" / "locks", tmp_path / ".snakemake" / "nerva"

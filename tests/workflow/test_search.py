@@ -26,6 +26,7 @@ def test_a_dry_run_plans_the_search_and_nothing_else(run: Command, tmp_path) -> 
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.long
 def test_mistakes(run: Command) -> None:
     failed_plainly(run(*SNAKEMAKE, "search", "--config", *CONFIG, SPACE, "trials=0"), "trials")
     failed_plainly(run(*SNAKEMAKE, "search", "--config", *CONFIG, SPACE, "sampler=best"), "tpe")

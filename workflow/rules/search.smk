@@ -18,7 +18,7 @@ rule search:
                 *SPACE,
             ]
         ),
-        trials=f"--trials {config['trials']}" if config["trials"] else "",
+        trials=f"--trials {config['trials']}" if "trials" in config else "",
         sampler=config["sampler"],
         pruner=config["pruner"],
     message:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 def private(text: str) -> str:
     """A text without the home folder, the user's name in paths, the folder of data, and credentials in URLs."""
-    text = re.sub(r"""(data\.path=['"]?)[/~](?:[^'"=]*/)?""", r"\1", text)
+    text = re.sub(r"""(data\.path=['"]?)(?=[/~]|(?:[^'"= ]*/)?\.\./)[^'"=]*/""", r"\1", text)
     end = r"(?![\w-]|\.\w)"
     home = os.path.expanduser("~")  # noqa: PTH111 - Path.home raises an error if the user has none
     for folder in sorted({home, os.path.realpath(home)} - {"~", "/"}, key=len, reverse=True):

@@ -9,10 +9,10 @@ from nerva.experiment.records.search_record import SearchRecord
 from nerva.experiment.report import plots
 from nerva.experiment.report.curves import curves_table
 from nerva.experiment.report.html import report_html
-from nerva.experiment.report.importance import importance
+from nerva.experiment.report.importance import Importance, importance
 from nerva.experiment.report.predictions import Analyst
 from nerva.experiment.report.ranking import Comparison
-from nerva.experiment.report.search import trials_table
+from nerva.experiment.report.search import importance_table, trials_table
 from nerva.experiment.report.statistics import compare_to_best
 from nerva.experiment.report.summary import summary
 from nerva.experiment.report.tables import leaderboard_table, leaderboard_with_runs, write_table
@@ -54,7 +54,8 @@ def write_comparison(
         The summary.
     """
     compared = compare_to_best(comparison)
-    explained = importance(comparison)
+    # A search has an importance of its own: its points are no grid.
+    explained = Importance() if search else importance(comparison)
     summed_up = summary(comparison, folder, ui, explained)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_name(f".{folder.name}.lock")):
@@ -65,7 +66,7 @@ def write_comparison(
         for suffix in ("md", "tex"):
             write_table(leaderboard_table(comparison, compared), folder / f"leaderboard.{suffix}")
         write_table(curves_table(comparison.curves), folder / "learning_curves.csv")
-        write_table(explained.table(), folder / "importance.csv")
+        write_table(importance_table(search) if search else explained.table(), folder / "importance.csv")
         if search:
             write_table(trials_table(search), folder / "trials.csv")
         for name, draw in (("learning_curves", plots.comparison_curves), ("leaderboard", plots.ranking)):

@@ -57,6 +57,12 @@ def trials_table(record: SearchRecord) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def importance_table(record: SearchRecord) -> pd.DataFrame:
+    """The importance of each key of the space: one row per key, the most important first."""
+    rows = sorted(record.importance.items(), key=lambda item: -item[1])
+    return pd.DataFrame(rows, columns=["factor", "share"])
+
+
 def value_text(record: SearchRecord, value: float) -> str:
     """A value of the objective for people."""
     return percent(value) if record.objective.endswith("accuracy") else number(value)

@@ -236,7 +236,7 @@ def _shared_config(points: Sequence[Point]) -> Config:
         NervaError: if other points differ in what all trials have to share.
     """
     for what, value in (
-        ("dataset", lambda config: config.title),
+        ("dataset and experiment", lambda config: config.title),
         ("results folder", lambda config: config.results_dir),
         ("MLflow store", lambda config: (config.tracking.uri, config.tracking.enabled)),
         ("objective", lambda config: (objective_of(config), metric_of(config))),

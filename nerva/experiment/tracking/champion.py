@@ -41,10 +41,9 @@ def promote_champion(client: MlflowClient, best: Run, name: str, metric: Metric)
         metric: the metric by which runs are compared.
     """
     found = [model for model in client.search_registered_models(f"name = '{name}'") if model.name == name]
+    description = f"The best network of the experiment {name}, by {metric.label}."
     if not found:
-        client.create_registered_model(
-            name, description=f"The best network of the experiment {name}, by {metric.label}."
-        )
+        client.create_registered_model(name, description=description)
     value = entities.best_value(best, metric)
     reason = f"{metric.label[0].upper()}{metric.label[1:]} {_text(value, metric)} {_sample(best)}"
     if found and "champion" in found[0].aliases:
@@ -65,6 +64,8 @@ def promote_champion(client: MlflowClient, best: Run, name: str, metric: Metric)
         description=f"{reason}. {best.info.run_name}, run {run_id}.",
     )
     client.set_registered_model_alias(name, "champion", promoted.version)
+    if found and found[0].description != description:
+        client.update_registered_model(name, description=description)
 
 
 def _measured(client: MlflowClient, version: ModelVersion, metric: Metric) -> tuple[float, str]:

@@ -38,6 +38,8 @@ def home(monkeypatch) -> None:
         ("data.path='/a/b/c'", "data.path='c'"),
         ("data.path=~/x/mine.csv seed=1", "data.path=mine.csv seed=1"),
         ("data.path=x/mine.csv", "data.path=x/mine.csv"),
+        ("data.path=../../jane/mine.csv seed=1", "data.path=mine.csv seed=1"),
+        ("data.path=x/../../jane/mine.csv", "data.path=mine.csv"),
     ],
 )
 def test_what_is_kept_of_a_text(home, text: str, expected: str) -> None:

@@ -5,6 +5,8 @@ import json
 import re
 import socket
 
+import pytest
+
 from nerva.experiment.identity.identify import CODE_SCHEME, identify
 from nerva.experiment.run import repository
 from nerva.experiment.run.provenance import collect
@@ -36,6 +38,7 @@ def test_code_outside_of_a_repository_is_neither_clean_nor_dirty(recorded, monke
     assert (code.git_commit, code.dirty, code.untracked) == (None, None, [])
 
 
+@pytest.mark.long
 def test_a_record_has_nothing_about_the_person(run_command: Command, tmp_path) -> None:
     home = tmp_path / "home"
     overrides = ("data=digits", "train.epochs=1", f"results_dir={home}/results")

@@ -337,6 +337,7 @@ def test_only_a_commit_is_offered_as_a_commit(recorded) -> None:
 # The code that computed a run.
 
 
+@pytest.mark.long
 def test_recorded_modules_are_enough_to_train_a_run_again(run_command: Command, tmp_path) -> None:
     """All entry points give the same id, and with --trust a run is replayed without the files of its modules."""
     (tmp_path / "helper.py").write_text("FACTOR = 1.0\n")
@@ -361,6 +362,7 @@ def test_recorded_modules_are_enough_to_train_a_run_again(run_command: Command, 
     assert "identical" in result.stdout
 
 
+@pytest.mark.long
 def test_other_code_is_named_and_its_commit_is_offered(run_command: Command, tmp_path) -> None:
     """In a repository of its own. After its commit, one function is changed, and a file is added."""
     clone = tmp_path / "clone"

@@ -50,6 +50,7 @@ def test_a_run_with_other_numerics_gets_a_child_process() -> None:
     assert origin.overrides == ["data=digits"]
 
 
+@pytest.mark.long
 def test_machine_wide_settings_change_nothing(run_command: Command, tmp_path) -> None:
     for folder, changes in (("a", {}), ("b", MACHINE_WIDE)):
         result = run_command("nerva", "train", *DIGITS, f"results_dir={folder}", **changes)
@@ -70,6 +71,7 @@ def test_a_process_that_has_imported_numpy_trains_the_same(recorded, tmp_path) -
     assert result.stdout.strip() == recorded.read_record().weights["weights.npz"]
 
 
+@pytest.mark.long
 def test_numpy_may_be_imported_before_nerva_if_the_numerics_are_kept(run_command: Command, tmp_path) -> None:
     """A sitecustomize imports NumPy. A child process that was started with the right variables is pinned even so."""
     (tmp_path / "site").mkdir()
@@ -147,6 +149,7 @@ def test_a_machine_without_portable_numerics(unsupported) -> None:
     assert folder.read_provenance().environment["numerics"] == "native"
 
 
+@pytest.mark.long
 def test_each_run_with_user_defined_modules_has_a_process_of_its_own(run_command: Command, tmp_path) -> None:
     """What a class has counted in one run is not seen by the next. A checkpoint does not hold that count."""
     (tmp_path / "helper.py").write_text("FACTOR = 1.0\n")
