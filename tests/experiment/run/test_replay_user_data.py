@@ -8,7 +8,9 @@ import pytest
 from nerva.errors import NervaError
 from nerva.experiment.config.composition import compose
 from nerva.experiment.records.run_folder import RunFolder
+from nerva.experiment.report.predictions import Analyst, RegressionAnalysis
 from nerva.experiment.run.replay import Verdict, replay
+from nerva.utilities import load_dict_from_npz
 from tests.data.user_files import flowers, write_csv
 from tests.helpers import trained
 
@@ -65,3 +67,22 @@ def test_records_name_no_folder(file, tmp_path) -> None:
     assert [name for name, text in texts.items() if b"secret" in text] == []
     assert b"data.path=flowers.csv" in texts["provenance.json"]
     assert replayed(folder).identical
+
+
+def test_a_regression_of_two_targets_is_trained_and_replayed(file) -> None:
+    overrides = ["data=csv", "data.path=flowers.csv", "data.task=regression", "data.label=[length,width]"]
+    overrides += ["data.categorical=[soil,species]", "train.batch_size=10", "train.epochs=20", "tracking=off"]
+    folder = trained(compose([*overrides, "train.stop.patience=5"]), overrides)
+    rows = folder.read_metrics()
+    assert {"train_r2", "validation_r2", "test_r2"} < rows[0].keys()
+    best = folder.read_record().best
+    assert best is not None
+    assert best.validation_r2 == max(row["validation_r2"] for row in rows) > rows[0]["validation_r2"]
+    assert len(rows) - 1 == min(20, best.epoch + 5)
+    assert load_dict_from_npz(folder.weights)["W2"].shape[0] == 2
+    assert replayed(folder).identical
+    analysis = Analyst(folder.path.parent.parent / "data").analyse(folder)
+    assert isinstance(analysis, RegressionAnalysis)
+    scores = analysis.per_target()
+    assert [score["target"] for score in scores] == [1, 2]
+    assert sum(score["r2"] for score in scores) / 2 == pytest.approx(best.test_r2, abs=1e-5)
