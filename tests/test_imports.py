@@ -131,6 +131,7 @@ def test_the_help_imports_nothing_heavy() -> None:
     assert not loaded("import nerva.cli") & (HEAVY - {"click"})
 
 
+@pytest.mark.long
 def test_other_commands_do_not_import_optuna() -> None:
     modules = "nerva.cli.train, nerva.cli.compare, nerva.experiment.sweep.application, nerva.experiment.report.files"
     assert "optuna" not in loaded(f"import {modules}")

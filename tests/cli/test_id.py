@@ -1,5 +1,7 @@
 """`nerva id`."""
 
+import pytest
+
 from tests.helpers import Command, failed_plainly
 
 
@@ -11,6 +13,7 @@ def test_each_line_has_an_id_and_its_overrides(run: Command, tmp_path) -> None:
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.long
 def test_explain_lists_what_an_id_covers(run: Command, tmp_path) -> None:
     of_overrides = run("nerva", "id", "--explain", "data=digits", "train.epochs=1").stdout.splitlines()
     run_id = of_overrides[0].split()[0]

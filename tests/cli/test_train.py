@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.helpers import Command, failed_plainly
 
 MODULE = """
@@ -13,6 +15,7 @@ class MineActivation(ReLUActivation):
 """
 
 
+@pytest.mark.long
 def test_user_defined_components(run: Command, tmp_path) -> None:
     (tmp_path / "mine.py").write_text(MODULE)
     command = ("nerva", "train", "data=digits", "tracking=off", "train.epochs=1", "model.layers=[Mine,Linear]")
@@ -37,6 +40,7 @@ def test_missing_data_are_reported_with_a_remedy(run: Command, tmp_path) -> None
     assert not list((tmp_path / "results" / "data").glob("*.npz"))
 
 
+@pytest.mark.long
 def test_train_and_track(prepared, run: Command, tmp_path) -> None:
     arguments = ("train", "data=digits", "model=small", "optimizer=nesterov", "train.epochs=1")
     result = run("nerva", *arguments)
@@ -90,6 +94,7 @@ def test_flags_of_hydra(run: Command) -> None:
     assert "nerva train is powered by Hydra" in run("nerva", "train", "--help").stdout
 
 
+@pytest.mark.long
 def test_nothing_is_written_to_the_home(run: Command, tmp_path) -> None:
     run("nerva", "train", "data=digits", "train.epochs=1")
     # matplotlib caches its list of fonts.

@@ -135,7 +135,8 @@ def test_auto_is_replaced_by_the_dataset_that_was_chosen(results) -> None:
     assert identify(config).run_id == identify(compose(["data=digits", "data.validation=200"])).run_id
 
 
-def test_auto_is_predicted_without_writing(results) -> None:
+def test_auto_is_predicted_without_writing(results, monkeypatch) -> None:
+    monkeypatch.delenv("NERVA_DATA_DIR", raising=False)
     config = compose([])
     assert config.data.name == "digits"
     assert not results.exists()

@@ -133,6 +133,7 @@ def test_a_child_process_ends_with_its_parent(tmp_path) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_a_run_in_a_child_process_is_killed_in_mlflow_as_well(prepared, tmp_path) -> None:
     from mlflow import MlflowClient
 

@@ -432,6 +432,7 @@ def test_a_signal_ends_a_search_in_an_orderly_way(tmp_path, run: Command, jobs) 
     assert "Traceback" not in output
 
 
+@pytest.mark.long
 def test_mistakes_on_the_command_line(run: Command) -> None:
     search = ("nerva", "search", "data=digits")
     failed_plainly(run(*search, "optimizer=momentum,nesterov", "--trials", "0"), "0 is not in the range", code=2)

@@ -81,6 +81,7 @@ NERVA = (sys.executable, "-m", "nerva", "train", "data=digits", "tracking=off")
         (("-m", "seed=1,2"), 2, r"[01] of 2 runs done, 1 running, about \d+ (s|min) left"),
     ],
 )
+@pytest.mark.long
 def test_a_bar_below_the_table(tmp_path, arguments: tuple[str, ...], runs: int, shown: str) -> None:
     result = in_terminal(tmp_path, *NERVA, "train.epochs=400", *arguments)
     assert result.returncode == 0, result.stdout

@@ -290,6 +290,7 @@ def test_a_replay_and_its_differences(copied, six) -> None:
         replay("0" * 12, overrides="tracking=off")
 
 
+@pytest.mark.long
 def test_recorded_code_runs_only_if_it_is_trusted(results, tmp_path, monkeypatch) -> None:
     """In another process, so that its modules are not those of this one."""
     (tmp_path / "helper.py").write_text("FACTOR = 1.0\nopen('executed', 'a').close()\n")

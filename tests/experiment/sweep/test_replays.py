@@ -124,6 +124,7 @@ def test_a_sweep_and_its_store(results, uri) -> None:
     assert said(*sweep[:-1], f"seed={seeds}", "tracking=off").startswith("199 of 200 runs have not been trained yet\n")
 
 
+@pytest.mark.long
 def test_modules_that_a_plan_names_are_trusted_and_others_are_not(run_command: Command, tmp_path) -> None:
     (tmp_path / "helper.py").write_text("FACTOR = 1.0\n")
     (tmp_path / "mine.py").write_text(MINE)

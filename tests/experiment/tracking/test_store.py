@@ -124,6 +124,7 @@ def test_an_experiment_that_is_deleted_does_not_keep_the_others_from_being_logge
     assert "digits-b: 1 run logged" in output
 
 
+@pytest.mark.long
 def test_a_server_that_does_not_answer_does_not_stop_a_run(run_command, monkeypatch, empty_store, tmp_path) -> None:
     """Its runs can be logged later, here to a database."""
     uri = "http://jane:secret@127.0.0.1:9"
