@@ -8,7 +8,8 @@ rule search:
         LOGS / "search" / f"{CONFIG.title}.log",
     # A repeated call continues the search, or extends it.
     retries: 0
-    threads: workflow.cores or 1
+    # Unset if no jobs run, as with --report.
+    threads: RESOURCES.cores or 1
     params:
         arguments=shlex.join(
             [

@@ -2,9 +2,10 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 
@@ -47,6 +48,8 @@ def interruptible() -> Iterator[None]:
 
 
 def end_by(signum: int) -> None:
-    """End this process by a signal, so that its parent sees why it ended."""
+    """End this process by a signal, so that its parent sees why it ended. What was printed is written first."""
+    with suppress(OSError):  # nobody reads it any more
+        sys.stdout.flush()
     signal.signal(signum, signal.SIG_DFL)
     os.kill(os.getpid(), signum)

@@ -42,6 +42,7 @@ def run_search(request: Request, say: Callable[[str], object]) -> None:
 
                 def report(trial: Trial) -> None:
                     tqdm.write(printable_line(trial_line(trial, record)), file=sys.stdout)
+                    sys.stdout.flush()  # a log file should have the line now, and not when the search ends
                     bar.update()
 
                 try:
