@@ -29,7 +29,7 @@ test-cluster: .venv/cluster ## set up Slurm and PostgreSQL too, on Debian, then 
 	pytest -m cluster $(ARGS)
 
 test-hydra14: .venv-hydra14/dev ## set up .venv-hydra14, then run the tests of configurations and sweeps with Hydra 1.4
-	PATH="$(CURDIR)/.venv-hydra14/bin:$(PATH)" pytest -n 2 -m "not slow and not backends and not cluster" \
+	PATH="$(CURDIR)/.venv-hydra14/bin:$(PATH)" pytest -n 2 -m "not long and not slow and not backends and not cluster" \
 		tests/experiment/config tests/experiment/sweep tests/cli tests/workflow $(ARGS)
 
 ui: setup ## open the MLflow UI on results/, for this machine only
