@@ -8,13 +8,15 @@ import resource
 import shutil
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
 import termios
+import threading
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +148,17 @@ def served(url: str) -> bool:
     except OSError:
         return False
     return True
+
+
+@contextmanager
+def serving(server: socketserver.BaseServer) -> Iterator[None]:
+    """Let a server answer, in a thread."""
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 def in_terminal(folder: Path, *arguments: str | Path, **changes: str) -> subprocess.CompletedProcess[str]:

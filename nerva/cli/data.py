@@ -47,7 +47,7 @@ def _list() -> None:
     ]
     click.echo(pd.DataFrame(rows).to_string(index=False))
     kinds = [name for name, dataset in datasets.items() if dataset.source in READERS and name not in described]
-    click.echo(f"\nYour own data: data={', data='.join(kinds)}; `nerva data add FILE` adds a row to this table.")
+    click.echo(f"\nUser-defined data: data={', data='.join(kinds)}; `nerva data add FILE` adds a row to this table.")
 
 
 @command.command()

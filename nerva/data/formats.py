@@ -22,13 +22,12 @@ from nerva.matrix_operations import Matrix
 
 def _read_idx(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], object]:
     files = raw.collect(dataset, data_dir)
-    arrays = {}
+    arrays: dict[str, Matrix] = {}
     for part in ("train", "test"):
         images, labels = (
             raw.read_idx(content, path) for path, content in (files[f"{part}_images"], files[f"{part}_labels"])
         )
-        arrays[f"X{part}"] = _pixels(images.reshape(len(images), -1))
-        arrays[f"T{part}"] = labels.astype(np.int64)
+        arrays |= _samples(part, images, labels)
     return arrays, _source(dataset, files)
 
 
@@ -36,7 +35,7 @@ def _read_emnist(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], o
     """Read a part of EMNIST, such as `letters`: IDX files in a zip archive. Its images are transposed."""
     files = raw.collect(dataset, data_dir)
     path, content = files["archive"]
-    arrays = {}
+    arrays: dict[str, Matrix] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for part in ("train", "test"):
@@ -45,8 +44,7 @@ def _read_emnist(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], o
                     raw.read_idx(gzip.decompress(archive.read(f"{prefix}-{what}-ubyte.gz")), path)
                     for what in ("images-idx3", "labels-idx1")
                 )
-                arrays[f"X{part}"] = _pixels(images.transpose(0, 2, 1).reshape(len(images), -1))
-                arrays[f"T{part}"] = labels.astype(np.int64)
+                arrays |= _samples(part, images.transpose(0, 2, 1), labels)
     except (zipfile.BadZipFile, KeyError, OSError, EOFError, zlib.error) as error:
         raise NervaError(f"{path} is not EMNIST's archive with {dataset.path}: {error}") from None
     first = min(T.min() for T in (arrays["Ttrain"], arrays["Ttest"]))
@@ -59,7 +57,7 @@ def _read_cifar(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], ob
     """Read CIFAR's binary version: per image a label and 3072 bytes, the red, green and blue planes of 32×32 pixels."""
     files = raw.collect(dataset, data_dir)
     path, content = files["archive"]
-    arrays = {}
+    arrays: dict[str, Matrix] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
             batches = {Path(member.name).name: member for member in archive.getmembers() if member.isfile()}
@@ -68,16 +66,16 @@ def _read_cifar(dataset: Dataset, data_dir: Path) -> tuple[dict[str, Matrix], ob
                 parts = [archive.extractfile(batches[name]) for name in members]
                 data = b"".join(file.read() for file in parts if file is not None)
                 records = np.frombuffer(data, np.uint8).reshape(-1, 1 + dataset.features)
-                arrays[f"X{part}"] = _pixels(records[:, 1:])
-                arrays[f"T{part}"] = records[:, 0].astype(np.int64)
+                arrays |= _samples(part, records[:, 1:], records[:, 0])
     except (tarfile.TarError, KeyError, ValueError) as error:
         raise NervaError(f"{path} is not the binary version of CIFAR-10: {error}") from None
     return arrays, _source(dataset, files)
 
 
-def _pixels(X: Matrix) -> Matrix:
-    """Convert bytes to float32 in [0, 1]."""
-    return X.astype(np.float32) / np.float32(255)
+def _samples(part: str, images: Matrix, labels: Matrix) -> dict[str, Matrix]:
+    """The arrays of the part train or test: bytes of pixels become float32 in [0, 1], with one image per row."""
+    X = images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+    return {f"X{part}": X, f"T{part}": labels.astype(np.int64)}
 
 
 def _source(dataset: Dataset, files: dict[str, tuple[Path, bytes]]) -> object:

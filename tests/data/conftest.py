@@ -1,7 +1,6 @@
 """Fixtures of the tests of datasets."""
 
 import hashlib
-import threading
 import urllib.request
 from collections.abc import Iterator
 
@@ -9,6 +8,7 @@ import pytest
 
 from nerva.data import Dataset, RawFile
 from tests.data.raw_files import CONTENTS, Mirror
+from tests.helpers import serving
 
 
 @pytest.fixture(autouse=True)
@@ -43,9 +43,5 @@ def dataset() -> Dataset:
 @pytest.fixture
 def mirror() -> Iterator[Mirror]:
     server = Mirror()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(server):
+        yield server

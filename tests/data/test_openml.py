@@ -1,7 +1,6 @@
 """Datasets of OpenML, from a server on this machine that answers as OpenML does."""
 
 import json
-import threading
 from collections.abc import Iterator
 from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +12,7 @@ from nerva.data import Dataset, load_prepared, prepare
 from nerva.data.describing import describe
 from nerva.errors import NervaError
 from tests.data.user_files import flowers
+from tests.helpers import serving
 
 COLUMNS = {"length": "numeric", "width": "numeric", "soil": "nominal", "species": "nominal"}
 TYPES = {"length": "REAL", "width": "REAL", "soil": "{clay,sand}", "species": "{iris,rose}"}
@@ -67,12 +67,8 @@ def openml(monkeypatch) -> Iterator[ThreadingHTTPServer]:
     monkeypatch.setattr(_openml, "_DATA_INFO", url + "/{}")
     monkeypatch.setattr(_openml, "_DATA_FEATURES", url + "/features/{}")
     monkeypatch.setattr(_openml, "_DATA_QUALITIES", url + "/qualities/{}")
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(server):
+        yield server
 
 
 def dataset(name: str = "flowers", **changes: object) -> Dataset:

@@ -14,9 +14,9 @@ from nerva.backends import resolve_device
 from nerva.data.description import Dataset
 from nerva.data.steps import used, without_steps
 from nerva.errors import NervaError
-from nerva.experiment.config.metrics import metric_of, stop_metric_of
+from nerva.experiment.config.metrics import SCORES, metric_of, stop_metric_of
 from nerva.experiment.config.numerics import resolve_mode
-from nerva.experiment.config.schema import Config, Train, specification
+from nerva.experiment.config.schema import Config, specification
 from nerva.experiment.identity.fingerprint import digest, fingerprint
 from nerva.experiment.identity.user_modules import sources
 from nerva.experiment.paths import PACKAGE
@@ -156,7 +156,7 @@ def _train(config: Config) -> dict[str, Any]:
     if train["evaluate_training"] == 1:
         del train["evaluate_training"]
     train["metric"] = metric_of(config).name
-    if train["metric"] == metric_of(dataclasses.replace(config, train=Train())).name:
+    if train["metric"] == f"validation_{SCORES[config.data.task]}":
         del train["metric"]
     if config.train.stop.patience:
         train["stop"]["metric"] = stop_metric_of(config).name

@@ -39,12 +39,16 @@ class Training:
     records: list[EpochRecord] = field(default_factory=list)  # the first is of the network before training
     best: EpochRecord | None = None  # the record of the best epoch
     best_weights: dict[str, Matrix] = field(default_factory=dict)
+    # The last epoch that improved the metric of early stopping. `epochs` derives it from the records, once each.
+    improved: EpochRecord | None = None
 
     def epochs(self, epochs: int) -> Iterator[EpochRecord]:
         """Train up to a number of epochs, continuing after the existing records, and yield each new record.
 
         Training ends before that if it diverges, or if the rule of early stopping says so.
         """
+        for record in self.records:
+            self._note_improvement(record)
         if self.records and self.has_ended:
             return  # it was interrupted before its result was written
         for record in training_epochs(
@@ -58,6 +62,7 @@ class Training:
             if not self.diverged and (not self.best or _is_better(self.metric, record, self.best)):
                 self.best = record
                 self.best_weights = {name: x.copy() for name, x in self.M.to_dict().items()}
+            self._note_improvement(record)
             yield record
             if self.has_ended:
                 return
@@ -76,13 +81,13 @@ class Training:
     @property
     def stopped_early(self) -> bool:
         """Whether the metric of early stopping has not improved by more than `min_delta` for `patience` epochs."""
-        if not self.stop.patience:
+        if not self.stop.patience or self.improved is None:
             return False
-        best = self.records[0]
-        for record in self.records:
-            if _is_better(self.stop_metric, record, best, self.stop.min_delta):
-                best = record
-        return self.records[-1].epoch - best.epoch >= self.stop.patience
+        return self.records[-1].epoch - self.improved.epoch >= self.stop.patience
+
+    def _note_improvement(self, record: EpochRecord) -> None:
+        if self.improved is None or _is_better(self.stop_metric, record, self.improved, self.stop.min_delta):
+            self.improved = record
 
 
 def _is_better(metric: Metric, record: EpochRecord, other: EpochRecord, margin: float = 0.0) -> bool:

@@ -17,8 +17,6 @@ from typing import Any, cast
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
-from jinja2.sandbox import SandboxedEnvironment
 from omegaconf import DictConfig, OmegaConf
 
 from nerva.errors import NervaError
@@ -88,7 +86,18 @@ def condition(master: DictConfig) -> Callable[[Config], bool]:
     where = _request(master).where
     if not where:
         return lambda config: True
-    environment = SandboxedEnvironment(undefined=_UnknownKey)
+    # Imported here, because few sweeps have a filter.
+    from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
+    from jinja2.sandbox import SandboxedEnvironment
+
+    class UnknownKey(StrictUndefined):
+        """A key that the configuration does not have. Using it is an error."""
+
+        @property
+        def _undefined_message(self) -> str:
+            return f'there is no key "{self._undefined_name}"'
+
+    environment = SandboxedEnvironment(undefined=UnknownKey)
     environment.globals.clear()  # a name is a key of the configuration, and nothing else
     try:
         expression = environment.compile_expression(where, undefined_to_none=False)
@@ -104,14 +113,6 @@ def condition(master: DictConfig) -> Callable[[Config], bool]:
             raise NervaError(f"sweep.where can't be evaluated: {error} in {where!r}") from None
 
     return satisfied
-
-
-class _UnknownKey(StrictUndefined):
-    """A key that the configuration does not have. Using it is an error."""
-
-    @property
-    def _undefined_message(self) -> str:
-        return f'there is no key "{self._undefined_name}"'
 
 
 def _request(master: DictConfig) -> SweepRequest:
